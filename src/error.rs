@@ -1,0 +1,303 @@
+//! The two error types of the crate: [`Failure`] for user code that runs per tuple, [`Error`] for everything else.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+/// Shorthand for results of the library's own operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What user code returns when a tuple, a tick or a callback did not succeed.
+///
+/// `?` on any [`std::error::Error`] makes a *retry* failure: the tuple's tree fails and its spout decides what to do
+/// (shipped sources replay it with back-off and dead-letter it after a limit). [`Failure::reject`] dead-letters at once,
+/// [`Failure::fatal`] stops the topology.
+///
+/// Cloning is one reference count; the engine clones a failure when one tuple belongs to several trees.
+///
+/// # Examples
+///
+/// ```
+/// use squall::Failure;
+///
+/// fn parse(text: &str) -> Result<u32, Failure> {
+///     if text.is_empty() {
+///         return Err(Failure::reject("an empty line can never be parsed"));
+///     }
+///     Ok(text.parse::<u32>()?) // any error converts: "try again"
+/// }
+/// assert!(parse("").unwrap_err().is_reject());
+/// assert!(parse("x").unwrap_err().is_retry());
+/// ```
+#[derive(Clone)]
+pub struct Failure(Arc<FailureInner>);
+
+#[derive(Clone)]
+struct FailureInner {
+    kind: FailureKind,
+    message: Cow<'static, str>,
+    origin: Option<Origin>,
+}
+
+/// What a [`Failure`] asks the engine to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// Fail the tree; the spout may emit it again.
+    Retry,
+    /// Fail the tree and tell the spout that trying again is pointless.
+    Reject,
+    /// Stop the topology.
+    Fatal,
+    /// The tree was not completed before its deadline.
+    Timeout,
+    /// A held tuple was dropped without being acked or failed.
+    Dropped,
+    /// User code panicked while it had the tuple.
+    Panic,
+}
+
+/// Where a failure happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Id of the component.
+    pub component: Arc<str>,
+    /// Index of the task within its component, from 0.
+    pub task_index: usize,
+}
+
+impl Failure {
+    fn new(kind: FailureKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Failure(Arc::new(FailureInner { kind, message: message.into(), origin: None }))
+    }
+
+    /// A failure worth another attempt.
+    pub fn retry(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FailureKind::Retry, message)
+    }
+
+    /// A failure that no further attempt can mend: the tuple is dead-lettered at once.
+    pub fn reject(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FailureKind::Reject, message)
+    }
+
+    /// A failure that makes going on pointless: the topology stops in the state `failed`.
+    pub fn fatal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FailureKind::Fatal, message)
+    }
+
+    pub(crate) fn timeout() -> Self {
+        Self::new(FailureKind::Timeout, "not completed before its deadline")
+    }
+
+    pub(crate) fn dropped() -> Self {
+        Self::new(FailureKind::Dropped, "the tuple's handle was dropped without ack or fail")
+    }
+
+    pub(crate) fn panic(message: String) -> Self {
+        Self::new(FailureKind::Panic, message)
+    }
+
+    /// The same failure with its origin filled in, unless it already has one.
+    pub(crate) fn at(mut self, origin: &Origin) -> Self {
+        if self.0.origin.is_none() {
+            Arc::make_mut(&mut self.0).origin = Some(origin.clone());
+        }
+        self
+    }
+
+    /// What this failure asks for.
+    pub fn kind(&self) -> FailureKind {
+        self.0.kind
+    }
+
+    /// True unless the failure is a [reject](Failure::reject) or [fatal](Failure::fatal).
+    pub fn is_retry(&self) -> bool {
+        !self.is_reject() && !self.is_fatal()
+    }
+
+    /// True if trying again is pointless.
+    pub fn is_reject(&self) -> bool {
+        self.0.kind == FailureKind::Reject
+    }
+
+    /// True if the topology is to stop.
+    pub fn is_fatal(&self) -> bool {
+        self.0.kind == FailureKind::Fatal
+    }
+
+    /// True if the tree ran into its deadline.
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == FailureKind::Timeout
+    }
+
+    /// The message, without the origin.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The component and task that failed, where known. A time-out has none.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.0.origin.as_ref()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.component, self.task_index)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = &self.0.origin {
+            write!(f, "{origin}: ")?;
+        }
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failure({:?}: {self})", self.0.kind)
+    }
+}
+
+// `Failure` deliberately does not implement `std::error::Error`: that is what allows this conversion.
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(": ");
+            message.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Failure::retry(message)
+    }
+}
+
+/// One thing that is wrong with a topology or its settings, with the place to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: a component with its file and line, a settings key with the file it came from, an option.
+    pub place: String,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at a place.
+    pub fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Problem { place: place.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// Everything that can go wrong outside user code that handles tuples: a bad topology, bad settings, a failed run.
+///
+/// The type is opaque; ask it questions ([`is_usage`](Error::is_usage), [`problems`](Error::problems)).
+#[derive(Clone, Debug)]
+pub struct Error(Box<ErrorKind>);
+
+#[derive(Clone, Debug)]
+enum ErrorKind {
+    /// Bad usage, a bad topology, bad settings: found before anything started.
+    Invalid(Vec<Problem>),
+    /// The topology started and ended in a failed state.
+    Failed { state: &'static str, message: String },
+    /// The operating system refused something.
+    Io { what: String, message: String },
+}
+
+impl Error {
+    /// An error that lists everything wrong with a topology or its settings.
+    pub fn invalid(problems: Vec<Problem>) -> Self {
+        debug_assert!(!problems.is_empty());
+        Error(Box::new(ErrorKind::Invalid(problems)))
+    }
+
+    /// Bad usage with a single cause.
+    pub fn usage(place: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::invalid(vec![Problem::new(place, message)])
+    }
+
+    pub(crate) fn failed(state: &'static str, message: impl Into<String>) -> Self {
+        Error(Box::new(ErrorKind::Failed { state, message: message.into() }))
+    }
+
+    /// An operating-system error, with what was being attempted.
+    pub fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
+        Error(Box::new(ErrorKind::Io { what: what.into(), message: error.to_string() }))
+    }
+
+    /// True if nothing was started because the usage, the settings or the topology are wrong (exit code 2).
+    pub fn is_usage(&self) -> bool {
+        matches!(*self.0, ErrorKind::Invalid(_))
+    }
+
+    /// True if the topology ran and failed (exit code 1).
+    pub fn is_failed(&self) -> bool {
+        matches!(*self.0, ErrorKind::Failed { .. })
+    }
+
+    /// The named final state of a failed topology, such as `failed`, `rebuild_limit` or `cycle_full`.
+    pub fn state(&self) -> Option<&'static str> {
+        match *self.0 {
+            ErrorKind::Failed { state, .. } => Some(state),
+            _ => None,
+        }
+    }
+
+    /// All problems of an invalid topology; empty for other errors.
+    pub fn problems(&self) -> &[Problem] {
+        match &*self.0 {
+            ErrorKind::Invalid(problems) => problems,
+            _ => &[],
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            ErrorKind::Invalid(problems) => {
+                for (index, problem) in problems.iter().enumerate() {
+                    if index > 0 {
+                        f.write_str("\n")?;
+                    }
+                    write!(f, "{problem}")?;
+                }
+                Ok(())
+            }
+            ErrorKind::Failed { state, message } => write!(f, "the topology stopped ({state}): {message}"),
+            ErrorKind::Io { what, message } => write!(f, "{what}: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_error_converts_into_a_retry_with_its_causes() {
+        let failure: Failure = "x".parse::<i32>().unwrap_err().into();
+        assert!(failure.is_retry());
+        assert!(failure.message().contains("invalid digit"));
+    }
+
+    #[test]
+    fn the_first_origin_stays() {
+        let at = |name: &str| Origin { component: name.into(), task_index: 1 };
+        let failure = Failure::reject("bad").at(&at("split")).at(&at("count"));
+        assert_eq!(failure.to_string(), "split[1]: bad");
+    }
+}

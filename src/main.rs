@@ -1,0 +1,3 @@
+//! The `squall` command: the shipped topologies under one roof.
+
+fn main() {}
