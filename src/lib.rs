@@ -2,5 +2,7 @@
 
 pub mod error;
 pub mod sys;
+pub mod task;
+pub mod topology;
 
 pub use error::{Error, Failure, Result};

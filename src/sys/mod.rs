@@ -1,3 +1,11 @@
-//! Atomics, threads, clock and CPUs: the only door to them for the rest of the crate.
+//! Atomics, threads, clock, randomness and CPUs: the only door to them for the rest of the crate.
 
+pub mod bits;
+pub mod clock;
+pub mod cpu;
+pub(crate) mod mutation;
+pub mod offload;
+pub mod park;
+pub mod random;
 pub mod sync;
+pub mod thread;

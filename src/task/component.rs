@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Failure;
+use crate::task::TaskId;
 use crate::task::context::{BoltContext, SpoutContext};
 use crate::task::held::Tuple;
 use crate::task::key::Key;
@@ -77,6 +78,12 @@ pub trait Spout: Sized + 'static {
     /// The last call. Not made on an instance that panicked.
     fn close(&mut self) {}
 
+    /// The topology is being drained: take in nothing new. True: `next` is still called, for replays, until it finds
+    /// itself finished. False: it is not called again.
+    fn wind_down(&mut self) -> bool {
+        false
+    }
+
     /// A spout that can tell where it is and go there says so here. `None`: it cannot.
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {
         None
@@ -107,6 +114,15 @@ pub trait Replayable {
 
     /// For each assigned split the lowest position that is not yet acked: everything before it is done.
     fn positions(&self) -> Vec<(SplitId, Position)>;
+}
+
+/// A grouping of the user's own: chooses the tasks that get each value.
+pub trait Custom<T>: 'static {
+    /// Called once per producing task and subscription, with the consumer's tasks in ascending order.
+    fn prepare(&mut self, _source: TaskId, _tasks: &[TaskId]) {}
+
+    /// Appends the chosen tasks: none, several, or the same one twice (which is delivered twice).
+    fn choose(&mut self, value: &T, chosen: &mut Vec<TaskId>);
 }
 
 /// What a [`Source`] found when polled.

@@ -1,0 +1,181 @@
+//! The way from bolts to ledgers: straight into the ledger of a spout task on the same executor, by a lane otherwise.
+//!
+//! Acks have lanes of their own and therefore never wait behind data. A full ack lane never blocks: further acks merge
+//! by XOR into an overlay keyed by tree, which is bounded by the number of live trees.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::error::Failure;
+use crate::sys::mutation::{self, Mutation};
+use crate::task::header::Root;
+use crate::task::lane::{Peers, Signal};
+use crate::task::ledger::Ledger;
+
+/// A message to a ledger.
+#[derive(Clone, Debug)]
+pub(crate) enum AckMessage {
+    Ack(u64),
+    Fail(Failure),
+    Reset,
+}
+
+pub(crate) type AckRing = (rtrb::Producer<(Root, AckMessage)>, rtrb::Consumer<(Root, AckMessage)>);
+
+/// Slots of an ack lane.
+pub(crate) const ACK_LANE_CAPACITY: usize = 4_096;
+
+/// A ledger of this executor, with the signal of its spout task.
+#[derive(Clone)]
+pub(crate) struct LocalLedger {
+    pub ledger: Rc<RefCell<Ledger>>,
+    pub signal: Rc<Signal>,
+}
+
+impl LocalLedger {
+    #[inline]
+    pub fn apply(&self, root: Root, message: AckMessage, now_ns: u64) {
+        let mut ledger = self.ledger.borrow_mut();
+        match message {
+            AckMessage::Ack(xor) => ledger.apply(root, xor),
+            AckMessage::Fail(failure) => ledger.fail(root, failure),
+            AckMessage::Reset => ledger.reset(root, now_ns),
+        }
+        if ledger.has_ended() {
+            self.signal.wake();
+        }
+    }
+}
+
+/// The producing end of the ack lane to another executor.
+pub(crate) struct AckTx {
+    ring: rtrb::Producer<(Root, AckMessage)>,
+    overlay: HashMap<Root, Pending, FixedState>,
+    peer: usize,
+}
+
+#[derive(Default)]
+struct Pending {
+    xor: u64,
+    reset: bool,
+    failure: Option<Failure>,
+}
+
+/// Where the ledger of each spout task is, from this executor's point of view.
+pub(crate) enum LedgerPlace {
+    Here(LocalLedger),
+    /// Index into the ack lanes of this executor.
+    There(usize),
+}
+
+/// All ways from one executor to all ledgers.
+pub(crate) struct Acks {
+    /// By dense spout index.
+    places: RefCell<Vec<LedgerPlace>>,
+    lanes: RefCell<Vec<AckTx>>,
+    peers: Rc<Peers>,
+}
+
+impl Acks {
+    pub fn new(peers: Rc<Peers>) -> Self {
+        Acks { places: RefCell::new(Vec::new()), lanes: RefCell::new(Vec::new()), peers }
+    }
+
+    /// Adds the lane to another executor and returns its index.
+    pub fn add_lane(&self, ring: rtrb::Producer<(Root, AckMessage)>, peer: usize) -> usize {
+        let mut lanes = self.lanes.borrow_mut();
+        lanes.push(AckTx { ring, overlay: HashMap::with_hasher(FixedState::default()), peer });
+        lanes.len() - 1
+    }
+
+    pub fn set_places(&self, places: Vec<LedgerPlace>) {
+        *self.places.borrow_mut() = places;
+    }
+
+    /// Delivers or sends a message about a tree.
+    #[inline]
+    pub fn send(&self, root: Root, message: AckMessage, now_ns: u64) {
+        if mutation::is(Mutation::DropAck) && matches!(message, AckMessage::Ack(_)) {
+            return;
+        }
+        match &self.places.borrow()[root.spout()] {
+            LedgerPlace::Here(ledger) => ledger.apply(root, message, now_ns),
+            LedgerPlace::There(lane) => self.lanes.borrow_mut()[*lane].send(root, message, &self.peers),
+        }
+    }
+
+    /// Applies a message that arrived by a lane.
+    #[inline]
+    pub fn receive(&self, root: Root, message: AckMessage, now_ns: u64) {
+        match &self.places.borrow()[root.spout()] {
+            LedgerPlace::Here(ledger) => ledger.apply(root, message, now_ns),
+            LedgerPlace::There(_) => unreachable!("an ack is sent to the executor that has the ledger"),
+        }
+    }
+
+    /// Moves overlays into lanes that have room. True if nothing is left over.
+    pub fn flush(&self) -> bool {
+        let mut lanes = self.lanes.borrow_mut();
+        lanes.iter_mut().all(|lane| lane.overlay.is_empty() || lane.flush(&self.peers))
+    }
+}
+
+impl AckTx {
+    fn send(&mut self, root: Root, message: AckMessage, peers: &Peers) {
+        if self.overlay.is_empty() {
+            match self.ring.push((root, message)) {
+                Ok(()) => peers.pushed.set(self.peer),
+                Err(rtrb::PushError::Full((root, message))) => self.merge(root, message),
+            }
+        } else {
+            self.merge(root, message);
+        }
+    }
+
+    fn merge(&mut self, root: Root, message: AckMessage) {
+        let pending = self.overlay.entry(root).or_default();
+        match message {
+            AckMessage::Ack(xor) => pending.xor ^= xor,
+            AckMessage::Reset => pending.reset = true,
+            AckMessage::Fail(failure) => pending.failure = Some(failure),
+        }
+    }
+
+    fn flush(&mut self, peers: &Peers) -> bool {
+        let ring = &mut self.ring;
+        let mut moved = false;
+        self.overlay.retain(|root, pending| {
+            // A failed tree needs neither its acks nor a fresh deadline.
+            let mut left = [
+                pending.failure.take().map(AckMessage::Fail),
+                (pending.reset && pending.failure.is_none()).then_some(AckMessage::Reset),
+                (pending.xor != 0).then_some(AckMessage::Ack(pending.xor)),
+            ];
+            for message in &mut left {
+                if let Some(taken) = message.take() {
+                    match ring.push((*root, taken)) {
+                        Ok(()) => moved = true,
+                        Err(rtrb::PushError::Full((_, back))) => {
+                            *message = Some(back);
+                            break;
+                        }
+                    }
+                }
+            }
+            let [failure, reset, ack] = left;
+            *pending = Pending {
+                failure: failure.and_then(|message| if let AckMessage::Fail(f) = message { Some(f) } else { None }),
+                reset: reset.is_some(),
+                xor: if let Some(AckMessage::Ack(xor)) = ack { xor } else { 0 },
+            };
+            pending.failure.is_some() || pending.reset || pending.xor != 0
+        });
+        if moved {
+            peers.pushed.set(self.peer);
+        }
+        self.overlay.is_empty()
+    }
+}

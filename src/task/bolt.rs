@@ -1,0 +1,630 @@
+//! The shell of a bolt task: turns, input lanes, anchoring, ticks, end of input, rebuilding.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use crate::error::{Failure, Origin};
+use crate::sys::random::{Random, mix};
+use crate::sys::sync::Arc;
+use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
+use crate::task::context::BoltContext;
+use crate::task::door::{Door, DoorInside};
+use crate::task::edge::{typed_lanes, with_layout};
+use crate::task::header::{Bare, Header, Layout, Roots, Tracked};
+use crate::task::held::{HeldEvent, HeldTable, Tuple};
+use crate::task::lane::{Control, Item, LaneRx};
+use crate::task::metrics::{Latency, TaskState, latency};
+use crate::task::outlet::{EmitCore, Outlet};
+use crate::task::payload::{Outputs, Payload, PortSet};
+use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
+
+/// What the shell needs of a bolt, whichever of the three styles it is written in.
+pub(crate) trait Logic: Sized + 'static {
+    type In: Payload;
+    type Out: Outputs;
+    /// The bolt settles its inputs itself, through handles.
+    const MANUAL: bool;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<Self::Out>) -> Outcome;
+    fn execute(&mut self, input: Input<Self::In>, out: &mut Outlet<Self::Out>) -> Outcome;
+    fn tick(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
+    fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
+    fn cleanup(&mut self);
+}
+
+/// One input on its way into a bolt.
+pub(crate) struct Input<'a, T> {
+    pub value: T,
+    /// Position of its subscription among the component's inputs.
+    pub number: usize,
+    /// Manual style: the input's trees and where handles are made.
+    pub manual: Option<(Roots, &'a mut HeldTable)>,
+}
+
+/// Automatic style.
+pub(crate) struct Automatic<B>(pub B);
+
+impl<B: Bolt> Logic for Automatic<B> {
+    type In = B::In;
+    type Out = B::Out;
+    const MANUAL: bool = false;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
+        self.0.prepare(ctx)
+    }
+    #[inline]
+    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.execute(input.value, out)
+    }
+    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.tick(out)
+    }
+    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.finish(out)
+    }
+    fn cleanup(&mut self) {
+        self.0.cleanup();
+    }
+}
+
+/// How the key is found in an input, for each subscription of a keyed bolt.
+pub(crate) type KeyOfInput<T, K> = Arc<dyn Fn(&T) -> K + Send + Sync>;
+
+/// Automatic style with the key at hand.
+pub(crate) struct Keyed<B: KeyedBolt> {
+    pub bolt: B,
+    pub keys: Arc<[KeyOfInput<B::In, B::Key>]>,
+}
+
+impl<B: KeyedBolt> Logic for Keyed<B> {
+    type In = B::In;
+    type Out = B::Out;
+    const MANUAL: bool = false;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
+        self.bolt.prepare(ctx)
+    }
+    #[inline]
+    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
+        let key = (self.keys[input.number])(&input.value);
+        self.bolt.execute(key, input.value, out)
+    }
+    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.bolt.tick(out)
+    }
+    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.bolt.finish(out)
+    }
+    fn cleanup(&mut self) {
+        self.bolt.cleanup();
+    }
+}
+
+/// Manual style.
+pub(crate) struct Manual<B>(pub B);
+
+impl<B: ManualBolt> Logic for Manual<B> {
+    type In = B::In;
+    type Out = B::Out;
+    const MANUAL: bool = true;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
+        self.0.prepare(ctx)
+    }
+    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
+        let (roots, table) = input.manual.expect("the shell gives a manual bolt its handles");
+        self.0.execute(Tuple::new(input.value, table.hold(roots)), out)
+    }
+    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.tick(out)
+    }
+    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.finish(out)
+    }
+    fn cleanup(&mut self) {
+        self.0.cleanup();
+    }
+}
+
+/// The typed kit of a bolt: its factory.
+pub(crate) struct BoltKit<L> {
+    pub factory: Arc<dyn Fn() -> L + Send + Sync>,
+}
+
+impl<L: Logic> TaskKit for BoltKit<L> {
+    fn build(&self, layout: Layout, parts: TaskParts) -> Box<dyn Task> {
+        with_layout!(layout, H => Box::new(BoltShell::<H, L>::new(self.factory.clone(), parts)))
+    }
+}
+
+struct BoltShell<H, L: Logic> {
+    factory: Arc<dyn Fn() -> L + Send + Sync>,
+    /// None before the start and while backing off.
+    bolt: Option<L>,
+    out: Outlet<L::Out>,
+    lanes: Vec<LaneRx<H, L::In>>,
+    /// Lanes that have ended, and how many are still waited for before `finish`.
+    ended: Vec<bool>,
+    open_lanes: usize,
+    /// Where the last turn stopped, so that lanes take turns.
+    next_lane: usize,
+    held: HeldTable,
+    let_go: bool,
+    door: Door<L::Out>,
+    door_inside: DoorInside<L::Out>,
+    state: TaskState,
+    finish_called: bool,
+    end_sent: bool,
+    /// When the next tick is due, and when a backing-off task is rebuilt.
+    tick_due_ns: Option<u64>,
+    rebuild_at_ns: u64,
+    rebuilds: Rebuilds,
+    fatal: Option<Fatal>,
+    blocked_since_ns: Option<u64>,
+    executed_before: u64,
+    latency: Latency,
+    origin: Origin,
+    parts: TaskParts,
+    headers: PhantomData<H>,
+}
+
+impl<H: Header, L: Logic> BoltShell<H, L> {
+    fn new(factory: Arc<dyn Fn() -> L + Send + Sync>, mut parts: TaskParts) -> Self {
+        let lanes = typed_lanes::<H, L::In>(std::mem::take(&mut parts.lanes));
+        let seed = mix(parts.seed ^ u64::from(parts.info.task.0));
+        let (door, door_inside) = Door::new(parts.waker.clone());
+        let mut set = <L::Out as Outputs>::Set::default();
+        for (port, edge) in parts.edges.drain(..) {
+            set.attach(port, edge);
+        }
+        let core = EmitCore::new(parts.acks.clone(), Random::new(seed));
+        BoltShell {
+            factory,
+            bolt: None,
+            out: Outlet::new(set, core),
+            ended: vec![false; lanes.len()],
+            open_lanes: parts.lane_feedback.iter().filter(|feedback| !**feedback).count(),
+            lanes,
+            next_lane: 0,
+            held: HeldTable::new(parts.waker.clone(), mix(seed)),
+            let_go: false,
+            door,
+            door_inside,
+            state: TaskState::New,
+            finish_called: false,
+            end_sent: false,
+            tick_due_ns: None,
+            rebuild_at_ns: 0,
+            rebuilds: Rebuilds::new(parts.supervision),
+            fatal: None,
+            blocked_since_ns: None,
+            executed_before: 0,
+            latency: latency(),
+            origin: parts.info.origin(),
+            parts,
+            headers: PhantomData,
+        }
+    }
+
+    fn instantiate(&mut self) -> Outcome {
+        let mut ctx = BoltContext { base: self.parts.context(self.out.core.counts.rebuilt), door: self.door.clone() };
+        let factory = &self.factory;
+        let bolt = guarded(&self.origin, || {
+            let mut bolt = factory();
+            bolt.prepare(&mut ctx)?;
+            Ok(bolt)
+        })?;
+        self.bolt = Some(bolt);
+        self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
+        Ok(())
+    }
+
+    /// One turn; the parts are in the order in which they must happen.
+    fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
+        self.settle_held();
+        if !self.unblock(now_ns) {
+            return TurnEnd::Blocked;
+        }
+        if self.bolt.is_none() && !self.revive(now_ns) {
+            return if self.fatal.is_some() { TurnEnd::Fatal } else { TurnEnd::Idle };
+        }
+        let mut left = budget;
+        self.pull_handover(&mut left);
+        if self.may_go_on(left) && self.tick_due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
+            self.tick(now_ns);
+        }
+        self.take_deliveries(&mut left);
+        self.take_inputs(&mut left);
+        if self.fatal.is_none() && self.bolt.is_some() && self.open_lanes == 0 && self.may_go_on(left) {
+            self.finish();
+            self.pull_handover(&mut left);
+            self.send_end();
+        }
+        self.out.core.flush_acks();
+        self.turn_end(now_ns)
+    }
+
+    /// True while another piece of work may be begun: nothing is half done and the budget is not used up.
+    fn may_go_on(&self, left: usize) -> bool {
+        left > 0
+            && self.out.core.blocked_lanes == 0
+            && self.out.handover.is_none()
+            && self.bolt.is_some()
+            && self.fatal.is_none()
+    }
+
+    fn turn_end(&mut self, now_ns: u64) -> TurnEnd {
+        if self.fatal.is_some() {
+            TurnEnd::Fatal
+        } else if self.out.core.blocked_lanes > 0 {
+            self.out.core.counts.blocked += 1;
+            self.blocked_since_ns.get_or_insert(now_ns);
+            TurnEnd::Blocked
+        } else if self.out.handover.is_some()
+            || (self.bolt.is_some() && (!self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()))
+        {
+            TurnEnd::More
+        } else {
+            TurnEnd::Idle
+        }
+    }
+
+    /// True if no lane is blocked any more.
+    fn unblock(&mut self, now_ns: u64) -> bool {
+        if self.out.core.blocked_lanes > 0 {
+            self.out.set.drain(&mut self.out.core);
+        }
+        if self.out.core.blocked_lanes > 0 {
+            return false;
+        }
+        if let Some(since_ns) = self.blocked_since_ns.take() {
+            self.out.core.counts.blocked_ns += now_ns - since_ns;
+        }
+        true
+    }
+
+    /// Rebuilds a backing-off instance when its time has come. True if there is one now.
+    fn revive(&mut self, now_ns: u64) -> bool {
+        if self.state != TaskState::BackingOff || now_ns < self.rebuild_at_ns {
+            return false;
+        }
+        match self.instantiate() {
+            Ok(()) => true,
+            Err(failure) => {
+                self.break_down(failure);
+                false
+            }
+        }
+    }
+
+    /// The instance is gone: schedule the next one, or give up.
+    fn break_down(&mut self, failure: Failure) {
+        tracing::warn!(component = %self.origin.component, task = self.origin.task_index, %failure, "rebuilding a bolt");
+        self.out.handover = None;
+        self.state = TaskState::BackingOff;
+        if let Some(broken) = self.bolt.take() {
+            // A panic in its destructor has nothing left to break.
+            let _ = guarded(&self.origin, || {
+                drop(broken);
+                Ok(())
+            });
+        }
+        self.out.core.counts.rebuilt += 1;
+        let core = &self.out.core;
+        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure) {
+            Ok(at_ns) => self.rebuild_at_ns = at_ns,
+            Err(fatal) => self.fatal = Some(fatal),
+        }
+    }
+
+    /// Runs a call of the bolt that handles no input. True if it succeeded.
+    fn call(&mut self, what: &str, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
+        let Some(bolt) = &mut self.bolt else { return false };
+        let out = &mut self.out;
+        match guarded(&self.origin, || run(bolt, out)) {
+            Ok(()) => true,
+            Err(failure) => {
+                self.out.core.counts.errors += 1;
+                match failure.kind() {
+                    crate::error::FailureKind::Panic => self.break_down(failure),
+                    crate::error::FailureKind::Fatal => self.stop_for(&failure),
+                    _ => tracing::warn!(component = %self.origin.component, %failure, "{what} failed"),
+                }
+                false
+            }
+        }
+    }
+
+    fn stop_for(&mut self, failure: &Failure) {
+        self.fatal = Some(Fatal { state: "failed", message: failure.to_string() });
+    }
+
+    fn settle_held(&mut self) {
+        if self.held.open() == 0 {
+            return;
+        }
+        let core = &mut self.out.core;
+        let origin = &self.origin;
+        self.held.take_events(|event| match event {
+            HeldEvent::Acked { roots, drawn } => {
+                core.counts.acked += 1;
+                core.ack_roots(&roots, drawn);
+            }
+            HeldEvent::Failed { roots, failure, dropped } => {
+                core.counts.failed += 1;
+                core.counts.dropped += u64::from(dropped);
+                core.fail_roots(&roots, &failure.at(origin));
+            }
+            HeldEvent::Reset { roots } => core.reset_roots(&roots),
+        });
+    }
+
+    /// Pulls from an iterator until it ends, a lane is full or the budget is used up; then its input is done.
+    fn pull_handover(&mut self, left: &mut usize) {
+        let Some(mut iterator) = self.out.handover.take() else { return };
+        let out = &mut self.out;
+        let pulled = guarded(&self.origin, || {
+            while *left > 0 && out.core.blocked_lanes == 0 {
+                *left -= 1;
+                match iterator.next() {
+                    Some(emission) => out.set.send(emission, &mut out.core),
+                    None => return Ok(true),
+                }
+            }
+            Ok(false)
+        });
+        match pulled {
+            Ok(true) => self.input_done(),
+            Ok(false) => self.out.handover = Some(iterator),
+            Err(failure) => {
+                self.input_failed(&failure);
+                self.break_down(failure);
+            }
+        }
+    }
+
+    /// The current input, if there is one, has been handled to the end.
+    fn input_done(&mut self) {
+        if !L::MANUAL && self.out.core.counts.executed > self.out.core.counts.acked + self.out.core.counts.failed {
+            self.out.core.counts.acked += 1;
+        }
+        self.out.core.ack_anchor();
+    }
+
+    fn input_failed(&mut self, failure: &Failure) {
+        if !L::MANUAL && self.out.core.counts.executed > self.out.core.counts.acked + self.out.core.counts.failed {
+            self.out.core.counts.failed += 1;
+        }
+        self.out.core.fail_anchor(failure);
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        let (Some(period_ns), Some(due_ns)) = (self.parts.tick_ns, self.tick_due_ns) else { return };
+        let missed = (now_ns - due_ns) / period_ns;
+        self.tick_due_ns = Some(due_ns + (missed + 1) * period_ns);
+        self.out.core.counts.ticks += 1;
+        self.out.core.counts.ticks_missed += missed;
+        self.call("a tick", |bolt, out| bolt.tick(out));
+    }
+
+    /// Routes what other threads have emitted through the door.
+    fn take_deliveries(&mut self, left: &mut usize) {
+        while self.may_go_on(*left) {
+            let Ok(delivery) = self.door_inside.try_recv() else { return };
+            *left -= 1;
+            self.out.core.set_anchor(delivery.roots);
+            self.out.set.send(delivery.emission, &mut self.out.core);
+            self.out.core.ack_anchor();
+        }
+    }
+
+    /// Executes inputs, lane after lane, starting behind the lane where the last turn stopped.
+    fn take_inputs(&mut self, left: &mut usize) {
+        let lanes = self.lanes.len();
+        while self.may_go_on(*left) {
+            let bits = &self.parts.signal.lanes;
+            let Some(lane) = bits.next_from(self.next_lane).or_else(|| bits.next_from(0)) else { return };
+            if self.drain_lane(lane, left) {
+                self.parts.signal.lanes.clear(lane);
+            }
+            self.next_lane = if lane + 1 == lanes { 0 } else { lane + 1 };
+        }
+    }
+
+    /// Takes from one lane; true if it was found empty.
+    fn drain_lane(&mut self, lane: usize, left: &mut usize) -> bool {
+        let number = self.parts.lane_inputs[lane];
+        // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
+        let Some(bolt) = &mut self.bolt else { return false };
+        let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
+        let mut control = None;
+        let mut failed = None;
+        let drained = guarded(origin, || {
+            while *left > 0 && out.core.blocked_lanes == 0 && out.handover.is_none() {
+                let Some(item) = rx.pop() else { return Ok(true) };
+                *left -= 1;
+                let (header, value) = match item {
+                    Item::Tuple(header, value) => (header, value),
+                    Item::Control(item) => {
+                        control = Some(item);
+                        return Ok(false);
+                    }
+                };
+                out.core.counts.executed += 1;
+                let roots = header.into_roots();
+                let manual = if L::MANUAL {
+                    Some((roots, &mut *held))
+                } else {
+                    out.core.set_anchor(roots);
+                    None
+                };
+                match bolt.execute(Input { value, number, manual }, out) {
+                    Ok(()) if out.handover.is_none() && !L::MANUAL => {
+                        out.core.counts.acked += 1;
+                        out.core.ack_anchor();
+                    }
+                    Ok(()) => {}
+                    Err(failure) => {
+                        let failure = failure.at(origin);
+                        if failure.is_fatal() {
+                            failed = Some(failure);
+                            return Ok(false);
+                        }
+                        out.handover = None;
+                        if L::MANUAL {
+                            out.core.counts.errors += 1;
+                            tracing::warn!(component = %origin.component, %failure, "execute failed");
+                        } else {
+                            out.core.counts.failed += 1;
+                            out.core.fail_anchor(&failure);
+                        }
+                    }
+                }
+            }
+            Ok(false)
+        });
+        match drained {
+            Ok(empty) => {
+                if let Some(failure) = failed {
+                    self.input_failed(&failure);
+                    self.stop_for(&failure);
+                }
+                if let Some(control) = control {
+                    self.take_control(lane, control);
+                }
+                empty
+            }
+            Err(failure) => {
+                self.input_failed(&failure);
+                self.break_down(failure);
+                false
+            }
+        }
+    }
+
+    fn take_control(&mut self, lane: usize, control: Control) {
+        match control {
+            Control::End => {
+                assert!(!self.ended[lane], "a lane ends once");
+                self.ended[lane] = true;
+                if !self.parts.lane_feedback[lane] {
+                    self.open_lanes -= 1;
+                }
+            }
+            // Nothing in this version sends the others; they have their place in the lane's order.
+            Control::Watermark(_) | Control::Idle | Control::Active | Control::Barrier(_) => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        if !self.finish_called {
+            self.finish_called = self.call("finish", |bolt, out| bolt.finish(out)) || self.bolt.is_some();
+            self.tick_due_ns = None;
+            if self.bolt.is_some() {
+                self.state = TaskState::Finishing;
+            }
+            self.settle_held();
+        }
+    }
+
+    /// Passes the end on once nothing that could still emit is left.
+    fn send_end(&mut self) {
+        let emits_no_more = self.finish_called
+            && self.out.handover.is_none()
+            && self.door_inside.is_empty()
+            && (self.held.open() == 0 || self.let_go);
+        if emits_no_more && !self.end_sent && self.bolt.is_some() {
+            self.end_sent = true;
+            self.state = TaskState::Done;
+            self.out.set.control(Control::End, &mut self.out.core);
+        }
+    }
+}
+
+impl<H: Header, L: Logic> Task for BoltShell<H, L> {
+    fn start(&mut self, now_ns: u64) -> Result<(), Failure> {
+        self.out.core.now_ns = now_ns;
+        self.tick_due_ns = self.parts.tick_ns.map(|period_ns| now_ns + period_ns);
+        self.instantiate()
+    }
+
+    fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
+        self.out.core.now_ns = now_ns;
+        self.executed_before = self.out.core.counts.executed;
+        self.run(now_ns, budget)
+    }
+
+    fn after_turn(&mut self, elapsed_ns: u64) {
+        let counts = &mut self.out.core.counts;
+        counts.busy_ns += elapsed_ns;
+        let executed = counts.executed - self.executed_before;
+        if let Some(mean_ns) = elapsed_ns.checked_div(executed) {
+            let _ = self.latency.record_n(mean_ns.clamp(1, self.latency.high()), executed);
+        }
+        self.parts.metrics.publish(&self.out.core.counts, self.state, self.held.open());
+    }
+
+    fn poll_lanes(&mut self) -> bool {
+        let mut any = false;
+        for (index, lane) in self.lanes.iter().enumerate() {
+            if lane.is_remote() && !lane.is_empty() {
+                self.parts.signal.lanes.set(index);
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        match self.state {
+            TaskState::BackingOff => Some(self.rebuild_at_ns),
+            // A tick waits for room and for a running iterator; both give the task a turn.
+            _ if self.out.core.blocked_lanes > 0 => None,
+            _ => self.tick_due_ns,
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        if order == Order::LetGo && self.held.open() > 0 && self.finish_called {
+            tracing::warn!(component = %self.origin.component, held = self.held.open(), "ending with held tuples");
+            self.let_go = true;
+            self.parts.signal.wake();
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut bolt) = self.bolt.take() {
+            let cleaned = guarded(&self.origin, || {
+                bolt.cleanup();
+                Ok(())
+            });
+            if let Err(failure) = cleaned {
+                tracing::warn!(component = %self.origin.component, %failure, "cleanup failed");
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.out.core.blocked_lanes == 0
+            && self.out.handover.is_none()
+            && self.door_inside.is_empty()
+            && self.state != TaskState::BackingOff
+            && self.lanes.iter().all(LaneRx::is_empty)
+    }
+
+    fn is_done(&self) -> bool {
+        self.end_sent && self.out.core.blocked_lanes == 0
+    }
+
+    fn take_fatal(&mut self) -> Option<Fatal> {
+        self.fatal.take()
+    }
+
+    fn latency(&self) -> Latency {
+        self.latency.clone()
+    }
+}
+
+/// Tells whether a waker was used since the last look; shared by an executor and its tasks.
+pub(crate) type Woken = Rc<Cell<bool>>;

@@ -1,0 +1,240 @@
+//! An edge at run time: the lanes from one producing task to all tasks of one subscriber, under one grouping.
+//!
+//! [`EdgeSpec`] is the edge's typed kit: the builder captures it where all types are known; the engine asks it for rings,
+//! lanes and edge ends without knowing them. `Any` appears here only, while a topology is wired, never per tuple.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use crate::sys::sync::Arc;
+use crate::task::TaskId;
+use crate::task::header::{Bare, Header, Layout, Tracked};
+use crate::task::lane::{Bell, Control, Item, LaneRx, LaneTx, Peers, Ring, Signal, local, remote_rx, remote_tx, ring};
+use crate::task::outlet::EmitCore;
+use crate::task::payload::Payload;
+use crate::task::route::{Grouping, Pick, RouteInfo, Router};
+
+/// The producing end of an edge, for values of the stream's type. One virtual call per tuple.
+#[doc(hidden)]
+pub trait EdgeOut<T> {
+    fn send(&mut self, value: T, core: &mut EmitCore);
+    /// True if the task belongs to this edge's subscriber and the subscription is direct.
+    fn send_direct(&mut self, task: TaskId, value: &T, core: &mut EmitCore) -> bool;
+    fn control(&mut self, control: Control, core: &mut EmitCore);
+    fn drain(&mut self, core: &mut EmitCore);
+}
+
+struct Edge<H, Src, Dst, C, R> {
+    lanes: Vec<LaneTx<H, Dst>>,
+    tasks: Vec<TaskId>,
+    convert: Arc<C>,
+    router: R,
+    /// Scratch for groupings that choose several tasks.
+    listed: Vec<usize>,
+    /// Lanes with overflow.
+    blocked: Vec<usize>,
+    types: PhantomData<fn(Src)>,
+}
+
+impl<H: Header, Src, Dst: Payload, C, R> Edge<H, Src, Dst, C, R> {
+    #[inline]
+    fn push(&mut self, position: usize, value: Dst, core: &mut EmitCore) {
+        core.note_target(self.tasks[position]);
+        let header = H::stamp(core);
+        let lane = &mut self.lanes[position];
+        if lane.send(Item::Tuple(header, value)) {
+            self.blocked.push(position);
+            core.blocked_lanes += 1;
+        }
+        core.above_low_water |= lane.is_above_low_water();
+    }
+}
+
+impl<H, Src, Dst, C, R> EdgeOut<Src> for Edge<H, Src, Dst, C, R>
+where
+    H: Header,
+    Src: Payload,
+    Dst: Payload,
+    C: Fn(Src) -> Dst + 'static,
+    R: Router<Dst>,
+{
+    #[inline]
+    fn send(&mut self, value: Src, core: &mut EmitCore) {
+        if self.router.is_direct() {
+            panic!("a regular emit on a stream with a direct subscriber: use emit_direct");
+        }
+        let value = (self.convert)(value);
+        match self.router.pick(&value, &mut self.listed) {
+            Pick::One(position) => self.push(position, value, core),
+            Pick::Listed => {
+                let mut listed = std::mem::take(&mut self.listed);
+                if let Some((&last, others)) = listed.split_last() {
+                    for &position in others {
+                        self.push(position, value.clone(), core);
+                    }
+                    self.push(last, value, core);
+                }
+                listed.clear();
+                self.listed = listed;
+            }
+        }
+    }
+
+    fn send_direct(&mut self, task: TaskId, value: &Src, core: &mut EmitCore) -> bool {
+        let Ok(position) = self.tasks.binary_search(&task) else { return false };
+        assert!(
+            self.router.is_direct(),
+            "emit_direct to {task}, whose component does not subscribe to this stream by a direct grouping"
+        );
+        self.push(position, (self.convert)(value.clone()), core);
+        true
+    }
+
+    fn control(&mut self, control: Control, core: &mut EmitCore) {
+        for position in 0..self.lanes.len() {
+            if self.lanes[position].send(Item::Control(control)) {
+                self.blocked.push(position);
+                core.blocked_lanes += 1;
+            }
+        }
+    }
+
+    fn drain(&mut self, core: &mut EmitCore) {
+        let lanes = &mut self.lanes;
+        self.blocked.retain(|&position| {
+            let drained = lanes[position].drain();
+            core.blocked_lanes -= usize::from(drained);
+            !drained
+        });
+        core.above_low_water |= lanes.iter().any(LaneTx::is_above_low_water);
+    }
+}
+
+/// What an edge end needs to know of its consumer and its place.
+pub(crate) struct EdgeEnds {
+    /// One boxed `LaneTx<H, Dst>` per task of the consumer, in ascending task order.
+    pub lanes: Vec<Box<dyn Any>>,
+    pub tasks: Vec<TaskId>,
+    pub local: Vec<usize>,
+    pub source: TaskId,
+    pub source_index: usize,
+    pub seed: u64,
+}
+
+/// The typed kit of an edge, with its types erased.
+pub(crate) trait EdgeKit: Send + Sync {
+    /// The two ends of a cross-executor lane.
+    fn ring(&self, layout: Layout, capacity: usize) -> (Box<dyn Any + Send>, Box<dyn Any + Send>);
+    /// Both ends of a lane within an executor: boxed `LaneTx<H, Dst>` and `LaneRx<H, Dst>`.
+    fn local(&self, layout: Layout, capacity: usize, to: Rc<Signal>, lane: usize) -> (Box<dyn Any>, Box<dyn Any>);
+    fn remote_tx(
+        &self,
+        layout: Layout,
+        end: Box<dyn Any + Send>,
+        peer: usize,
+        peers: Rc<Peers>,
+        bell: Option<Bell>,
+    ) -> Box<dyn Any>;
+    fn remote_rx(&self, layout: Layout, end: Box<dyn Any + Send>, peer: usize, peers: Rc<Peers>) -> Box<dyn Any>;
+    /// A boxed `Box<dyn EdgeOut<Src>>`.
+    fn edge(&self, layout: Layout, ends: EdgeEnds) -> Box<dyn Any>;
+    /// Bytes of one lane slot.
+    fn slot_bytes(&self, layout: Layout) -> usize;
+}
+
+/// Source type, conversion, destination type and grouping of an edge.
+pub(crate) struct EdgeSpec<Src, Dst, C, G> {
+    pub convert: Arc<C>,
+    pub grouping: G,
+    pub types: PhantomData<fn(Src) -> Dst>,
+}
+
+/// Runs `$body` with `$h` naming the header type of a layout.
+macro_rules! with_layout {
+    ($layout:expr, $h:ident => $body:expr) => {
+        match $layout {
+            Layout::Bare => {
+                type $h = Bare;
+                $body
+            }
+            Layout::Tracked => {
+                type $h = Tracked;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_layout;
+
+fn typed<T: 'static>(end: Box<dyn Any>) -> T {
+    *end.downcast().expect("a lane's two ends are made by one kit")
+}
+
+impl<Src, Dst, C, G> EdgeKit for EdgeSpec<Src, Dst, C, G>
+where
+    Src: Payload,
+    Dst: Payload,
+    C: Fn(Src) -> Dst + Send + Sync + 'static,
+    G: Grouping<Dst>,
+{
+    fn ring(&self, layout: Layout, capacity: usize) -> (Box<dyn Any + Send>, Box<dyn Any + Send>) {
+        with_layout!(layout, H => {
+            let (tx, rx): Ring<H, Dst> = ring(capacity);
+            (Box::new(tx), Box::new(rx))
+        })
+    }
+
+    fn local(&self, layout: Layout, capacity: usize, to: Rc<Signal>, lane: usize) -> (Box<dyn Any>, Box<dyn Any>) {
+        with_layout!(layout, H => {
+            let (tx, rx) = local::<H, Dst>(capacity, to, lane);
+            (Box::new(tx), Box::new(rx))
+        })
+    }
+
+    fn remote_tx(
+        &self,
+        layout: Layout,
+        end: Box<dyn Any + Send>,
+        peer: usize,
+        peers: Rc<Peers>,
+        bell: Option<Bell>,
+    ) -> Box<dyn Any> {
+        with_layout!(layout, H => Box::new(remote_tx::<H, Dst>(typed(end), peer, peers, bell)))
+    }
+
+    fn remote_rx(&self, layout: Layout, end: Box<dyn Any + Send>, peer: usize, peers: Rc<Peers>) -> Box<dyn Any> {
+        with_layout!(layout, H => Box::new(remote_rx::<H, Dst>(typed(end), peer, peers)))
+    }
+
+    fn edge(&self, layout: Layout, ends: EdgeEnds) -> Box<dyn Any> {
+        let router = self.grouping.router(RouteInfo {
+            tasks: &ends.tasks,
+            local: &ends.local,
+            source: ends.source,
+            source_index: ends.source_index,
+            seed: ends.seed,
+        });
+        with_layout!(layout, H => {
+            let edge: Box<dyn EdgeOut<Src>> = Box::new(Edge::<H, Src, Dst, C, G::Router> {
+                lanes: ends.lanes.into_iter().map(typed::<LaneTx<H, Dst>>).collect(),
+                tasks: ends.tasks,
+                convert: self.convert.clone(),
+                router,
+                listed: Vec::new(),
+                blocked: Vec::new(),
+                types: PhantomData,
+            });
+            Box::new(edge)
+        })
+    }
+
+    fn slot_bytes(&self, layout: Layout) -> usize {
+        with_layout!(layout, H => size_of::<Item<H, Dst>>())
+    }
+}
+
+/// Unboxes the consuming ends of a task's lanes.
+pub(crate) fn typed_lanes<H: Header, T: Payload>(lanes: Vec<Box<dyn Any>>) -> Vec<LaneRx<H, T>> {
+    lanes.into_iter().map(typed).collect()
+}

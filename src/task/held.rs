@@ -1,0 +1,432 @@
+//! Held tuples: owned handles of manual style, which may be acked, failed, reset or dropped on any thread.
+//!
+//! Each handle owns a preallocated slot of its task. Whatever happens to the handle is noted in the slot, and the slot is
+//! linked into an intrusive list that the task empties at its turns: nothing blocks, allocates or fails. A slot is linked
+//! at most once, because only the change of its events from "none" links it. `tests/loom_held.rs` explores this.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crossbeam::atomic::AtomicCell;
+
+use crate::error::Failure;
+use crate::sys::random::mix;
+use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::task::header::Roots;
+use crate::task::waker::Waker;
+
+const ACK: u8 = 1;
+const FAIL: u8 = 2;
+const DROP: u8 = 4;
+const RESET: u8 = 8;
+const NIL: u32 = u32::MAX;
+
+/// Slots of one segment. Segments are added as more tuples are held at once.
+pub(crate) const SEGMENT_SLOTS: usize = 256;
+
+/// A fixed number of slots with the list of those that have something to tell.
+pub(crate) struct Segment {
+    slots: Box<[Slot]>,
+    /// First slot of the list; each links to the next.
+    head: AtomicU32,
+    /// Set when the task is gone or has stepped back: handles become no-ops.
+    closed: AtomicBool,
+    waker: Waker,
+    /// Counts the edges drawn by other threads, which have no generator of their own.
+    foreign_edges: AtomicU64,
+    seed: u64,
+}
+
+struct Slot {
+    /// XOR of the edges drawn for the held tuple, by any thread.
+    drawn: AtomicU64,
+    /// What happened to the handle since the task last looked.
+    events: AtomicU8,
+    next: AtomicU32,
+    failure: AtomicCell<Option<Failure>>,
+}
+
+impl Segment {
+    pub fn new(waker: Waker, seed: u64) -> Self {
+        let slot = |_| Slot {
+            drawn: AtomicU64::new(0),
+            events: AtomicU8::new(0),
+            next: AtomicU32::new(NIL),
+            failure: AtomicCell::new(None),
+        };
+        Segment {
+            slots: (0..SEGMENT_SLOTS).map(slot).collect(),
+            head: AtomicU32::new(NIL),
+            closed: AtomicBool::new(false),
+            waker,
+            foreign_edges: AtomicU64::new(0),
+            seed,
+        }
+    }
+
+    /// Notes an event and makes the task look.
+    fn note(&self, index: u32, event: u8) {
+        if self.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let slot = &self.slots[index as usize];
+        // Release: the draws and the failure written before are visible to the task that takes the event.
+        if slot.events.fetch_or(event, Ordering::AcqRel) == 0 {
+            let mut head = self.head.load(Ordering::Relaxed);
+            loop {
+                slot.next.store(head, Ordering::Relaxed);
+                match self.head.compare_exchange_weak(head, index, Ordering::AcqRel, Ordering::Relaxed) {
+                    Ok(_) => break,
+                    Err(now) => head = now,
+                }
+            }
+            self.waker.wake();
+        }
+    }
+
+    /// Takes all noted events; for the owning task only.
+    fn take_events(&self, mut each: impl FnMut(u32, u8, u64, Option<Failure>)) {
+        let mut index = self.head.swap(NIL, Ordering::AcqRel);
+        while index != NIL {
+            let slot = &self.slots[index as usize];
+            // Read before the events are taken: afterwards the slot may be linked again.
+            let next = slot.next.load(Ordering::Relaxed);
+            let events = slot.events.swap(0, Ordering::AcqRel);
+            let failure = if events & FAIL != 0 { slot.failure.take() } else { None };
+            each(index, events, slot.drawn.load(Ordering::Relaxed), failure);
+            index = next;
+        }
+    }
+}
+
+/// What happened to one held tuple.
+#[derive(Debug)]
+pub(crate) enum HeldEvent {
+    Acked { roots: Roots, drawn: u64 },
+    Failed { roots: Roots, failure: Failure, dropped: bool },
+    Reset { roots: Roots },
+}
+
+/// The task's side: which tuples are held.
+pub(crate) struct HeldTable {
+    segments: Vec<Arc<Segment>>,
+    /// Trees of each held tuple, by segment and slot.
+    roots: Vec<Vec<Roots>>,
+    free: Vec<(u32, u32)>,
+    open: usize,
+    waker: Waker,
+    seed: u64,
+}
+
+impl HeldTable {
+    pub fn new(waker: Waker, seed: u64) -> Self {
+        HeldTable { segments: Vec::new(), roots: Vec::new(), free: Vec::new(), open: 0, waker, seed }
+    }
+
+    /// Handles that have not been acked, failed or dropped, as far as the task knows.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    /// A handle for a tuple with these trees.
+    pub fn hold(&mut self, roots: Roots) -> Anchor {
+        if self.free.is_empty() {
+            let segment = self.segments.len() as u32;
+            let seed = mix(self.seed ^ u64::from(segment));
+            self.segments.push(Arc::new(Segment::new(self.waker.clone(), seed)));
+            self.roots.push(vec![Roots::None; SEGMENT_SLOTS]);
+            self.free.extend((0..SEGMENT_SLOTS as u32).rev().map(|slot| (segment, slot)));
+        }
+        let (segment, index) = self.free.pop().expect("just filled");
+        let shared = &self.segments[segment as usize];
+        shared.slots[index as usize].drawn.store(0, Ordering::Relaxed);
+        self.roots[segment as usize][index as usize] = roots.clone();
+        self.open += 1;
+        Anchor { slot: SlotRef { segment: shared.clone(), index }, roots, done: false }
+    }
+
+    /// Takes everything that happened to handles since the last call.
+    pub fn take_events(&mut self, mut each: impl FnMut(HeldEvent)) {
+        for (number, segment) in self.segments.iter().enumerate() {
+            if segment.head.load(Ordering::Relaxed) == NIL {
+                continue;
+            }
+            segment.take_events(|index, events, drawn, failure| {
+                let held = &mut self.roots[number][index as usize];
+                if events & RESET != 0 {
+                    each(HeldEvent::Reset { roots: held.clone() });
+                }
+                if events & (ACK | FAIL | DROP) == 0 {
+                    return;
+                }
+                let roots = std::mem::take(held);
+                self.free.push((number as u32, index));
+                self.open -= 1;
+                each(if events & ACK != 0 {
+                    HeldEvent::Acked { roots, drawn }
+                } else {
+                    let dropped = events & DROP != 0;
+                    HeldEvent::Failed { roots, failure: failure.unwrap_or_else(Failure::dropped), dropped }
+                });
+            });
+        }
+    }
+}
+
+impl Drop for HeldTable {
+    fn drop(&mut self) {
+        for segment in &self.segments {
+            segment.closed.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// A slot, from anywhere.
+#[derive(Clone)]
+pub(crate) struct SlotRef {
+    segment: Arc<Segment>,
+    index: u32,
+}
+
+impl SlotRef {
+    /// Adds an edge to the held tuple.
+    #[inline]
+    pub fn draw(&self, edge: u64) {
+        self.segment.slots[self.index as usize].drawn.fetch_xor(edge, Ordering::Relaxed);
+    }
+
+    /// Draws an edge on a thread that has no generator; never zero.
+    pub fn draw_foreign(&self) -> u64 {
+        loop {
+            let count = self.segment.foreign_edges.fetch_add(1, Ordering::Relaxed);
+            let edge = mix(self.segment.seed.wrapping_add(mix(count)));
+            if edge != 0 {
+                self.draw(edge);
+                return edge;
+            }
+        }
+    }
+}
+
+/// The right and duty to settle a held tuple: ack it, or fail it. `Send`: may be settled on any thread.
+///
+/// Dropped without either, it fails its trees at once, which is counted. After the topology has stopped all of this does
+/// nothing.
+#[must_use = "a dropped anchor fails its trees"]
+pub struct Anchor {
+    slot: SlotRef,
+    roots: Roots,
+    done: bool,
+}
+
+impl Anchor {
+    /// The tuple is done; its trees are complete when all tuples emitted under it are acked too. Lock-free.
+    pub fn ack(mut self) {
+        self.done = true;
+        self.slot.segment.note(self.slot.index, ACK);
+    }
+
+    /// Fails every tree of the tuple. Lock-free.
+    pub fn fail(mut self, failure: Failure) {
+        self.done = true;
+        self.slot.segment.slots[self.slot.index as usize].failure.store(Some(failure));
+        self.slot.segment.note(self.slot.index, FAIL);
+    }
+
+    /// Gives the tuple's trees a fresh deadline. Lock-free.
+    pub fn reset_deadline(&self) {
+        self.slot.segment.note(self.slot.index, RESET);
+    }
+
+    pub(crate) fn as_held(&self) -> Option<(Roots, SlotRef)> {
+        (!self.roots.is_none()).then(|| (self.roots.clone(), self.slot.clone()))
+    }
+
+    /// An edge for a tuple emitted by another thread under this anchor: its membership, and the edge to give back.
+    pub(crate) fn draw_foreign(&self) -> (Roots, u64) {
+        if self.roots.is_none() {
+            return (Roots::None, 0);
+        }
+        let edge = self.slot.draw_foreign();
+        (Roots::None.join(&self.roots, edge), edge)
+    }
+
+    pub(crate) fn give_back(&self, edge: u64) {
+        self.slot.draw(edge);
+    }
+}
+
+impl Drop for Anchor {
+    fn drop(&mut self) {
+        if !self.done {
+            self.slot.segment.note(self.slot.index, DROP);
+        }
+    }
+}
+
+impl fmt::Debug for Anchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Anchor").field("roots", &self.roots).finish_non_exhaustive()
+    }
+}
+
+/// An input of a [`ManualBolt`](crate::ManualBolt): the value, and the [`Anchor`] that has to be settled.
+#[derive(Debug)]
+#[must_use = "a dropped tuple fails its trees"]
+pub struct Tuple<T> {
+    value: T,
+    anchor: Anchor,
+}
+
+impl<T> Tuple<T> {
+    pub(crate) fn new(value: T, anchor: Anchor) -> Self {
+        Tuple { value, anchor }
+    }
+
+    /// The value.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// The anchor, for emitting under this tuple.
+    pub fn anchor(&self) -> &Anchor {
+        &self.anchor
+    }
+
+    /// Value and anchor apart, for instance to send the value away and settle the anchor later.
+    pub fn split(self) -> (T, Anchor) {
+        (self.value, self.anchor)
+    }
+
+    /// See [`Anchor::ack`].
+    pub fn ack(self) {
+        self.anchor.ack();
+    }
+
+    /// See [`Anchor::fail`].
+    pub fn fail(self, failure: Failure) {
+        self.anchor.fail(failure);
+    }
+
+    /// See [`Anchor::reset_deadline`].
+    pub fn reset_deadline(&self) {
+        self.anchor.reset_deadline();
+    }
+}
+
+impl<T> Deref for Tuple<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// What an emit can be anchored to: a tuple, an anchor, or several of either. The same one twice counts twice, as in Storm.
+pub trait Anchors {
+    #[doc(hidden)]
+    fn each(&self, visit: impl FnMut(&Anchor));
+}
+
+impl Anchors for &Anchor {
+    fn each(&self, mut visit: impl FnMut(&Anchor)) {
+        visit(self);
+    }
+}
+
+impl<T> Anchors for &Tuple<T> {
+    fn each(&self, mut visit: impl FnMut(&Anchor)) {
+        visit(&self.anchor);
+    }
+}
+
+impl<A: Anchors, const N: usize> Anchors for [A; N] {
+    fn each(&self, mut visit: impl FnMut(&Anchor)) {
+        self.iter().for_each(|anchors| anchors.each(&mut visit));
+    }
+}
+
+impl<A> Anchors for &[A]
+where
+    for<'a> &'a A: Anchors,
+{
+    fn each(&self, mut visit: impl FnMut(&Anchor)) {
+        self.iter().for_each(|anchors| anchors.each(&mut visit));
+    }
+}
+
+impl<A> Anchors for &Vec<A>
+where
+    for<'a> &'a A: Anchors,
+{
+    fn each(&self, mut visit: impl FnMut(&Anchor)) {
+        self.iter().for_each(|anchors| anchors.each(&mut visit));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::header::Root;
+
+    fn table() -> HeldTable {
+        HeldTable::new(Waker::disconnected(), 1)
+    }
+
+    fn roots(n: u32) -> Roots {
+        Roots::One(Root::new(0, n, 1), 77)
+    }
+
+    fn events(table: &mut HeldTable) -> Vec<String> {
+        let mut seen = Vec::new();
+        table.take_events(|event| {
+            seen.push(match event {
+                HeldEvent::Acked { drawn, .. } => format!("ack {drawn}"),
+                HeldEvent::Failed { failure, dropped, .. } => format!("fail {} {dropped}", failure.message()),
+                HeldEvent::Reset { .. } => "reset".into(),
+            })
+        });
+        seen.sort();
+        seen
+    }
+
+    #[test]
+    fn handles_settle_from_another_thread() {
+        let mut table = table();
+        let (a, b, c) = (table.hold(roots(1)), table.hold(roots(2)), table.hold(roots(3)));
+        a.as_held().unwrap().1.draw(5);
+        crate::sys::thread::spawn_named("held-test", move || {
+            a.reset_deadline();
+            a.ack();
+            b.fail(Failure::retry("why"));
+            drop(c);
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+        let seen = events(&mut table);
+        assert_eq!(seen[0], "ack 5");
+        assert!(seen.contains(&"fail why false".into()) && seen.contains(&"reset".into()));
+        assert!(seen.iter().any(|event| event.ends_with("true")));
+        assert_eq!(table.open(), 0);
+    }
+
+    #[test]
+    fn slots_are_used_again_and_segments_added() {
+        let mut table = table();
+        let many: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n))).collect();
+        assert_eq!(table.segments.len(), 2);
+        many.into_iter().for_each(Anchor::ack);
+        assert_eq!(events(&mut table).len(), SEGMENT_SLOTS + 1);
+        let again: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n))).collect();
+        assert_eq!(table.segments.len(), 2);
+        drop(again);
+    }
+
+    #[test]
+    fn after_the_task_is_gone_handles_do_nothing() {
+        let mut table = table();
+        let anchor = table.hold(roots(1));
+        drop(table);
+        anchor.ack();
+    }
+}

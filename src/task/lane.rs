@@ -1,0 +1,343 @@
+//! A lane: the bounded queue from one producer task to one consumer task, tuples and control items in one order.
+//!
+//! Between tasks of one executor it is a plain queue without atomics; across executors an `rtrb` ring. The two ends are
+//! owned values, `Send` or thread-bound as their kind demands, never shared: a second producer is not expressible.
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::sys::bits::{Bits, SharedBits};
+use crate::sys::sync::Arc;
+
+/// What travels in order with the tuples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The producer's event time has reached this value (nanoseconds since the epoch).
+    Watermark(i64),
+    /// The producer has nothing to say about event time for now.
+    Idle,
+    /// The producer has again.
+    Active,
+    /// Checkpoint barrier.
+    Barrier(u64),
+    /// Nothing will follow.
+    End,
+}
+
+/// One entry of a lane.
+#[derive(Debug)]
+pub(crate) enum Item<H, T> {
+    Tuple(H, T),
+    Control(Control),
+}
+
+/// Tells a task of this executor that one of its lanes has something, or that it should have a turn for another reason.
+#[derive(Debug)]
+pub(crate) struct Signal {
+    /// Tasks of the executor that want a turn, by position in its order.
+    pub ready: Rc<Bits>,
+    /// This task's position.
+    pub position: usize,
+    /// Lanes of this task that may have something.
+    pub lanes: Bits,
+}
+
+impl Signal {
+    #[inline]
+    pub fn wake(&self) {
+        self.ready.set(self.position);
+    }
+
+    #[inline]
+    pub fn lane(&self, lane: usize) {
+        self.lanes.set(lane);
+        self.wake();
+    }
+}
+
+/// Remembers which other executors this one has given input or room to since it last looked for sleepers.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub pushed: Bits,
+    pub popped: Bits,
+}
+
+impl Peers {
+    pub fn new(executors: usize) -> Self {
+        Peers { pushed: Bits::new(executors), popped: Bits::new(executors) }
+    }
+}
+
+/// The queue between two tasks of one executor.
+struct LocalQueue<H, T> {
+    /// Borrowed only within `push`, `pop` and `len` below.
+    queue: UnsafeCell<VecDeque<Item<H, T>>>,
+    capacity: usize,
+    signal: Rc<Signal>,
+    lane: usize,
+}
+
+impl<H, T> LocalQueue<H, T> {
+    #[inline]
+    fn push(&self, item: Item<H, T>) -> Result<(), Item<H, T>> {
+        // SAFETY: the type is neither `Sync` nor handed out, so all access is from one thread; no reference into the queue
+        // outlives a call, and a call runs no foreign code (a push moves a value, it drops none), so calls never nest.
+        let queue = unsafe { &mut *self.queue.get() };
+        if queue.len() >= self.capacity {
+            return Err(item);
+        }
+        if queue.is_empty() {
+            self.signal.lane(self.lane);
+        }
+        queue.push_back(item);
+        Ok(())
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<Item<H, T>> {
+        // SAFETY: as in `push`; the popped value is moved out, not dropped here.
+        unsafe { &mut *self.queue.get() }.pop_front()
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        // SAFETY: as in `push`.
+        unsafe { &*self.queue.get() }.len()
+    }
+}
+
+/// The producing end of a lane, with the overflow of the one call that found it full.
+pub(crate) struct LaneTx<H, T> {
+    end: TxEnd<H, T>,
+    /// In order behind what is in the lane; empty unless the producer is blocked by this lane.
+    overflow: VecDeque<Item<H, T>>,
+}
+
+enum TxEnd<H, T> {
+    Local(Rc<LocalQueue<H, T>>),
+    Remote { ring: rtrb::Producer<Item<H, T>>, peer: usize, peers: Rc<Peers>, bell: Option<Bell> },
+}
+
+/// Marks a lane as non-empty for a consumer that has too many to look at each.
+#[derive(Clone, Debug)]
+pub(crate) struct Bell {
+    pub bits: Arc<SharedBits>,
+    pub index: usize,
+}
+
+impl<H, T> LaneTx<H, T> {
+    /// Sends, or keeps the item as overflow. True if the lane has just become blocked.
+    #[inline]
+    pub fn send(&mut self, item: Item<H, T>) -> bool {
+        if !self.overflow.is_empty() {
+            self.overflow.push_back(item);
+            return false;
+        }
+        match self.end.push(item) {
+            Ok(()) => false,
+            Err(item) => {
+                self.overflow.push_back(item);
+                true
+            }
+        }
+    }
+
+    /// Moves overflow into the lane while there is room. True if none is left.
+    pub fn drain(&mut self) -> bool {
+        while let Some(item) = self.overflow.pop_front() {
+            if let Err(item) = self.end.push(item) {
+                self.overflow.push_front(item);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Entries waiting, overflow included. Exact for a local lane, a snapshot for a remote one.
+    pub fn len(&self) -> usize {
+        self.overflow.len()
+            + match &self.end {
+                TxEnd::Local(queue) => queue.len(),
+                TxEnd::Remote { ring, .. } => ring.buffer().capacity() - ring.slots(),
+            }
+    }
+
+    /// True for a lane to a task of the same executor that is at least half full: its spouts wait.
+    #[inline]
+    pub fn is_above_low_water(&self) -> bool {
+        match &self.end {
+            TxEnd::Local(queue) => queue.len() * 2 >= queue.capacity.max(2),
+            TxEnd::Remote { .. } => false,
+        }
+    }
+}
+
+impl<H, T> TxEnd<H, T> {
+    #[inline]
+    fn push(&mut self, item: Item<H, T>) -> Result<(), Item<H, T>> {
+        match self {
+            TxEnd::Local(queue) => queue.push(item),
+            TxEnd::Remote { ring, peer, peers, bell } => {
+                ring.push(item).map_err(|rtrb::PushError::Full(item)| item)?;
+                peers.pushed.set(*peer);
+                if let Some(bell) = bell {
+                    bell.bits.set(bell.index);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The consuming end of a lane.
+pub(crate) struct LaneRx<H, T> {
+    end: RxEnd<H, T>,
+}
+
+enum RxEnd<H, T> {
+    Local(Rc<LocalQueue<H, T>>),
+    Remote { ring: rtrb::Consumer<Item<H, T>>, peer: usize, peers: Rc<Peers> },
+}
+
+impl<H, T> LaneRx<H, T> {
+    /// The next item, if any.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Item<H, T>> {
+        match &mut self.end {
+            RxEnd::Local(queue) => queue.pop(),
+            RxEnd::Remote { ring, peer, peers } => {
+                let item = ring.pop().ok()?;
+                peers.popped.set(*peer);
+                Some(item)
+            }
+        }
+    }
+
+    /// True if nothing can be popped right now.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        match &self.end {
+            RxEnd::Local(queue) => queue.len() == 0,
+            RxEnd::Remote { ring, .. } => ring.is_empty(),
+        }
+    }
+
+    pub fn is_remote(&self) -> bool {
+        matches!(self.end, RxEnd::Remote { .. })
+    }
+}
+
+/// A lane between two tasks of one executor. The queue grows to its capacity as needed.
+pub(crate) fn local<H, T>(capacity: usize, signal: Rc<Signal>, lane: usize) -> (LaneTx<H, T>, LaneRx<H, T>) {
+    let queue = Rc::new(LocalQueue { queue: UnsafeCell::new(VecDeque::new()), capacity, signal, lane });
+    let tx = LaneTx { end: TxEnd::Local(queue.clone()), overflow: VecDeque::new() };
+    (tx, LaneRx { end: RxEnd::Local(queue) })
+}
+
+/// The two ends of a ring before they are bound to their executors.
+pub(crate) type Ring<H, T> = (rtrb::Producer<Item<H, T>>, rtrb::Consumer<Item<H, T>>);
+
+/// A ring for a lane across executors, every slot touched once so that the first lap takes no page fault.
+pub(crate) fn ring<H, T>(capacity: usize) -> Ring<H, T> {
+    let (mut tx, mut rx) = rtrb::RingBuffer::new(capacity);
+    for _ in 0..capacity {
+        if tx.push(Item::Control(Control::Idle)).is_err() {
+            break;
+        }
+    }
+    while rx.pop().is_ok() {}
+    (tx, rx)
+}
+
+/// The producing end of a ring, bound to the producer's executor.
+pub(crate) fn remote_tx<H, T>(
+    ring: rtrb::Producer<Item<H, T>>,
+    peer: usize,
+    peers: Rc<Peers>,
+    bell: Option<Bell>,
+) -> LaneTx<H, T> {
+    LaneTx { end: TxEnd::Remote { ring, peer, peers, bell }, overflow: VecDeque::new() }
+}
+
+/// The consuming end of a ring, bound to the consumer's executor.
+pub(crate) fn remote_rx<H, T>(ring: rtrb::Consumer<Item<H, T>>, peer: usize, peers: Rc<Peers>) -> LaneRx<H, T> {
+    LaneRx { end: RxEnd::Remote { ring, peer, peers } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signal() -> Rc<Signal> {
+        Rc::new(Signal { ready: Rc::new(Bits::new(1)), position: 0, lanes: Bits::new(1) })
+    }
+
+    fn values<H>(rx: &mut LaneRx<H, u32>) -> Vec<u32> {
+        std::iter::from_fn(|| rx.pop())
+            .map(|item| match item {
+                Item::Tuple(_, value) => value,
+                Item::Control(_) => u32::MAX,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_full_local_lane_keeps_overflow_in_order() {
+        let signal = signal();
+        let (mut tx, mut rx) = local::<(), u32>(2, signal.clone(), 0);
+        let blocked: Vec<bool> = (0..4).map(|n| tx.send(Item::Tuple((), n))).collect();
+        assert_eq!(blocked, [false, false, true, false]);
+        assert!(signal.ready.get(0) && signal.lanes.get(0));
+        assert!(!tx.drain());
+        assert_eq!(values(&mut rx), [0, 1]);
+        tx.send(Item::Control(Control::End));
+        assert!(!tx.drain(), "capacity 2 has no room for three");
+        assert_eq!(values(&mut rx), [2, 3]);
+        assert!(tx.drain());
+        assert_eq!(values(&mut rx), [u32::MAX]);
+    }
+
+    #[test]
+    fn a_ring_carries_values_across_threads_and_notes_the_peer() {
+        let (tx, rx) = ring::<(), Box<u32>>(4);
+        let producer = crate::sys::thread::spawn_named("lane-test", move || {
+            let peers = Rc::new(Peers::new(2));
+            let mut tx = remote_tx(tx, 1, peers.clone(), None);
+            for n in 0..100 {
+                tx.send(Item::Tuple((), Box::new(n)));
+                while !tx.drain() {
+                    crate::sys::thread::yield_now();
+                }
+            }
+            peers.pushed.get(1)
+        })
+        .unwrap();
+        let peers = Rc::new(Peers::new(2));
+        let mut rx = remote_rx(rx, 0, peers.clone());
+        let mut expected = 0;
+        while expected < 100 {
+            match rx.pop() {
+                Some(Item::Tuple((), value)) => {
+                    assert_eq!(*value, expected);
+                    expected += 1;
+                }
+                Some(Item::Control(_)) => panic!("the prefault must leave nothing behind"),
+                None => crate::sys::thread::yield_now(),
+            }
+        }
+        assert!(producer.join().unwrap());
+        assert!(peers.popped.get(0));
+    }
+
+    #[test]
+    fn dropping_a_lane_drops_what_is_in_it() {
+        let value = std::sync::Arc::new(());
+        let (mut tx, rx) = local::<(), _>(1, signal(), 0);
+        tx.send(Item::Tuple((), value.clone()));
+        tx.send(Item::Tuple((), value.clone()));
+        drop((tx, rx));
+        assert_eq!(std::sync::Arc::strong_count(&value), 1);
+    }
+}

@@ -1,0 +1,131 @@
+//! What a task counts: plain numbers in the task, copied once per turn into cells that anyone may read.
+
+use hdrhistogram::Histogram;
+
+use crate::sys::sync::{AtomicU8, AtomicU64, CachePadded, Ordering};
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
+        /// The counters of one task, as plain numbers.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64),+
+        }
+
+        #[derive(Debug, Default)]
+        struct Cells {
+            $($name: AtomicU64),+
+        }
+
+        impl Cells {
+            fn store(&self, counts: &Counts) {
+                $(self.$name.store(counts.$name, Ordering::Relaxed);)+
+            }
+
+            fn load(&self) -> Counts {
+                Counts { $($name: self.$name.load(Ordering::Relaxed)),+ }
+            }
+        }
+
+        impl std::ops::AddAssign for Counts {
+            fn add_assign(&mut self, other: Counts) {
+                $(self.$name += other.$name;)+
+            }
+        }
+    };
+}
+
+counts! {
+    /// Values emitted, counted once however many tasks get them.
+    emitted,
+    /// Inputs handed to a bolt; calls of `next` of a spout.
+    executed,
+    /// Inputs acked; of a spout: trees completed.
+    acked,
+    /// Inputs failed; of a spout: trees failed.
+    failed,
+    /// Values a spout emitted again after their tree had failed.
+    replayed,
+    /// Values given up and sent to the dead-letter stream.
+    dead_lettered,
+    /// Times the instance was built anew after a panic, or after an error of a spout.
+    rebuilt,
+    /// Held tuples dropped without ack or fail.
+    dropped,
+    /// Errors that no tuple could be failed for: of ticks, callbacks and manual bolts.
+    errors,
+    /// Ticks delivered.
+    ticks,
+    /// Tick periods that passed without a tick of their own because the task was busy.
+    ticks_missed,
+    /// Messages for trees that had already ended.
+    stale,
+    /// Times `next` was not called because `max_spout_pending` was reached.
+    held_back,
+    /// Turns that found a lane full.
+    blocked,
+    /// Time in turns.
+    busy_ns,
+    /// Time between finding a lane full and finding room.
+    blocked_ns,
+}
+
+/// Where a task is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum TaskState {
+    /// Built, not yet opened or prepared.
+    New,
+    /// Opened or prepared; has turns.
+    Running,
+    /// Waits before it is rebuilt after a failure.
+    BackingOff,
+    /// All inputs have ended and `finish` has been called, or the spout is finished; something is still under way.
+    Finishing,
+    /// Has sent end of input on every lane.
+    Done,
+}
+
+impl TaskState {
+    const ALL: [TaskState; 5] =
+        [TaskState::New, TaskState::Running, TaskState::BackingOff, TaskState::Finishing, TaskState::Done];
+}
+
+/// The cells of one task: written by its executor only (relaxed, once per turn), read by anyone.
+#[derive(Debug, Default)]
+pub struct TaskMetrics {
+    cells: CachePadded<Cells>,
+    state: AtomicU8,
+    pending: AtomicU64,
+}
+
+impl TaskMetrics {
+    pub(crate) fn publish(&self, counts: &Counts, state: TaskState, pending: usize) {
+        self.cells.store(counts);
+        self.state.store(state as u8, Ordering::Relaxed);
+        self.pending.store(pending as u64, Ordering::Relaxed);
+    }
+
+    /// The counters as of the task's last turn.
+    pub fn counts(&self) -> Counts {
+        self.cells.load()
+    }
+
+    /// The state as of the task's last turn.
+    pub fn state(&self) -> TaskState {
+        TaskState::ALL[self.state.load(Ordering::Relaxed) as usize]
+    }
+
+    /// Open trees of a spout, open handles of a manual bolt.
+    pub fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+}
+
+/// A latency histogram in nanoseconds: two significant digits, 1 ns to one hour, about 30 KiB.
+pub type Latency = Histogram<u64>;
+
+pub(crate) fn latency() -> Latency {
+    Histogram::new_with_bounds(1, 3_600_000_000_000, 2).expect("constant bounds are valid")
+}

@@ -1,0 +1,36 @@
+//! One task's machinery, knowing no thread: lanes, headers, outlets, the ledger, the task shells.
+
+use std::fmt;
+
+pub(crate) mod acks;
+pub(crate) mod bolt;
+pub mod component;
+pub mod context;
+pub mod door;
+pub mod dynamic;
+pub(crate) mod edge;
+pub(crate) mod header;
+pub mod held;
+pub mod key;
+pub(crate) mod lane;
+pub(crate) mod ledger;
+pub mod metrics;
+pub mod outlet;
+pub mod payload;
+pub(crate) mod route;
+pub(crate) mod shell;
+pub(crate) mod spout;
+pub mod waker;
+
+pub use component::Custom;
+
+/// A task's number within its topology, counted from 1 over all components in order of their ids, as Storm counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct TaskId(pub u32);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "task {}", self.0)
+    }
+}

@@ -1,0 +1,445 @@
+//! Where user code emits: the outlet of a bolt or spout task.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use smallbox::SmallBox;
+use smallbox::space::S16;
+use smallvec::SmallVec;
+
+use crate::error::Failure;
+use crate::sys::mutation::{self, Mutation};
+use crate::sys::random::Random;
+use crate::task::TaskId;
+use crate::task::acks::{AckMessage, Acks};
+use crate::task::header::{Root, Roots};
+use crate::task::held::{Anchor, Anchors};
+use crate::task::ledger::Ledger;
+use crate::task::metrics::Counts;
+use crate::task::payload::{Outputs, Payload, PortAt, PortSet};
+
+/// The part of an outlet that does not depend on types: anchors, edge ids, counters, blocked lanes.
+#[doc(hidden)]
+pub struct EmitCore {
+    pub(crate) counts: Counts,
+    /// Lanes with overflow. While there are any, the task gets no input.
+    pub(crate) blocked_lanes: usize,
+    /// A local lane was seen at least half full; a spout waits.
+    pub(crate) above_low_water: bool,
+    /// Time of the current turn.
+    pub(crate) now_ns: u64,
+    /// What is emitted now becomes a child of these trees...
+    anchor: Roots,
+    /// ...and of the trees of these held tuples.
+    held: SmallVec<[(Roots, crate::task::held::SlotRef); 2]>,
+    /// XOR of the edges drawn for `anchor`.
+    drawn: u64,
+    edges: Random,
+    last_edge: u64,
+    acks: Rc<Acks>,
+    /// Ack of this turn not yet sent, merged while consecutive acks are for the same tree.
+    coalesced: Option<(Root, u64)>,
+    targets: SmallVec<[TaskId; 4]>,
+    records_targets: bool,
+}
+
+impl EmitCore {
+    pub(crate) fn new(acks: Rc<Acks>, edges: Random) -> Self {
+        EmitCore {
+            counts: Counts::default(),
+            blocked_lanes: 0,
+            above_low_water: false,
+            now_ns: 0,
+            anchor: Roots::None,
+            held: SmallVec::new(),
+            drawn: 0,
+            edges,
+            last_edge: 0,
+            acks,
+            coalesced: None,
+            targets: SmallVec::new(),
+            records_targets: false,
+        }
+    }
+
+    /// From here on, emits are anchored to `roots`.
+    #[inline]
+    pub(crate) fn set_anchor(&mut self, roots: Roots) {
+        self.anchor = roots;
+        self.drawn = 0;
+    }
+
+    pub(crate) fn is_anchored(&self) -> bool {
+        !self.anchor.is_none()
+    }
+
+    /// Ends the anchoring: the XOR of the edges drawn for it.
+    #[inline]
+    pub(crate) fn take_drawn(&mut self) -> u64 {
+        self.anchor = Roots::None;
+        std::mem::take(&mut self.drawn)
+    }
+
+    /// The current anchor is done: its edges and the ones drawn for it cancel out in its trees.
+    #[inline]
+    pub(crate) fn ack_anchor(&mut self) {
+        let roots = std::mem::take(&mut self.anchor);
+        let drawn = std::mem::take(&mut self.drawn);
+        self.ack_roots(&roots, drawn);
+    }
+
+    /// The trees of the current anchor fail.
+    pub(crate) fn fail_anchor(&mut self, failure: &Failure) {
+        let roots = std::mem::take(&mut self.anchor);
+        self.drawn = 0;
+        self.fail_roots(&roots, failure);
+    }
+
+    #[inline]
+    pub(crate) fn ack_roots(&mut self, roots: &Roots, drawn: u64) {
+        match roots {
+            Roots::None => {}
+            Roots::One(root, edge) => self.ack(*root, edge ^ drawn),
+            Roots::Many(pairs) => pairs.iter().for_each(|(root, edge)| self.ack(*root, edge ^ drawn)),
+        }
+    }
+
+    pub(crate) fn fail_roots(&mut self, roots: &Roots, failure: &Failure) {
+        roots.each(|root, _| self.acks.send(root, AckMessage::Fail(failure.clone()), self.now_ns));
+    }
+
+    pub(crate) fn reset_roots(&mut self, roots: &Roots) {
+        roots.each(|root, _| self.acks.send(root, AckMessage::Reset, self.now_ns));
+    }
+
+    #[inline]
+    fn ack(&mut self, root: Root, xor: u64) {
+        match &mut self.coalesced {
+            Some((same, sum)) if *same == root => *sum ^= xor,
+            _ => {
+                self.flush_acks();
+                self.coalesced = Some((root, xor));
+            }
+        }
+    }
+
+    /// Sends the coalesced ack; at the latest at the end of the turn.
+    #[inline]
+    pub(crate) fn flush_acks(&mut self) {
+        if let Some((root, xor)) = self.coalesced.take()
+            && xor != 0
+        {
+            self.acks.send(root, AckMessage::Ack(xor), self.now_ns);
+        }
+    }
+
+    /// A fresh edge in every current anchor: the tree membership of a tuple emitted now.
+    #[inline]
+    pub(crate) fn draw_edge(&mut self) -> Roots {
+        match &self.anchor {
+            Roots::One(root, _) => {
+                let root = *root;
+                let edge = self.next_edge();
+                self.drawn ^= edge;
+                Roots::One(root, edge)
+            }
+            Roots::None if self.held.is_empty() => Roots::None,
+            _ => self.draw_many(),
+        }
+    }
+
+    #[cold]
+    fn draw_many(&mut self) -> Roots {
+        let mut roots = Roots::None;
+        if !self.anchor.is_none() {
+            let edge = self.next_edge();
+            self.drawn ^= edge;
+            roots = roots.join(&self.anchor, edge);
+        }
+        for index in 0..self.held.len() {
+            let edge = self.next_edge();
+            let (anchor, slot) = &self.held[index];
+            slot.draw(edge);
+            roots = roots.join(anchor, edge);
+        }
+        roots
+    }
+
+    #[inline]
+    fn next_edge(&mut self) -> u64 {
+        if mutation::is(Mutation::ReuseEdge) && self.last_edge != 0 {
+            return self.last_edge;
+        }
+        loop {
+            self.last_edge = self.edges.next_u64();
+            // Zero would announce nothing.
+            if self.last_edge != 0 {
+                return self.last_edge;
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn note_target(&mut self, task: TaskId) {
+        if self.records_targets {
+            self.targets.push(task);
+        }
+    }
+
+    fn record_targets(&mut self) {
+        self.targets.clear();
+        self.records_targets = true;
+    }
+
+    fn recorded(&mut self) -> &[TaskId] {
+        self.records_targets = false;
+        &self.targets
+    }
+}
+
+pub(crate) type Handover<E> = SmallBox<dyn Iterator<Item = E>, S16>;
+
+/// Where a bolt emits.
+///
+/// An emit never blocks and never drops: what a full lane does not take is kept by the task, which then gets no input
+/// until there is room. An emit costs a few nanoseconds per subscriber and one clone per subscriber beyond the first.
+pub struct Outlet<O: Outputs> {
+    pub(crate) set: O::Set,
+    pub(crate) core: EmitCore,
+    /// Handed over by the call that is running or has last run; nothing else runs before it ends.
+    pub(crate) handover: Option<Handover<O::Emission>>,
+}
+
+impl<T: Payload> Outlet<T> {
+    /// Emits a value on the only output, anchored to the current input in automatic style, untracked otherwise.
+    #[inline]
+    pub fn emit(&mut self, value: T) {
+        self.set.emit(value, &mut self.core);
+    }
+
+    /// Like [`emit`](Self::emit), and tells which tasks got it: empty if nobody subscribes.
+    pub fn emit_to(&mut self, value: T) -> &[TaskId] {
+        self.core.record_targets();
+        self.set.emit(value, &mut self.core);
+        self.core.recorded()
+    }
+
+    /// Emits to one task of the direct subscribers. False, and nothing sent, if the task subscribes to no stream of this
+    /// task.
+    ///
+    /// # Panics
+    /// If the task's component subscribes by another grouping than direct.
+    pub fn emit_direct(&mut self, task: TaskId, value: T) -> bool {
+        self.set.emit_direct(task, value, &mut self.core)
+    }
+}
+
+impl<O: Outputs> Outlet<O> {
+    pub(crate) fn new(set: O::Set, core: EmitCore) -> Self {
+        Outlet { set, core, handover: None }
+    }
+
+    /// Emits on port `N`; otherwise like `emit`.
+    #[inline]
+    pub fn emit_on<const N: usize>(&mut self, value: <O as PortAt<N>>::Item)
+    where
+        O: PortAt<N>,
+    {
+        O::port(&mut self.set).emit(value, &mut self.core);
+    }
+
+    /// Like `emit_to` on port `N`.
+    pub fn emit_to_on<const N: usize>(&mut self, value: <O as PortAt<N>>::Item) -> &[TaskId]
+    where
+        O: PortAt<N>,
+    {
+        self.core.record_targets();
+        O::port(&mut self.set).emit(value, &mut self.core);
+        self.core.recorded()
+    }
+
+    /// Like `emit_direct` on port `N`.
+    ///
+    /// # Panics
+    /// If the task's component subscribes by another grouping than direct.
+    pub fn emit_direct_on<const N: usize>(&mut self, task: TaskId, value: <O as PortAt<N>>::Item) -> bool
+    where
+        O: PortAt<N>,
+    {
+        O::port(&mut self.set).emit_direct(task, value, &mut self.core)
+    }
+
+    /// Emits any port's value, named by the emission.
+    pub fn emit_any(&mut self, emission: O::Emission) {
+        self.set.send(emission, &mut self.core);
+    }
+
+    /// Hands over an iterator instead of emitting in a loop: the engine pulls from it as room appears, so that one input
+    /// that becomes a million outputs needs no memory and holds nobody up. What it yields is anchored as emits are; in
+    /// automatic style the input is acked when the iterator has ended. No other input is handled before that.
+    ///
+    /// Iterators up to 128 bytes are stored without allocating. With several ports the items are the component's
+    /// emission type.
+    ///
+    /// # Panics
+    /// On a second call within one `execute`, `tick` or `finish`.
+    pub fn hand_over(&mut self, iterator: impl Iterator<Item = O::Emission> + 'static) {
+        assert!(self.handover.is_none(), "a call can hand over one iterator only");
+        self.handover = Some(smallbox::smallbox!(iterator));
+    }
+
+    /// Manual style: what is emitted through the returned value is anchored to the given tuples, or to none for `[]`.
+    pub fn anchored(&mut self, anchors: impl Anchors) -> Anchored<'_, O> {
+        debug_assert!(self.core.held.is_empty());
+        anchors.each(|anchor: &Anchor| {
+            if let Some(held) = anchor.as_held() {
+                self.core.held.push(held);
+            }
+        });
+        Anchored { outlet: self }
+    }
+
+    /// Time of this turn in nanoseconds since the topology started; virtual under a driver.
+    pub fn now_ns(&self) -> u64 {
+        self.core.now_ns
+    }
+}
+
+/// An [`Outlet`] whose emits are anchored to held tuples, for as long as this value lives.
+pub struct Anchored<'a, O: Outputs> {
+    outlet: &'a mut Outlet<O>,
+}
+
+impl<O: Outputs> std::ops::Deref for Anchored<'_, O> {
+    type Target = Outlet<O>;
+    fn deref(&self) -> &Outlet<O> {
+        self.outlet
+    }
+}
+
+impl<O: Outputs> std::ops::DerefMut for Anchored<'_, O> {
+    fn deref_mut(&mut self) -> &mut Outlet<O> {
+        self.outlet
+    }
+}
+
+impl<O: Outputs> Drop for Anchored<'_, O> {
+    fn drop(&mut self) {
+        self.outlet.core.held.clear();
+    }
+}
+
+/// Where a spout emits.
+pub struct SpoutOutlet<O: Outputs, Id> {
+    pub(crate) out: Outlet<O>,
+    /// None when tracking is off.
+    pub(crate) ledger: Option<Rc<RefCell<Ledger>>>,
+    /// The user's id of each tree, by ledger slot.
+    pub(crate) ids: Vec<Option<Id>>,
+    /// Ids to ack right after the current call, with tracking off.
+    pub(crate) self_acked: Vec<Id>,
+}
+
+impl<T: Payload, Id> SpoutOutlet<T, Id> {
+    /// Emits untracked: no callback ever.
+    #[inline]
+    pub fn emit(&mut self, value: T) {
+        self.emit_on::<0>(value);
+    }
+
+    /// Emits as the root of a tree: exactly one `ack` or `fail` with this id follows. Ids need not be unique.
+    ///
+    /// With tracking off (`at_most_once`, or `ackers = 0`) the ack follows right after the current call returns.
+    #[inline]
+    pub fn emit_tracked(&mut self, id: Id, value: T) {
+        self.emit_tracked_on::<0>(id, value);
+    }
+}
+
+impl<O: Outputs, Id> SpoutOutlet<O, Id> {
+    /// Emits untracked on port `N`.
+    #[inline]
+    pub fn emit_on<const N: usize>(&mut self, value: <O as PortAt<N>>::Item)
+    where
+        O: PortAt<N>,
+    {
+        self.out.emit_on::<N>(value);
+    }
+
+    /// Emits as the root of a tree on port `N`.
+    ///
+    /// # Panics
+    /// If this task has 4,194,304 open trees, the most a root id can name.
+    #[inline]
+    pub fn emit_tracked_on<const N: usize>(&mut self, id: Id, value: <O as PortAt<N>>::Item)
+    where
+        O: PortAt<N>,
+    {
+        self.tracked(id, |out| out.emit_on::<N>(value));
+    }
+
+    /// Emits untracked to one task of the direct subscribers of port `N`; see [`Outlet::emit_direct`].
+    pub fn emit_direct_on<const N: usize>(&mut self, task: TaskId, value: <O as PortAt<N>>::Item) -> bool
+    where
+        O: PortAt<N>,
+    {
+        self.out.emit_direct_on::<N>(task, value)
+    }
+
+    /// Emits as the root of a tree to one task of the direct subscribers of port `N`. A task that does not subscribe gets
+    /// nothing and the tree, having no tuples, is acked.
+    pub fn emit_direct_tracked_on<const N: usize>(
+        &mut self,
+        task: TaskId,
+        id: Id,
+        value: <O as PortAt<N>>::Item,
+    ) -> bool
+    where
+        O: PortAt<N>,
+    {
+        let mut sent = false;
+        self.tracked(id, |out| sent = out.emit_direct_on::<N>(task, value));
+        sent
+    }
+
+    /// Counts a replay in the report; for spouts that replay by themselves.
+    pub fn note_replay(&mut self) {
+        self.out.core.counts.replayed += 1;
+    }
+
+    /// Counts a dead letter in the report; for spouts that dead-letter by themselves.
+    pub fn note_dead_letter(&mut self) {
+        self.out.core.counts.dead_lettered += 1;
+    }
+
+    /// Trees whose callback has not been made, this task's share of `max_spout_pending`.
+    pub fn pending(&self) -> usize {
+        self.ledger.as_ref().map_or(0, |ledger| ledger.borrow().pending())
+    }
+
+    /// Time of this turn in nanoseconds since the topology started; virtual under a driver.
+    pub fn now_ns(&self) -> u64 {
+        self.out.core.now_ns
+    }
+
+    #[inline]
+    fn tracked(&mut self, id: Id, emit: impl FnOnce(&mut Outlet<O>)) {
+        let Some(ledger) = &self.ledger else {
+            emit(&mut self.out);
+            self.self_acked.push(id);
+            return;
+        };
+        let opened = ledger.borrow_mut().open(self.out.core.now_ns);
+        let (slot, root) = opened.expect("a spout task can have at most 4,194,304 open trees");
+        let index = slot as usize;
+        if index == self.ids.len() {
+            self.ids.push(Some(id));
+        } else {
+            self.ids[index] = Some(id);
+        }
+        self.out.core.set_anchor(Roots::One(root, 0));
+        emit(&mut self.out);
+        let drawn = self.out.core.take_drawn();
+        ledger.borrow_mut().seal(slot, drawn);
+    }
+}

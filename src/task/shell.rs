@@ -1,0 +1,182 @@
+//! What an executor sees of a task, and what a task shell is made of.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use crate::error::{Failure, Origin};
+use crate::sys::clock::Clock;
+use crate::sys::offload::Offload;
+use crate::sys::random::Random;
+use crate::sys::sync::Arc;
+use crate::task::acks::Acks;
+use crate::task::context::{SpoutContext, TaskInfo};
+use crate::task::header::Layout;
+use crate::task::lane::Signal;
+use crate::task::ledger::Ledger;
+use crate::task::metrics::{Latency, TaskMetrics};
+use crate::task::waker::Waker;
+
+/// What a task wants after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnEnd {
+    /// Nothing, until it is signalled or its due time comes.
+    Idle,
+    /// Another turn: the budget ended it.
+    More,
+    /// Another turn when there may be room downstream.
+    Blocked,
+    /// The topology has to stop; see [`Task::take_fatal`].
+    Fatal,
+}
+
+/// What the engine tells a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Activate,
+    Deactivate,
+    /// Spouts: no new input; finish what is under way.
+    WindDown,
+    /// Spouts: everything is quiet and only held tuples are left; end the input now.
+    EndInput,
+    /// Bolts: end although tuples are still held.
+    LetGo,
+}
+
+/// Why the topology has to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Fatal {
+    pub state: &'static str,
+    pub message: String,
+}
+
+/// One task, its types erased. All calls come from its executor and none blocks.
+pub(crate) trait Task {
+    /// Opens or prepares the first instance.
+    fn start(&mut self, now_ns: u64) -> Result<(), Failure>;
+    /// Does up to `budget` units of what there is to do.
+    fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd;
+    /// Books the time of the last turn and publishes the counters.
+    fn after_turn(&mut self, elapsed_ns: u64);
+    /// Looks into lanes from other executors; true if one has something.
+    fn poll_lanes(&mut self) -> bool;
+    /// When it wants a turn without being signalled.
+    fn next_due_ns(&self) -> Option<u64>;
+    fn order(&mut self, order: Order);
+    /// Closes or cleans up.
+    fn stop(&mut self);
+    /// True if nothing is queued or running in it: at most open trees or held tuples are left.
+    fn is_quiet(&self) -> bool;
+    /// True once end of input has been sent and accepted everywhere.
+    fn is_done(&self) -> bool;
+    fn take_fatal(&mut self) -> Option<Fatal>;
+    /// Complete latency of a spout's trees, execute latency of a bolt.
+    fn latency(&self) -> Latency;
+}
+
+/// The typed kit of a component, with its types erased: builds its tasks, on the thread that will run them.
+pub(crate) trait TaskKit: Send + Sync {
+    fn build(&self, layout: Layout, parts: TaskParts) -> Box<dyn Task>;
+}
+
+/// Limits of supervision; see the settings of the same names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Supervision {
+    pub rebuilds_max: u32,
+    pub rebuild_progress_tuples: u64,
+    pub rebuild_backoff_ns: u64,
+}
+
+/// Everything a task is joined to.
+pub(crate) struct TaskParts {
+    pub info: TaskInfo,
+    /// Boxed `LaneRx<H, In>`, in the order of the signal's lane bits.
+    pub lanes: Vec<Box<dyn Any>>,
+    /// For each lane the position of its subscription among the component's inputs.
+    pub lane_inputs: Vec<usize>,
+    /// For each lane whether it closes a declared cycle; such a lane's end is not waited for.
+    pub lane_feedback: Vec<bool>,
+    pub signal: Rc<Signal>,
+    /// Port and boxed `Box<dyn EdgeOut<T>>` of every outgoing edge.
+    pub edges: Vec<(usize, Box<dyn Any>)>,
+    pub acks: Rc<Acks>,
+    /// The spout task's ledger; none for bolts and with tracking off.
+    pub ledger: Option<Rc<RefCell<Ledger>>>,
+    pub max_spout_pending: usize,
+    pub tick_ns: Option<u64>,
+    pub supervision: Supervision,
+    pub waker: Waker,
+    pub woken: Rc<std::cell::Cell<bool>>,
+    pub metrics: Arc<TaskMetrics>,
+    pub clock: Clock,
+    pub offload: Offload,
+    pub seed: u64,
+}
+
+impl TaskParts {
+    /// The context of the instance built for the `rebuilds`-th time.
+    pub fn context(&self, rebuilds: u64) -> SpoutContext {
+        SpoutContext {
+            info: self.info.clone(),
+            waker: self.waker.clone(),
+            clock: self.clock.clone(),
+            random: Random::new(self.seed).fork(u64::from(self.info.task.0)).fork(rebuilds),
+            offload: self.offload.clone(),
+        }
+    }
+}
+
+/// Runs user code; a panic becomes a failure with the panic's message.
+#[inline]
+pub(crate) fn guarded<R>(origin: &Origin, run: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(|failure| failure.at(origin)),
+        Err(payload) => Err(panic_failure(payload).at(origin)),
+    }
+}
+
+pub(crate) fn panic_failure(payload: Box<dyn Any + Send>) -> Failure {
+    let message = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not text".to_owned());
+    Failure::panic(format!("panicked: {message}"))
+}
+
+/// Counts rebuilds in a row and says when the next one may be made.
+#[derive(Debug)]
+pub(crate) struct Rebuilds {
+    limits: Supervision,
+    streak: u32,
+    executed_at_last: u64,
+}
+
+impl Rebuilds {
+    pub fn new(limits: Supervision) -> Self {
+        Rebuilds { limits, streak: 0, executed_at_last: 0 }
+    }
+
+    /// Another failure, after `executed` units of work in all: when to rebuild, or that the limit is reached.
+    pub fn next(&mut self, now_ns: u64, executed: u64, origin: &Origin, failure: &Failure) -> Result<u64, Fatal> {
+        if executed - self.executed_at_last >= self.limits.rebuild_progress_tuples {
+            self.streak = 0;
+        }
+        self.executed_at_last = executed;
+        self.streak += 1;
+        if self.streak > self.limits.rebuilds_max {
+            return Err(Fatal {
+                state: "rebuild_limit",
+                message: format!(
+                    "{origin} failed {} times in a row with fewer than {} tuples executed between, last: {}",
+                    self.streak,
+                    self.limits.rebuild_progress_tuples,
+                    failure.message()
+                ),
+            });
+        }
+        let backoff_ns = self.limits.rebuild_backoff_ns.saturating_mul(1 << (self.streak - 1).min(20));
+        Ok(now_ns + backoff_ns)
+    }
+}

@@ -1,0 +1,445 @@
+//! The shell of a spout task: calls of `next`, its ledger's callbacks, deadlines, wake-ups, rebuilding, the end.
+
+use crate::error::{Failure, FailureKind, Origin};
+use crate::sys::random::{Random, mix};
+use crate::sys::sync::Arc;
+use crate::task::component::{Next, Outcome, Position, SplitId, Spout};
+use crate::task::header::{Layout, Roots};
+use crate::task::lane::Control;
+use crate::task::ledger::Verdict;
+use crate::task::metrics::{Latency, TaskState, latency};
+use crate::task::outlet::{EmitCore, Outlet, SpoutOutlet};
+use crate::task::payload::{Outputs, PortSet};
+use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
+
+/// The typed kit of a spout: its factory.
+pub(crate) struct SpoutKit<S> {
+    pub factory: Arc<dyn Fn() -> S + Send + Sync>,
+}
+
+impl<S: Spout> TaskKit for SpoutKit<S> {
+    // The header layout matters to lanes and edges; a spout has no lanes of its own.
+    fn build(&self, _layout: Layout, parts: TaskParts) -> Box<dyn Task> {
+        Box::new(SpoutShell::new(self.factory.clone(), parts))
+    }
+}
+
+/// When `next` may be called again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Appetite {
+    /// At once.
+    Eager,
+    /// When the waker is used or a tree has ended.
+    Waiting,
+    /// As `Waiting`, or at this time.
+    Until(u64),
+    /// Only after a tree has ended: the spout is finished unless a callback makes it emit again.
+    Finished,
+}
+
+struct SpoutShell<S: Spout> {
+    factory: Arc<dyn Fn() -> S + Send + Sync>,
+    spout: Option<S>,
+    out: SpoutOutlet<S::Out, S::Id>,
+    appetite: Appetite,
+    state: TaskState,
+    /// What the topology wants, and what the instance has been told.
+    active_wanted: bool,
+    active: bool,
+    winding_down: bool,
+    end_sent: bool,
+    /// Where to resume after a failure: the lowest unacked positions as of some recent turn.
+    positions: Vec<(SplitId, Position)>,
+    positions_at_ns: u64,
+    rebuild_at_ns: u64,
+    rebuilds: Rebuilds,
+    fatal: Option<Fatal>,
+    blocked_since_ns: Option<u64>,
+    latency: Latency,
+    origin: Origin,
+    parts: TaskParts,
+}
+
+/// How old remembered positions may be: an older position only means more duplicates after a failure.
+const POSITIONS_AGE_NS: u64 = 10_000_000;
+
+impl<S: Spout> SpoutShell<S> {
+    fn new(factory: Arc<dyn Fn() -> S + Send + Sync>, mut parts: TaskParts) -> Self {
+        let seed = mix(parts.seed ^ u64::from(parts.info.task.0));
+        let mut set = <S::Out as Outputs>::Set::default();
+        for (port, edge) in parts.edges.drain(..) {
+            set.attach(port, edge);
+        }
+        let core = EmitCore::new(parts.acks.clone(), Random::new(seed));
+        SpoutShell {
+            factory,
+            spout: None,
+            out: SpoutOutlet {
+                out: Outlet::new(set, core),
+                ledger: parts.ledger.clone(),
+                ids: Vec::new(),
+                self_acked: Vec::new(),
+            },
+            appetite: Appetite::Eager,
+            state: TaskState::New,
+            active_wanted: true,
+            active: false,
+            winding_down: false,
+            end_sent: false,
+            positions: Vec::new(),
+            positions_at_ns: 0,
+            rebuild_at_ns: 0,
+            rebuilds: Rebuilds::new(parts.supervision),
+            fatal: None,
+            blocked_since_ns: None,
+            latency: latency(),
+            origin: parts.info.origin(),
+            parts,
+        }
+    }
+
+    /// Builds and opens an instance; a replayable one takes over the default splits, or resumes where the last one was.
+    fn instantiate(&mut self) -> Outcome {
+        let mut ctx = self.parts.context(self.out.out.core.counts.rebuilt);
+        let (factory, resume) = (&self.factory, &self.positions);
+        let mut replayable = false;
+        let spout = guarded(&self.origin, || {
+            let mut spout = factory();
+            spout.open(&mut ctx)?;
+            if let Some(source) = spout.replayable() {
+                replayable = true;
+                let splits: Vec<(SplitId, Option<Position>)> = if resume.is_empty() {
+                    source.default_splits().into_iter().map(|split| (split, None)).collect()
+                } else {
+                    resume.iter().map(|(split, position)| (split.clone(), Some(*position))).collect()
+                };
+                source.assign(&splits)?;
+            }
+            Ok(spout)
+        })?;
+        if replayable && self.state == TaskState::BackingOff {
+            self.forget_trees();
+        }
+        self.spout = Some(spout);
+        self.active = false;
+        self.appetite = Appetite::Eager;
+        self.state = TaskState::Running;
+        Ok(())
+    }
+
+    /// Everything unacked will be emitted again by the instance that seeks; callbacks for it would be wrong.
+    fn forget_trees(&mut self) {
+        if let Some(ledger) = &self.out.ledger {
+            for slot in ledger.borrow_mut().forget_all() {
+                self.out.ids[slot as usize] = None;
+            }
+        }
+    }
+
+    fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
+        if let Some(ledger) = &self.parts.ledger {
+            ledger.borrow_mut().expire(now_ns);
+        }
+        if self.spout.is_none() {
+            self.revive(now_ns);
+        }
+        self.unblock(now_ns);
+        self.call_back(budget);
+        self.switch_activity();
+        let more = self.call_next(now_ns, budget);
+        self.end_if_finished();
+        self.remember_positions(now_ns);
+        let core = &mut self.out.out.core;
+        core.flush_acks();
+        if self.fatal.is_some() {
+            TurnEnd::Fatal
+        } else if core.blocked_lanes > 0 {
+            core.counts.blocked += 1;
+            self.blocked_since_ns.get_or_insert(now_ns);
+            TurnEnd::Blocked
+        } else if self.parts.ledger.as_ref().is_some_and(|ledger| ledger.borrow().has_ended()) && self.spout.is_some() {
+            TurnEnd::More
+        } else if more && core.above_low_water {
+            TurnEnd::Blocked
+        } else if more {
+            TurnEnd::More
+        } else {
+            TurnEnd::Idle
+        }
+    }
+
+    fn unblock(&mut self, now_ns: u64) {
+        let core = &mut self.out.out.core;
+        if core.blocked_lanes > 0 || core.above_low_water {
+            core.above_low_water = false;
+            self.out.out.set.drain(core);
+        }
+        if core.blocked_lanes == 0
+            && let Some(since_ns) = self.blocked_since_ns.take()
+        {
+            core.counts.blocked_ns += now_ns - since_ns;
+        }
+    }
+
+    fn revive(&mut self, now_ns: u64) {
+        if self.state == TaskState::BackingOff
+            && now_ns >= self.rebuild_at_ns
+            && let Err(failure) = self.instantiate()
+        {
+            self.break_down(&failure);
+        }
+    }
+
+    fn break_down(&mut self, failure: &Failure) {
+        if failure.is_fatal() {
+            self.fatal = Some(Fatal { state: "failed", message: failure.to_string() });
+            return;
+        }
+        tracing::warn!(component = %self.origin.component, task = self.origin.task_index, %failure, "rebuilding a spout");
+        self.state = TaskState::BackingOff;
+        if let Some(broken) = self.spout.take() {
+            let _ = guarded(&self.origin, || {
+                drop(broken);
+                Ok(())
+            });
+        }
+        let core = &mut self.out.out.core;
+        core.set_anchor(Roots::None);
+        core.counts.rebuilt += 1;
+        match self.rebuilds.next(core.now_ns, core.counts.emitted, &self.origin, failure) {
+            Ok(at_ns) => self.rebuild_at_ns = at_ns,
+            Err(fatal) => self.fatal = Some(fatal),
+        }
+    }
+
+    /// Calls `ack` and `fail` for trees that have ended; also while held back, inactive or blocked.
+    fn call_back(&mut self, budget: usize) {
+        let Some(ledger) = self.out.ledger.clone() else { return };
+        for _ in 0..budget {
+            let Some(spout) = &mut self.spout else { return };
+            let Some(ended) = ledger.borrow_mut().take_ended() else { return };
+            let id = self.out.ids[ended.slot as usize].take();
+            ledger.borrow_mut().release(ended.slot);
+            let Some(id) = id else { continue };
+            let out = &mut self.out;
+            let now_ns = out.out.core.now_ns;
+            let result = match ended.verdict {
+                Verdict::Acked => {
+                    out.out.core.counts.acked += 1;
+                    let elapsed_ns = now_ns.saturating_sub(ended.emitted_ns).max(1);
+                    self.latency.saturating_record(elapsed_ns);
+                    guarded(&self.origin, || spout.ack(id, out))
+                }
+                Verdict::Failed(failure) => {
+                    out.out.core.counts.failed += 1;
+                    guarded(&self.origin, || spout.fail(id, &failure, out))
+                }
+            };
+            // A callback may have changed what `next` finds.
+            self.appetite = Appetite::Eager;
+            self.note_callback(result);
+        }
+    }
+
+    fn note_callback(&mut self, result: Outcome) {
+        if let Err(failure) = result {
+            self.out.out.core.counts.errors += 1;
+            if matches!(failure.kind(), FailureKind::Panic | FailureKind::Fatal) {
+                self.break_down(&failure);
+            } else {
+                tracing::warn!(component = %self.origin.component, %failure, "a callback failed");
+            }
+        }
+    }
+
+    fn switch_activity(&mut self) {
+        if self.active == self.active_wanted || self.end_sent {
+            return;
+        }
+        let Some(spout) = &mut self.spout else { return };
+        let activate = self.active_wanted;
+        self.active = activate;
+        let result = guarded(&self.origin, || if activate { spout.activate() } else { spout.deactivate() });
+        if activate {
+            self.appetite = Appetite::Eager;
+        }
+        self.note_callback(result);
+    }
+
+    /// Calls `next` as often as budget, pending trees and lanes allow. True if it wants to go on.
+    fn call_next(&mut self, now_ns: u64, budget: usize) -> bool {
+        if self.parts.woken.take() && self.appetite != Appetite::Finished {
+            self.appetite = Appetite::Eager;
+        }
+        if matches!(self.appetite, Appetite::Until(at_ns) if at_ns <= now_ns) {
+            self.appetite = Appetite::Eager;
+        }
+        for _ in 0..budget {
+            if !self.may_call_next() {
+                break;
+            }
+            let Some(spout) = &mut self.spout else { return false };
+            let out = &mut self.out;
+            out.out.core.counts.executed += 1;
+            match guarded(&self.origin, || spout.next(out)) {
+                Ok(Next::Emitted) => {}
+                Ok(Next::Idle) => self.appetite = Appetite::Waiting,
+                Ok(Next::WakeAfter(after)) => {
+                    self.appetite = Appetite::Until(now_ns.saturating_add(after.as_nanos() as u64));
+                }
+                Ok(Next::Finished) => self.appetite = Appetite::Finished,
+                Err(failure) => self.break_down(&failure),
+            }
+            self.ack_untracked();
+        }
+        self.appetite == Appetite::Eager && self.active && self.spout.is_some() && !self.is_held_back()
+    }
+
+    fn may_call_next(&mut self) -> bool {
+        let wants = self.appetite == Appetite::Eager && self.active && !self.end_sent && self.fatal.is_none();
+        let core = &self.out.out.core;
+        if !wants || core.blocked_lanes > 0 || core.above_low_water {
+            return false;
+        }
+        let held_back = self.is_held_back();
+        self.out.out.core.counts.held_back += u64::from(held_back);
+        !held_back
+    }
+
+    fn is_held_back(&self) -> bool {
+        self.out.pending() >= self.parts.max_spout_pending
+    }
+
+    /// With tracking off, acks what the last call emitted, before anything else happens.
+    fn ack_untracked(&mut self) {
+        while !self.out.self_acked.is_empty() {
+            for id in std::mem::take(&mut self.out.self_acked) {
+                let Some(spout) = &mut self.spout else { return };
+                let out = &mut self.out;
+                out.out.core.counts.acked += 1;
+                let result = guarded(&self.origin, || spout.ack(id, out));
+                self.note_callback(result);
+            }
+        }
+    }
+
+    fn end_if_finished(&mut self) {
+        if self.appetite == Appetite::Finished {
+            self.state = TaskState::Finishing;
+            if self.out.pending() == 0 {
+                self.send_end();
+            }
+        }
+    }
+
+    fn send_end(&mut self) {
+        if !self.end_sent {
+            self.end_sent = true;
+            self.state = TaskState::Done;
+            self.out.out.set.control(Control::End, &mut self.out.out.core);
+        }
+    }
+
+    fn remember_positions(&mut self, now_ns: u64) {
+        if now_ns < self.positions_at_ns {
+            return;
+        }
+        if let Some(source) = self.spout.as_mut().and_then(Spout::replayable) {
+            self.positions = source.positions();
+            self.positions_at_ns = now_ns + POSITIONS_AGE_NS;
+        }
+    }
+
+    fn wind_down(&mut self) {
+        if self.winding_down {
+            return;
+        }
+        self.winding_down = true;
+        let Some(spout) = &mut self.spout else {
+            self.appetite = Appetite::Finished;
+            return;
+        };
+        let goes_on = guarded(&self.origin, || Ok(spout.wind_down()));
+        self.appetite = if matches!(goes_on, Ok(true)) { Appetite::Eager } else { Appetite::Finished };
+        self.parts.signal.wake();
+    }
+}
+
+impl<S: Spout> Task for SpoutShell<S> {
+    fn start(&mut self, now_ns: u64) -> Result<(), Failure> {
+        self.out.out.core.now_ns = now_ns;
+        self.instantiate()
+    }
+
+    fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
+        self.out.out.core.now_ns = now_ns;
+        self.run(now_ns, budget)
+    }
+
+    fn after_turn(&mut self, elapsed_ns: u64) {
+        let pending = self.out.pending();
+        let core = &mut self.out.out.core;
+        core.counts.busy_ns += elapsed_ns;
+        if let Some(ledger) = &self.out.ledger {
+            core.counts.stale = ledger.borrow().stale();
+        }
+        self.parts.metrics.publish(&core.counts, self.state, pending);
+    }
+
+    fn poll_lanes(&mut self) -> bool {
+        false
+    }
+
+    fn next_due_ns(&self) -> Option<u64> {
+        let deadline_ns = self.parts.ledger.as_ref().and_then(|ledger| ledger.borrow().next_due_ns());
+        let own_ns = match (self.state, self.appetite) {
+            (TaskState::BackingOff, _) => Some(self.rebuild_at_ns),
+            (_, Appetite::Until(at_ns)) if self.active && !self.is_held_back() => Some(at_ns),
+            _ => None,
+        };
+        deadline_ns.into_iter().chain(own_ns).min()
+    }
+
+    fn order(&mut self, order: Order) {
+        match order {
+            Order::Activate => self.active_wanted = true,
+            Order::Deactivate => self.active_wanted = false,
+            Order::WindDown => self.wind_down(),
+            Order::EndInput if self.appetite == Appetite::Finished => self.send_end(),
+            Order::EndInput | Order::LetGo => {}
+        }
+        self.parts.signal.wake();
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut spout) = self.spout.take() {
+            let closed = guarded(&self.origin, || {
+                spout.close();
+                Ok(())
+            });
+            if let Err(failure) = closed {
+                tracing::warn!(component = %self.origin.component, %failure, "close failed");
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let finished_or_waiting = !matches!(self.appetite, Appetite::Eager | Appetite::Until(_)) || !self.active;
+        self.out.out.core.blocked_lanes == 0
+            && self.state != TaskState::BackingOff
+            && (finished_or_waiting || self.is_held_back())
+            && !self.parts.ledger.as_ref().is_some_and(|ledger| ledger.borrow().has_ended())
+    }
+
+    fn is_done(&self) -> bool {
+        self.end_sent && self.out.out.core.blocked_lanes == 0
+    }
+
+    fn take_fatal(&mut self) -> Option<Fatal> {
+        self.fatal.take()
+    }
+
+    fn latency(&self) -> Latency {
+        self.latency.clone()
+    }
+}

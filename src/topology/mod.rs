@@ -1,0 +1,3 @@
+//! What a user writes.
+
+pub mod settings;

@@ -1,0 +1,48 @@
+//! Settings that are fine one by one and contradict each other.
+
+use std::collections::BTreeSet;
+
+use super::layers::Resolved;
+use super::{Guarantee, Placement};
+use crate::error::Problem;
+
+/// All contradictions, each at the place of the setting that a change would most likely mend. Keys that
+/// were misread contradict nothing.
+pub(super) fn contradictions(resolved: &Resolved, misread: &BTreeSet<String>) -> Vec<Problem> {
+    let settings = &resolved.settings;
+    let mut problems = Vec::new();
+    let mut contradiction = |key: &str, other: &str, why: &str| {
+        if misread.contains(key) || misread.contains(other) {
+            return;
+        }
+        problems.push(Problem::new(
+            resolved.provenance(key).to_string(),
+            format!("{key} contradicts {other} ({}): {why}", resolved.provenance(other)),
+        ));
+    };
+
+    match (settings.guarantee, settings.ackers) {
+        (Guarantee::AtLeastOnce, Some(0)) => contradiction(
+            "ackers",
+            "guarantee",
+            "0 turns tracking off, and at-least-once needs it; set guarantee = \"at-most-once\" as well",
+        ),
+        (Guarantee::AtMostOnce, Some(1..)) => {
+            contradiction("ackers", "guarantee", "at-most-once tracks nothing; leave ackers out or set it to 0");
+        }
+        _ => {}
+    }
+    if settings.one_thread_per_task && settings.executors.is_some() {
+        contradiction("executors", "one_thread_per_task", "the tasks already say how many executors there are");
+    }
+    if settings.storm_timeouts && !settings.message_timeouts_enabled {
+        contradiction("storm_timeouts", "message_timeouts_enabled", "without timeouts there is nothing to choose");
+    }
+    for (id, own) in settings.components.iter().filter(|_| !settings.pin) {
+        if let Some(Placement::On(cpu)) = own.placement {
+            let key = resolved.placement_key(id);
+            contradiction(&key, "pin", &format!("without pinning nothing is bound to CPU {cpu}"));
+        }
+    }
+    problems
+}
