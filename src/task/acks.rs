@@ -23,8 +23,6 @@ pub(crate) enum AckMessage {
     Reset,
 }
 
-pub(crate) type AckRing = (rtrb::Producer<(Root, AckMessage)>, rtrb::Consumer<(Root, AckMessage)>);
-
 /// Slots of an ack lane.
 pub(crate) const ACK_LANE_CAPACITY: usize = 4_096;
 
@@ -127,7 +125,7 @@ impl AckTx {
     fn send(&mut self, root: Root, message: AckMessage, peers: &Peers) {
         if self.overlay.is_empty() {
             match self.ring.push((root, message)) {
-                Ok(()) => peers.pushed.set(self.peer),
+                Ok(()) => peers.pushed_to(self.peer),
                 Err(rtrb::PushError::Full((root, message))) => self.merge(root, message),
             }
         } else {
@@ -145,8 +143,7 @@ impl AckTx {
     }
 
     fn flush(&mut self, peers: &Peers) -> bool {
-        let ring = &mut self.ring;
-        let mut moved = false;
+        let (ring, peer) = (&mut self.ring, self.peer);
         self.overlay.retain(|root, pending| {
             // A failed tree needs neither its acks nor a fresh deadline.
             let mut left = [
@@ -157,7 +154,7 @@ impl AckTx {
             for message in &mut left {
                 if let Some(taken) = message.take() {
                     match ring.push((*root, taken)) {
-                        Ok(()) => moved = true,
+                        Ok(()) => peers.pushed_to(peer),
                         Err(rtrb::PushError::Full((_, back))) => {
                             *message = Some(back);
                             break;
@@ -173,9 +170,6 @@ impl AckTx {
             };
             pending.failure.is_some() || pending.reset || pending.xor != 0
         });
-        if moved {
-            peers.pushed.set(self.peer);
-        }
         self.overlay.is_empty()
     }
 }

@@ -1,8 +1,6 @@
 //! The shell of a bolt task: turns, input lanes, anchoring, ticks, end of input, rebuilding.
 
-use std::cell::Cell;
 use std::marker::PhantomData;
-use std::rc::Rc;
 
 use crate::error::{Failure, Origin};
 use crate::sys::random::{Random, mix};
@@ -147,10 +145,13 @@ struct BoltShell<H, L: Logic> {
     /// Lanes that have ended, and how many are still waited for before `finish`.
     ended: Vec<bool>,
     open_lanes: usize,
+    /// It is part of a cycle, which closes when everything is quiet.
+    loop_open: bool,
     /// Where the last turn stopped, so that lanes take turns.
     next_lane: usize,
     held: HeldTable,
-    let_go: bool,
+    /// When tuples still held after the end of input are failed.
+    let_go_at_ns: Option<u64>,
     door: Door<L::Out>,
     door_inside: DoorInside<L::Out>,
     state: TaskState,
@@ -186,9 +187,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             ended: vec![false; lanes.len()],
             open_lanes: parts.lane_feedback.iter().filter(|feedback| !**feedback).count(),
             lanes,
+            loop_open: parts.lane_feedback.contains(&true),
             next_lane: 0,
             held: HeldTable::new(parts.waker.clone(), mix(seed)),
-            let_go: false,
+            let_go_at_ns: None,
             door,
             door_inside,
             state: TaskState::New,
@@ -223,6 +225,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// One turn; the parts are in the order in which they must happen.
     fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
         self.settle_held();
+        self.let_go(now_ns);
         if !self.unblock(now_ns) {
             return TurnEnd::Blocked;
         }
@@ -236,7 +239,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         self.take_deliveries(&mut left);
         self.take_inputs(&mut left);
-        if self.fatal.is_none() && self.bolt.is_some() && self.open_lanes == 0 && self.may_go_on(left) {
+        if self.open_lanes == 0 && !self.loop_open && self.may_go_on(left) {
             self.finish();
             self.pull_handover(&mut left);
             self.send_end();
@@ -525,15 +528,28 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 self.state = TaskState::Finishing;
             }
             self.settle_held();
+            self.let_go_at_ns = Some(self.out.core.now_ns + self.parts.let_go_after_ns);
         }
+    }
+
+    /// Fails what is still held long after the end of input, so that the topology can end.
+    fn let_go(&mut self, now_ns: u64) {
+        if self.held.open() == 0 || self.let_go_at_ns.is_none_or(|at_ns| now_ns < at_ns) {
+            return;
+        }
+        tracing::warn!(component = %self.origin.component, held = self.held.open(), "failing tuples held after the end");
+        let failure = Failure::reject("ended: still held after the end of input").at(&self.origin);
+        let core = &mut self.out.core;
+        self.held.let_go(|roots| {
+            core.counts.failed += 1;
+            core.fail_roots(&roots, &failure);
+        });
     }
 
     /// Passes the end on once nothing that could still emit is left.
     fn send_end(&mut self) {
-        let emits_no_more = self.finish_called
-            && self.out.handover.is_none()
-            && self.door_inside.is_empty()
-            && (self.held.open() == 0 || self.let_go);
+        let emits_no_more =
+            self.finish_called && self.out.handover.is_none() && self.door_inside.is_empty() && self.held.open() == 0;
         if emits_no_more && !self.end_sent && self.bolt.is_some() {
             self.end_sent = true;
             self.state = TaskState::Done;
@@ -581,14 +597,14 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             TaskState::BackingOff => Some(self.rebuild_at_ns),
             // A tick waits for room and for a running iterator; both give the task a turn.
             _ if self.out.core.blocked_lanes > 0 => None,
+            _ if self.finish_called => self.let_go_at_ns.filter(|_| self.held.open() > 0),
             _ => self.tick_due_ns,
         }
     }
 
     fn order(&mut self, order: Order) {
-        if order == Order::LetGo && self.held.open() > 0 && self.finish_called {
-            tracing::warn!(component = %self.origin.component, held = self.held.open(), "ending with held tuples");
-            self.let_go = true;
+        if order == Order::EndInput && self.open_lanes == 0 {
+            self.loop_open = false;
             self.parts.signal.wake();
         }
     }
@@ -613,6 +629,10 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             && self.lanes.iter().all(LaneRx::is_empty)
     }
 
+    fn wants_quiet(&self) -> bool {
+        self.open_lanes == 0 && self.loop_open
+    }
+
     fn is_done(&self) -> bool {
         self.end_sent && self.out.core.blocked_lanes == 0
     }
@@ -625,6 +645,3 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
         self.latency.clone()
     }
 }
-
-/// Tells whether a waker was used since the last look; shared by an executor and its tasks.
-pub(crate) type Woken = Rc<Cell<bool>>;

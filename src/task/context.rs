@@ -10,10 +10,11 @@ use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::door::Door;
 use crate::task::payload::Outputs;
+use crate::task::user_value::UserValue;
 use crate::task::waker::Waker;
 
 /// Free-form settings of a component: whatever the user put under its `user` table.
-pub type UserSettings = BTreeMap<String, toml::Value>;
+pub type UserSettings = BTreeMap<String, UserValue>;
 
 /// Who and where a task is.
 #[derive(Clone, Debug)]

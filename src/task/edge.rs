@@ -25,6 +25,34 @@ pub trait EdgeOut<T> {
     fn drain(&mut self, core: &mut EmitCore);
 }
 
+/// The conversion of an edge from the stream's type to the subscriber's input type.
+#[doc(hidden)]
+pub trait Convert<Src, Dst>: Send + Sync + 'static {
+    fn convert(&self, value: Src) -> Dst;
+}
+
+/// The stream's type is the input type.
+#[doc(hidden)]
+pub struct Same;
+
+impl<T> Convert<T, T> for Same {
+    #[inline]
+    fn convert(&self, value: T) -> T {
+        value
+    }
+}
+
+/// Converts by a function.
+#[doc(hidden)]
+pub struct By<F>(pub F);
+
+impl<Src, Dst, F: Fn(Src) -> Dst + Send + Sync + 'static> Convert<Src, Dst> for By<F> {
+    #[inline]
+    fn convert(&self, value: Src) -> Dst {
+        (self.0)(value)
+    }
+}
+
 struct Edge<H, Src, Dst, C, R> {
     lanes: Vec<LaneTx<H, Dst>>,
     tasks: Vec<TaskId>,
@@ -56,7 +84,7 @@ where
     H: Header,
     Src: Payload,
     Dst: Payload,
-    C: Fn(Src) -> Dst + 'static,
+    C: Convert<Src, Dst>,
     R: Router<Dst>,
 {
     #[inline]
@@ -64,7 +92,7 @@ where
         if self.router.is_direct() {
             panic!("a regular emit on a stream with a direct subscriber: use emit_direct");
         }
-        let value = (self.convert)(value);
+        let value = self.convert.convert(value);
         match self.router.pick(&value, &mut self.listed) {
             Pick::One(position) => self.push(position, value, core),
             Pick::Listed => {
@@ -87,7 +115,7 @@ where
             self.router.is_direct(),
             "emit_direct to {task}, whose component does not subscribe to this stream by a direct grouping"
         );
-        self.push(position, (self.convert)(value.clone()), core);
+        self.push(position, self.convert.convert(value.clone()), core);
         true
     }
 
@@ -175,7 +203,7 @@ impl<Src, Dst, C, G> EdgeKit for EdgeSpec<Src, Dst, C, G>
 where
     Src: Payload,
     Dst: Payload,
-    C: Fn(Src) -> Dst + Send + Sync + 'static,
+    C: Convert<Src, Dst>,
     G: Grouping<Dst>,
 {
     fn ring(&self, layout: Layout, capacity: usize) -> (Box<dyn Any + Send>, Box<dyn Any + Send>) {

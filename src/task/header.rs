@@ -41,10 +41,6 @@ impl Root {
     pub(crate) fn generation(self) -> u32 {
         self.0.get() as u32 & GENERATION_MASK
     }
-
-    pub(crate) fn bits(self) -> u64 {
-        self.0.get()
-    }
 }
 
 /// Which trees a tuple belongs to, with its edge id in each.

@@ -145,6 +145,23 @@ impl HeldTable {
         Anchor { slot: SlotRef { segment: shared.clone(), index }, roots, done: false }
     }
 
+    /// Gives up every open handle: what happens to them from now on is ignored.
+    pub fn let_go(&mut self, mut each: impl FnMut(Roots)) {
+        let free: std::collections::HashSet<(u32, u32)> = self.free.iter().copied().collect();
+        for (number, segment) in self.segments.iter().enumerate() {
+            segment.closed.store(true, Ordering::Release);
+            for (index, roots) in self.roots[number].iter_mut().enumerate() {
+                if !free.contains(&(number as u32, index as u32)) {
+                    each(std::mem::take(roots));
+                }
+            }
+        }
+        self.segments.clear();
+        self.roots.clear();
+        self.free.clear();
+        self.open = 0;
+    }
+
     /// Takes everything that happened to handles since the last call.
     pub fn take_events(&mut self, mut each: impl FnMut(HeldEvent)) {
         for (number, segment) in self.segments.iter().enumerate() {

@@ -4,7 +4,7 @@
 //! owned values, `Send` or thread-bound as their kind demands, never shared: a second producer is not expressible.
 #![allow(unsafe_code)]
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -62,11 +62,27 @@ impl Signal {
 pub(crate) struct Peers {
     pub pushed: Bits,
     pub popped: Bits,
+    /// Items ever sent to and received from other executors, acks included: equal sums over all executors mean that
+    /// nothing is under way between them.
+    pub sent: Cell<u64>,
+    pub received: Cell<u64>,
 }
 
 impl Peers {
     pub fn new(executors: usize) -> Self {
-        Peers { pushed: Bits::new(executors), popped: Bits::new(executors) }
+        Peers { pushed: Bits::new(executors), popped: Bits::new(executors), sent: Cell::new(0), received: Cell::new(0) }
+    }
+
+    #[inline]
+    pub fn pushed_to(&self, peer: usize) {
+        self.pushed.set(peer);
+        self.sent.set(self.sent.get() + 1);
+    }
+
+    #[inline]
+    pub fn popped_from(&self, peer: usize) {
+        self.popped.set(peer);
+        self.received.set(self.received.get() + 1);
     }
 }
 
@@ -155,15 +171,6 @@ impl<H, T> LaneTx<H, T> {
         true
     }
 
-    /// Entries waiting, overflow included. Exact for a local lane, a snapshot for a remote one.
-    pub fn len(&self) -> usize {
-        self.overflow.len()
-            + match &self.end {
-                TxEnd::Local(queue) => queue.len(),
-                TxEnd::Remote { ring, .. } => ring.buffer().capacity() - ring.slots(),
-            }
-    }
-
     /// True for a lane to a task of the same executor that is at least half full: its spouts wait.
     #[inline]
     pub fn is_above_low_water(&self) -> bool {
@@ -181,7 +188,7 @@ impl<H, T> TxEnd<H, T> {
             TxEnd::Local(queue) => queue.push(item),
             TxEnd::Remote { ring, peer, peers, bell } => {
                 ring.push(item).map_err(|rtrb::PushError::Full(item)| item)?;
-                peers.pushed.set(*peer);
+                peers.pushed_to(*peer);
                 if let Some(bell) = bell {
                     bell.bits.set(bell.index);
                 }
@@ -209,7 +216,7 @@ impl<H, T> LaneRx<H, T> {
             RxEnd::Local(queue) => queue.pop(),
             RxEnd::Remote { ring, peer, peers } => {
                 let item = ring.pop().ok()?;
-                peers.popped.set(*peer);
+                peers.popped_from(*peer);
                 Some(item)
             }
         }

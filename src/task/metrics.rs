@@ -129,3 +129,36 @@ pub type Latency = Histogram<u64>;
 pub(crate) fn latency() -> Latency {
     Histogram::new_with_bounds(1, 3_600_000_000_000, 2).expect("constant bounds are valid")
 }
+
+/// Counts the faults that a topology injects into itself, for its report. Any thread may add.
+#[derive(Debug, Default)]
+pub struct FaultCounters {
+    fails: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl FaultCounters {
+    /// An input is about to be failed on purpose.
+    pub fn count_fail(&self) {
+        self.fails.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A panic is about to be raised on purpose.
+    pub fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts so far.
+    pub fn get(&self) -> Injected {
+        Injected { fails: self.fails.load(Ordering::Relaxed), panics: self.panics.load(Ordering::Relaxed) }
+    }
+}
+
+/// Faults that a topology injected into itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Injected {
+    /// Failed executes.
+    pub fails: u64,
+    /// Panics.
+    pub panics: u64,
+}

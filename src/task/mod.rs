@@ -17,9 +17,11 @@ pub(crate) mod ledger;
 pub mod metrics;
 pub mod outlet;
 pub mod payload;
+pub mod replay;
 pub(crate) mod route;
 pub(crate) mod shell;
 pub(crate) mod spout;
+pub mod user_value;
 pub mod waker;
 
 pub use component::Custom;

@@ -69,10 +69,6 @@ impl EmitCore {
         self.drawn = 0;
     }
 
-    pub(crate) fn is_anchored(&self) -> bool {
-        !self.anchor.is_none()
-    }
-
     /// Ends the anchoring: the XOR of the edges drawn for it.
     #[inline]
     pub(crate) fn take_drawn(&mut self) -> u64 {
@@ -338,6 +334,8 @@ pub struct SpoutOutlet<O: Outputs, Id> {
     pub(crate) ids: Vec<Option<Id>>,
     /// Ids to ack right after the current call, with tracking off.
     pub(crate) self_acked: Vec<Id>,
+    /// End of input has been sent: what is emitted now goes nowhere.
+    pub(crate) ended: bool,
 }
 
 impl<T: Payload, Id> SpoutOutlet<T, Id> {
@@ -363,7 +361,9 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        self.out.emit_on::<N>(value);
+        if !self.ended {
+            self.out.emit_on::<N>(value);
+        }
     }
 
     /// Emits as the root of a tree on port `N`.
@@ -383,7 +383,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        self.out.emit_direct_on::<N>(task, value)
+        !self.ended && self.out.emit_direct_on::<N>(task, value)
     }
 
     /// Emits as the root of a tree to one task of the direct subscribers of port `N`. A task that does not subscribe gets
@@ -424,6 +424,9 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
 
     #[inline]
     fn tracked(&mut self, id: Id, emit: impl FnOnce(&mut Outlet<O>)) {
+        if self.ended {
+            return;
+        }
         let Some(ledger) = &self.ledger else {
             emit(&mut self.out);
             self.self_acked.push(id);

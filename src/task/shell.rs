@@ -38,10 +38,9 @@ pub(crate) enum Order {
     Deactivate,
     /// Spouts: no new input; finish what is under way.
     WindDown,
-    /// Spouts: everything is quiet and only held tuples are left; end the input now.
+    /// Nothing is queued or running anywhere, at most tuples are held: finished spouts end their input although trees are
+    /// open, and loops close.
     EndInput,
-    /// Bolts: end although tuples are still held.
-    LetGo,
 }
 
 /// Why the topology has to stop.
@@ -68,6 +67,8 @@ pub(crate) trait Task {
     fn stop(&mut self);
     /// True if nothing is queued or running in it: at most open trees or held tuples are left.
     fn is_quiet(&self) -> bool;
+    /// True if it waits for the whole topology to be quiet: see `Order::EndInput`.
+    fn wants_quiet(&self) -> bool;
     /// True once end of input has been sent and accepted everywhere.
     fn is_done(&self) -> bool;
     fn take_fatal(&mut self) -> Option<Fatal>;
@@ -105,6 +106,8 @@ pub(crate) struct TaskParts {
     pub ledger: Option<Rc<RefCell<Ledger>>>,
     pub max_spout_pending: usize,
     pub tick_ns: Option<u64>,
+    /// How long a bolt may go on holding tuples after its input has ended.
+    pub let_go_after_ns: u64,
     pub supervision: Supervision,
     pub waker: Waker,
     pub woken: Rc<std::cell::Cell<bool>>,

@@ -79,6 +79,7 @@ impl<S: Spout> SpoutShell<S> {
                 ledger: parts.ledger.clone(),
                 ids: Vec::new(),
                 self_acked: Vec::new(),
+                ended: false,
             },
             appetite: Appetite::Eager,
             state: TaskState::New,
@@ -232,6 +233,9 @@ impl<S: Spout> SpoutShell<S> {
                 }
                 Verdict::Failed(failure) => {
                     out.out.core.counts.failed += 1;
+                    // After its end nothing can be emitted again: the spout may as well give the value up.
+                    let ended = self.end_sent;
+                    let failure = if ended { Failure::reject(format!("ended: {failure}")) } else { failure };
                     guarded(&self.origin, || spout.fail(id, &failure, out))
                 }
             };
@@ -335,6 +339,7 @@ impl<S: Spout> SpoutShell<S> {
     fn send_end(&mut self) {
         if !self.end_sent {
             self.end_sent = true;
+            self.out.ended = true;
             self.state = TaskState::Done;
             self.out.out.set.control(Control::End, &mut self.out.out.core);
         }
@@ -406,7 +411,7 @@ impl<S: Spout> Task for SpoutShell<S> {
             Order::Deactivate => self.active_wanted = false,
             Order::WindDown => self.wind_down(),
             Order::EndInput if self.appetite == Appetite::Finished => self.send_end(),
-            Order::EndInput | Order::LetGo => {}
+            Order::EndInput => {}
         }
         self.parts.signal.wake();
     }
@@ -427,12 +432,16 @@ impl<S: Spout> Task for SpoutShell<S> {
         let finished_or_waiting = !matches!(self.appetite, Appetite::Eager | Appetite::Until(_)) || !self.active;
         self.out.out.core.blocked_lanes == 0
             && self.state != TaskState::BackingOff
-            && (finished_or_waiting || self.is_held_back())
+            && (finished_or_waiting || self.is_held_back() || self.end_sent)
             && !self.parts.ledger.as_ref().is_some_and(|ledger| ledger.borrow().has_ended())
     }
 
+    fn wants_quiet(&self) -> bool {
+        self.appetite == Appetite::Finished && !self.end_sent
+    }
+
     fn is_done(&self) -> bool {
-        self.end_sent && self.out.out.core.blocked_lanes == 0
+        self.end_sent && self.out.out.core.blocked_lanes == 0 && self.out.pending() == 0
     }
 
     fn take_fatal(&mut self) -> Option<Fatal> {

@@ -1,3 +1,188 @@
-//! What a user writes.
+//! What a user writes: components, streams and groupings, settings. Ends in a [`Topology`]: a plan and its typed kits.
+//!
+//! This room names no thread, clock or file.
 
+pub mod builder;
+pub mod component;
+mod draft;
+pub mod plan;
 pub mod settings;
+pub mod stream;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::task::TaskId;
+use crate::task::edge::EdgeKit;
+use crate::task::metrics::{FaultCounters, Injected};
+use crate::task::shell::TaskKit;
+use crate::task::user_value::UserValue;
+use draft::Draft;
+use plan::{ComponentPlan, EdgePlan, Grouping, Kind, Plan, PortPlan};
+use settings::{ComponentSettings, Layers, Placement, Resolved, Settings};
+
+/// A checked topology, ready to be explained or started. `Send`; holds factories, no instances.
+pub struct Topology {
+    name: String,
+    components: Vec<Component>,
+    edges: Vec<Edge>,
+    layers: Layers,
+    faults: Arc<FaultCounters>,
+}
+
+struct Component {
+    id: Arc<str>,
+    kind: Kind,
+    place: String,
+    ports: Vec<PortPlan>,
+    depth: usize,
+    kit: Arc<dyn TaskKit>,
+}
+
+struct Edge {
+    from: usize,
+    port: usize,
+    to: usize,
+    input: usize,
+    grouping: Grouping,
+    feedback: bool,
+    kit: Arc<dyn EdgeKit>,
+}
+
+impl Topology {
+    fn from_draft(draft: Draft) -> Result<Self> {
+        let problems = validate::problems(&draft);
+        if !problems.is_empty() {
+            return Err(Error::invalid(problems));
+        }
+        let depths = validate::depths(&draft);
+        let mut layers = draft.layers;
+        layers.components(draft.components.iter().map(|component| component.id.clone()));
+        let components = draft.components.into_iter().zip(depths).map(|(component, depth)| Component {
+            id: component.id.into(),
+            kind: component.kind,
+            place: component.place,
+            ports: component.ports.into_iter().map(|(stream, carries)| PortPlan { stream, carries }).collect(),
+            depth,
+            kit: (component.kit.expect("a component is built once"))(),
+        });
+        let edges = draft.edges.into_iter().map(|edge| Edge {
+            from: edge.from,
+            port: edge.port,
+            to: edge.to,
+            input: edge.input,
+            grouping: edge.grouping,
+            feedback: edge.feedback,
+            kit: edge.kit,
+        });
+        Ok(Topology {
+            name: draft.name,
+            components: components.collect(),
+            edges: edges.collect(),
+            layers,
+            faults: draft.faults,
+        })
+    }
+
+    /// The topology's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Changes the layers of settings, for instance adds a file or an option.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Layers)) -> Self {
+        change(&mut self.layers);
+        self
+    }
+
+    /// The effective settings, each with where it came from.
+    ///
+    /// # Errors
+    /// With everything that is wrong in any layer.
+    pub fn resolve(&self) -> Result<Resolved> {
+        self.layers.resolve()
+    }
+
+    /// The plan under the given settings.
+    pub fn plan(&self, settings: &Settings) -> Plan {
+        let own = |id: &str| settings.components.get(id).cloned().unwrap_or_default();
+        let tasks = self.number_tasks(|id| own(id).parallelism.unwrap_or(1));
+        let components = self.components.iter().zip(tasks).map(|(component, tasks)| {
+            let own: ComponentSettings = own(&component.id);
+            ComponentPlan {
+                id: component.id.to_string(),
+                kind: component.kind,
+                tasks,
+                outputs: component.ports.clone(),
+                depth: component.depth,
+                placement: own.placement.unwrap_or(Placement::Auto),
+                tick_ms: own.tick.map(|period| period.as_millis() as u64),
+                place: component.place.clone(),
+            }
+        });
+        let edges = self.edges.iter().map(|edge| EdgePlan {
+            from: edge.from,
+            port: edge.port,
+            to: edge.to,
+            input: edge.input,
+            grouping: edge.grouping.clone(),
+            feedback: edge.feedback,
+            lane_capacity: settings.lane_capacity_of(&self.components[edge.to].id),
+        });
+        Plan {
+            name: self.name.clone(),
+            guarantee: settings.guarantee,
+            tracking: settings.tracking(),
+            components: components.collect(),
+            edges: edges.collect(),
+        }
+    }
+
+    /// Numbers tasks as Storm does: over components in order of their ids, from 1.
+    fn number_tasks(&self, count_of: impl Fn(&str) -> usize) -> Vec<Vec<TaskId>> {
+        let by_id: BTreeMap<&str, usize> =
+            self.components.iter().enumerate().map(|(index, component)| (&*component.id, index)).collect();
+        let mut tasks = vec![Vec::new(); self.components.len()];
+        let mut next = 1;
+        for (id, index) in by_id {
+            let count = count_of(id) as u32;
+            tasks[index] = (next..next + count).map(TaskId).collect();
+            next += count;
+        }
+        tasks
+    }
+
+    pub(crate) fn injected(&self) -> Injected {
+        self.faults.get()
+    }
+
+    pub(crate) fn component_id(&self, component: usize) -> &Arc<str> {
+        &self.components[component].id
+    }
+
+    pub(crate) fn task_kit(&self, component: usize) -> &Arc<dyn TaskKit> {
+        &self.components[component].kit
+    }
+
+    pub(crate) fn edge_kit(&self, edge: usize) -> &Arc<dyn EdgeKit> {
+        &self.edges[edge].kit
+    }
+
+    /// The user settings that a component sees: its own over the topology's.
+    pub(crate) fn user_settings(&self, settings: &Settings, component: usize) -> BTreeMap<String, UserValue> {
+        let mut user = settings.user.clone();
+        if let Some(own) = settings.components.get(&*self.components[component].id) {
+            user.extend(own.user.clone());
+        }
+        user
+    }
+}
+
+impl std::fmt::Debug for Topology {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topology").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -24,18 +24,17 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod types;
-mod value;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+pub use crate::task::user_value::UserValue;
 pub use layers::{Layers, Provenance, Resolved, Row};
 use table::settings;
 use types::Bytes;
 pub use types::{Guarantee, Placement, WaitPolicy};
-pub use value::UserValue;
 
 const US: Duration = Duration::from_micros(1);
 const MS: Duration = Duration::from_millis(1);
@@ -45,8 +44,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// The largest capacity of a lane, in tuples.
 const LANE_CAPACITY_MAX: usize = 1 << 20;
-/// The largest number of open trees of one spout task; an index into its ledger stays well inside 32 bits.
-const PENDING_MAX: usize = 1 << 24;
+/// The largest number of open trees of one spout task; half of what root ids can name.
+const PENDING_MAX: usize = 1 << 21;
 
 settings! {
     /// The settings of one topology.

@@ -86,6 +86,18 @@ impl fmt::Display for Placement {
     }
 }
 
+macro_rules! serialize_as_text {
+    ($($type:ty),+) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )+};
+}
+
+serialize_as_text!(WaitPolicy, Guarantee, Placement);
+
 /// A number of bytes; reads integers and text such as `256MiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) struct Bytes(pub u64);

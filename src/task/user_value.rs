@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::types::duration_text;
-
 /// An untyped value: what the user's own keys hold. TOML dates are kept as text.
 ///
 /// Displays as TOML.
@@ -25,7 +23,7 @@ pub enum UserValue {
     /// A list of values.
     List(Vec<UserValue>),
     /// A table inside a list. (A table that is not inside a list is not a value: its keys are, see
-    /// [`Settings::user`](super::Settings::user).)
+    /// `Settings::user`.)
     Table(BTreeMap<String, UserValue>),
 }
 
@@ -72,7 +70,7 @@ impl UserValue {
     }
 
     /// The value for people: text without quotes, everything else as TOML.
-    pub(super) fn bare(&self) -> String {
+    pub(crate) fn bare(&self) -> String {
         match self {
             UserValue::Text(text) => text.clone(),
             other => other.to_string(),
@@ -133,7 +131,7 @@ impl From<String> for UserValue {
 /// As text, such as `1h 30m`: TOML has no durations.
 impl From<Duration> for UserValue {
     fn from(duration: Duration) -> Self {
-        UserValue::Text(duration_text(duration))
+        UserValue::Text(humantime::format_duration(duration).to_string())
     }
 }
 

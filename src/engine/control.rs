@@ -1,0 +1,312 @@
+//! The control side of a running topology as a state machine without thread or clock of its own: it gets events and
+//! requests and answers with commands to executors. A control thread drives it, or a test driver.
+
+use std::time::Duration;
+
+use crossbeam::channel::Sender;
+
+use crate::engine::placement::TaskRef;
+use crate::error::{Error, Failure, Result};
+use crate::sys::sync::Arc;
+use crate::task::metrics::Latency;
+use crate::task::shell::{Fatal, Order};
+use crate::task::waker::Mailbox;
+
+pub(crate) type Latencies = Vec<(TaskRef, Latency)>;
+
+/// To an executor.
+pub(crate) enum Command {
+    Run,
+    Order(Order),
+    /// Asks whether it is quiet; see [`Probe`].
+    Probe(u64),
+    Latencies(Sender<Latencies>),
+    Stop,
+}
+
+/// From an executor.
+pub(crate) enum Event {
+    Started {
+        executor: usize,
+    },
+    NotStarted {
+        failure: Failure,
+    },
+    Fatal(Fatal),
+    /// It went idle while one of its tasks waits for quiet, or blocked.
+    Idle,
+    Probed(Probe),
+    /// Every task of it has sent end of input.
+    AllDone {
+        executor: usize,
+    },
+    Stopped {
+        executor: usize,
+        latencies: Latencies,
+    },
+}
+
+/// An executor's answer: quiet means that nothing is queued or running in it.
+///
+/// The topology is quiet if two rounds in a row find every executor quiet with the same, equal sums of items sent and
+/// received (the four-counter method of Mattern, 1987): nothing can have been under way between the rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub executor: usize,
+    pub round: u64,
+    pub quiet: bool,
+    /// It has blocked tasks and nothing else to do.
+    pub stuck: bool,
+    /// One of its tasks waits for quiet.
+    pub wanted: bool,
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// From the user of a running topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Activate,
+    Deactivate,
+    Drain,
+    Kill { wait_ns: Option<u64> },
+}
+
+/// Where a topology is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Components are being opened and prepared.
+    Starting,
+    /// Spouts emit.
+    Active,
+    /// Spouts are deactivated; what is under way goes on.
+    Inactive,
+    /// Spouts take in nothing new; what is under way is being finished.
+    Draining,
+    /// Deactivated, and about to be stopped.
+    Killing,
+    /// Components are being closed.
+    Stopping,
+    /// Over.
+    Stopped,
+}
+
+pub(crate) struct Control {
+    executors: Vec<Seat>,
+    phase: Phase,
+    outcome: Result<()>,
+    drain_timeout_ns: u64,
+    kill_wait_ns: u64,
+    /// When the phase is over at the latest.
+    deadline_ns: Option<u64>,
+    has_cycle: bool,
+    round: u64,
+    /// Answers of the current round, and of the one before it if that was quiet.
+    probes: Vec<Option<Probe>>,
+    last_quiet: Option<(u64, u64)>,
+    last_stuck: Option<(u64, u64)>,
+    probing: bool,
+    probe_again: bool,
+    pub latencies: Latencies,
+}
+
+struct Seat {
+    commands: Sender<Command>,
+    mailbox: Arc<Mailbox>,
+    started: bool,
+    done: bool,
+    stopped: bool,
+}
+
+impl Control {
+    pub fn new(
+        commands: Vec<Sender<Command>>,
+        mailboxes: &[Arc<Mailbox>],
+        drain_timeout: Duration,
+        kill_wait: Duration,
+        has_cycle: bool,
+    ) -> Self {
+        let seats = commands.into_iter().zip(mailboxes).map(|(commands, mailbox)| Seat {
+            commands,
+            mailbox: mailbox.clone(),
+            started: false,
+            done: false,
+            stopped: false,
+        });
+        let executors: Vec<Seat> = seats.collect();
+        Control {
+            probes: vec![None; executors.len()],
+            executors,
+            phase: Phase::Starting,
+            outcome: Ok(()),
+            drain_timeout_ns: drain_timeout.as_nanos() as u64,
+            kill_wait_ns: kill_wait.as_nanos() as u64,
+            deadline_ns: None,
+            has_cycle,
+            round: 0,
+            last_quiet: None,
+            last_stuck: None,
+            probing: false,
+            probe_again: false,
+            latencies: Vec::new(),
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub fn outcome(&self) -> Result<()> {
+        self.outcome.clone()
+    }
+
+    /// When [`time`](Self::time) has to be called at the latest.
+    pub fn next_due_ns(&self) -> Option<u64> {
+        self.deadline_ns
+    }
+
+    pub fn event(&mut self, event: Event) {
+        match event {
+            Event::Started { executor } => self.started(executor),
+            Event::NotStarted { failure } => self.fail(Error::failed("not_started", failure.to_string())),
+            Event::Fatal(fatal) => self.fail(Error::failed(fatal.state, fatal.message)),
+            Event::Idle => self.probe(),
+            Event::Probed(probe) => self.probed(probe),
+            Event::AllDone { executor } => {
+                self.executors[executor].done = true;
+                if self.executors.iter().all(|seat| seat.done) {
+                    self.stop();
+                }
+            }
+            Event::Stopped { executor, latencies } => {
+                self.latencies.extend(latencies);
+                self.executors[executor].stopped = true;
+                if self.executors.iter().all(|seat| seat.stopped) {
+                    self.phase = Phase::Stopped;
+                }
+            }
+        }
+    }
+
+    pub fn request(&mut self, request: Request, now_ns: u64) {
+        match (request, self.phase) {
+            (Request::Activate, Phase::Inactive) => {
+                self.phase = Phase::Active;
+                self.order(Order::Activate);
+            }
+            (Request::Deactivate, Phase::Active) => {
+                self.phase = Phase::Inactive;
+                self.order(Order::Deactivate);
+            }
+            (Request::Drain, Phase::Active | Phase::Inactive) => {
+                self.phase = Phase::Draining;
+                self.deadline_ns = Some(now_ns + self.drain_timeout_ns);
+                self.order(Order::WindDown);
+            }
+            (Request::Kill { wait_ns }, Phase::Active | Phase::Inactive | Phase::Draining | Phase::Killing) => {
+                self.phase = Phase::Killing;
+                self.order(Order::Deactivate);
+                self.deadline_ns = Some(now_ns + wait_ns.unwrap_or(self.kill_wait_ns));
+                self.time(now_ns);
+            }
+            (Request::Kill { .. }, Phase::Starting) => self.stop(),
+            // The rest asks for what is already so, or comes too late.
+            _ => {}
+        }
+    }
+
+    /// Time has passed.
+    pub fn time(&mut self, now_ns: u64) {
+        if self.deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
+            if self.phase == Phase::Draining {
+                tracing::warn!("the drain timed out; what was still under way is given up");
+            }
+            self.stop();
+        }
+    }
+
+    fn started(&mut self, executor: usize) {
+        self.executors[executor].started = true;
+        if self.phase == Phase::Starting && self.executors.iter().all(|seat| seat.started) {
+            self.phase = Phase::Active;
+            self.send(|| Command::Run);
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        if self.outcome.is_ok() {
+            self.outcome = Err(error);
+        }
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if !matches!(self.phase, Phase::Stopping | Phase::Stopped) {
+            self.phase = Phase::Stopping;
+            self.deadline_ns = None;
+            self.send(|| Command::Stop);
+        }
+    }
+
+    fn order(&self, order: Order) {
+        self.send(|| Command::Order(order));
+    }
+
+    fn send(&self, command: impl Fn() -> Command) {
+        for seat in self.executors.iter().filter(|seat| !seat.stopped) {
+            // An executor that is gone has said so, or its thread is being reported as lost.
+            let _ = seat.commands.send(command());
+            seat.mailbox.sleeper.wake();
+        }
+    }
+
+    fn probe(&mut self) {
+        if !matches!(self.phase, Phase::Active | Phase::Inactive | Phase::Draining | Phase::Killing) {
+            return;
+        }
+        if self.probing {
+            self.probe_again = true;
+            return;
+        }
+        self.probing = true;
+        self.probe_again = false;
+        self.round += 1;
+        self.probes.fill(None);
+        let round = self.round;
+        self.send(|| Command::Probe(round));
+    }
+
+    fn probed(&mut self, probe: Probe) {
+        if probe.round != self.round {
+            return;
+        }
+        self.probes[probe.executor] = Some(probe);
+        let Some(probes) = self.probes.iter().copied().collect::<Option<Vec<Probe>>>() else { return };
+        self.probing = false;
+        let sums = (probes.iter().map(|probe| probe.sent).sum(), probes.iter().map(|probe| probe.received).sum());
+        let settled = |settled: bool, last: &mut Option<(u64, u64)>| {
+            let twice = settled && *last == Some(sums);
+            *last = settled.then_some(sums);
+            (settled && !twice, twice)
+        };
+        let all_quiet = sums.0 == sums.1 && probes.iter().all(|probe| probe.quiet) && probes.iter().any(|p| p.wanted);
+        let (quiet_once, quiet) = settled(all_quiet, &mut self.last_quiet);
+        let all_stuck = self.has_cycle
+            && probes.iter().any(|probe| probe.stuck)
+            && probes.iter().all(|probe| probe.stuck || probe.quiet);
+        let (stuck_once, stuck) = settled(all_stuck, &mut self.last_stuck);
+        if stuck {
+            self.fail(Error::failed(
+                "cycle_full",
+                "every lane of a cycle is full and nothing can move; give the cycle's components a larger lane_capacity \
+                 or emit less inside it",
+            ));
+        } else if quiet {
+            self.last_quiet = None;
+            self.order(Order::EndInput);
+        } else if quiet_once || stuck_once || self.probe_again {
+            self.probe();
+        }
+    }
+}

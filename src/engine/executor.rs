@@ -1,0 +1,407 @@
+//! An executor: runs its tasks in turns, without ever blocking. Waiting is its driver's business.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::engine::control::{Command, Event, Probe};
+use crate::engine::placement::TaskRef;
+use crate::engine::wiring::{Ends, Shared};
+use crate::sys::bits::Bits;
+use crate::sys::random::Random;
+use crate::sys::sync::{AtomicU64, Ordering};
+use crate::task::acks::Acks;
+use crate::task::lane::{Peers, Signal};
+use crate::task::metrics::TaskMetrics;
+use crate::task::shell::{Order, Task, TurnEnd};
+
+/// What a pass found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Something was done; look again at once.
+    Busy,
+    /// Nothing to do before `due_ns`, before input arrives or, if `blocked`, before room is made.
+    Idle { due_ns: Option<u64>, blocked: bool },
+    /// Told to stop; all tasks are closed.
+    Stopped,
+}
+
+/// A task and what its executor remembers of it.
+pub(crate) struct Seat {
+    pub reference: TaskRef,
+    task: Box<dyn Task>,
+    signal: Rc<Signal>,
+    woken: Rc<Cell<bool>>,
+    metrics: Arc<TaskMetrics>,
+    /// Tuples of its next turn: halved by a turn that took too long, recovering slowly.
+    budget: usize,
+    due_ns: u64,
+    done: bool,
+}
+
+impl Seat {
+    pub fn new(
+        reference: TaskRef,
+        task: Box<dyn Task>,
+        signal: Rc<Signal>,
+        woken: Rc<Cell<bool>>,
+        metrics: Arc<TaskMetrics>,
+    ) -> Self {
+        Seat { reference, task, signal, woken, metrics, budget: usize::MAX, due_ns: u64::MAX, done: false }
+    }
+}
+
+/// What the watchdog reads: which task is in a turn, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// Start of the turn that is running; 0 between turns.
+    pub since_ns: AtomicU64,
+    /// Position of its task in the executor's order.
+    pub position: AtomicU64,
+}
+
+pub(crate) struct Executor {
+    shared: Arc<Shared>,
+    ends: Ends,
+    seats: Vec<Seat>,
+    /// Tasks that want a turn.
+    ready: Rc<Bits>,
+    /// Tasks that want a turn when there may be room.
+    blocked: Bits,
+    peers: Rc<Peers>,
+    acks: Rc<Acks>,
+    /// Tasks that look into their incoming lanes themselves, when those are few.
+    polled: Vec<usize>,
+    /// Task and lane of each incoming lane, for bells.
+    incoming: Vec<(usize, usize)>,
+    /// A lower bound of all seats' due times.
+    due_ns: u64,
+    /// Tasks that have not sent end of input.
+    open_tasks: usize,
+    /// Turns that got something done, and how many there were when control was last told of going idle.
+    progress: u64,
+    progress_told: u64,
+    /// No ack waits for room in its lane.
+    acks_flushed: bool,
+    state: State,
+    pub pulse: Arc<Pulse>,
+    /// Under simulation: chooses the order of turns.
+    shuffle: Option<Random>,
+    order: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Built; waits for the command to start.
+    Waiting,
+    Running,
+    Stopped,
+}
+
+impl Executor {
+    pub fn new(
+        shared: Arc<Shared>,
+        ends: Ends,
+        seats: Vec<Seat>,
+        ready: Rc<Bits>,
+        peers: Rc<Peers>,
+        acks: Rc<Acks>,
+        incoming: Vec<(usize, usize)>,
+    ) -> Self {
+        let mut polled: Vec<usize> =
+            if ends.bell.is_none() { incoming.iter().map(|lane| lane.0).collect() } else { Vec::new() };
+        polled.sort_unstable();
+        polled.dedup();
+        Executor {
+            blocked: Bits::new(seats.len()),
+            open_tasks: seats.len(),
+            progress: 0,
+            progress_told: 0,
+            acks_flushed: true,
+            shared,
+            ends,
+            seats,
+            ready,
+            peers,
+            acks,
+            polled,
+            incoming,
+            due_ns: u64::MAX,
+            state: State::Waiting,
+            pulse: Arc::default(),
+            shuffle: None,
+            order: Vec::new(),
+        }
+    }
+
+    /// From here on the order of turns is drawn from a seed.
+    pub fn shuffle_turns(&mut self, random: Random) {
+        self.shuffle = Some(random);
+    }
+
+    /// Opens or prepares every task, upstream last, and tells control how it went.
+    pub fn start(&mut self) {
+        let now_ns = self.shared.clock.now_ns();
+        for seat in &mut self.seats {
+            if let Err(failure) = seat.task.start(now_ns) {
+                self.ends.report(Event::NotStarted { failure });
+                return;
+            }
+        }
+        self.ends.report(Event::Started { executor: self.ends.executor });
+    }
+
+    /// Does everything there is to do, each task at most one turn.
+    pub fn pass(&mut self) -> Pass {
+        self.take_commands();
+        match self.state {
+            State::Waiting => return Pass::Idle { due_ns: None, blocked: false },
+            State::Stopped => return Pass::Stopped,
+            State::Running => {}
+        }
+        let mut now_ns = self.shared.clock.now_ns();
+        self.take_wakes();
+        self.take_acks(now_ns);
+        self.look_into_lanes();
+        self.take_due(now_ns);
+        let mut did_something = false;
+        self.begin_order();
+        let mut next = 0;
+        while let Some(position) = self.next_turn(&mut next) {
+            let end;
+            (end, now_ns) = self.turn(position, now_ns);
+            did_something |= end != TurnEnd::Blocked;
+            if self.state == State::Stopped {
+                return Pass::Stopped;
+            }
+        }
+        did_something |= self.retry_blocked(now_ns);
+        self.progress += u64::from(did_something);
+        self.acks_flushed = self.acks.flush();
+        self.wake_peers();
+        if did_something || !self.ready.is_empty() {
+            return Pass::Busy;
+        }
+        self.note_idle();
+        let blocked = !self.blocked.is_empty() || !self.acks_flushed;
+        Pass::Idle { due_ns: (self.due_ns != u64::MAX).then_some(self.due_ns), blocked }
+    }
+
+    fn begin_order(&mut self) {
+        if let Some(random) = &mut self.shuffle {
+            self.order.clear();
+            let ready = &self.ready;
+            self.order.extend((0..self.seats.len()).filter(|&position| ready.get(position)));
+            for index in (1..self.order.len()).rev() {
+                self.order.swap(index, random.below(index as u64 + 1) as usize);
+            }
+        }
+    }
+
+    /// The next task of this pass: sinks first, or in the drawn order.
+    fn next_turn(&mut self, next: &mut usize) -> Option<usize> {
+        let position = match self.shuffle {
+            Some(_) => self.order.get(*next).copied()?,
+            None => self.ready.next_from(*next)?,
+        };
+        *next = if self.shuffle.is_some() { *next + 1 } else { position + 1 };
+        self.ready.clear(position);
+        Some(position)
+    }
+
+    /// One turn of one task; returns how it ended and the time now.
+    fn turn(&mut self, position: usize, now_ns: u64) -> (TurnEnd, u64) {
+        let settings = &self.shared.settings;
+        let (tuples_max, time_max_ns) = (settings.turn_tuples_max, settings.turn_time_max.as_nanos() as u64);
+        self.pulse.position.store(position as u64, Ordering::Relaxed);
+        self.pulse.since_ns.store(now_ns.max(1), Ordering::Relaxed);
+        let seat = &mut self.seats[position];
+        let end = seat.task.turn(now_ns, seat.budget.min(tuples_max));
+        let after_ns = self.shared.clock.now_ns();
+        self.pulse.since_ns.store(0, Ordering::Relaxed);
+        let elapsed_ns = after_ns.saturating_sub(now_ns);
+        seat.task.after_turn(elapsed_ns);
+        let budget = seat.budget.min(tuples_max);
+        seat.budget = if elapsed_ns > time_max_ns { (budget / 2).max(1) } else { (budget + 1).min(tuples_max) };
+        seat.due_ns = seat.task.next_due_ns().unwrap_or(u64::MAX);
+        self.due_ns = self.due_ns.min(seat.due_ns);
+        match end {
+            TurnEnd::Idle => self.blocked.clear(position),
+            TurnEnd::More => {
+                self.blocked.clear(position);
+                seat.signal.wake();
+            }
+            TurnEnd::Blocked => self.blocked.set(position),
+            TurnEnd::Fatal => self.report_fatal(position),
+        }
+        self.note_done(position);
+        self.wake_peers();
+        (end, after_ns)
+    }
+
+    fn report_fatal(&mut self, position: usize) {
+        if let Some(fatal) = self.seats[position].task.take_fatal() {
+            self.ends.report(Event::Fatal(fatal));
+        }
+    }
+
+    fn note_done(&mut self, position: usize) {
+        let seat = &mut self.seats[position];
+        if !seat.done && seat.task.is_done() {
+            seat.done = true;
+            self.open_tasks -= 1;
+            if self.open_tasks == 0 {
+                self.ends.report(Event::AllDone { executor: self.ends.executor });
+            }
+        }
+    }
+
+    /// Gives blocked tasks another chance; true if one of them got on.
+    fn retry_blocked(&mut self, mut now_ns: u64) -> bool {
+        let mut progress = false;
+        let mut next = 0;
+        while let Some(position) = self.blocked.next_from(next) {
+            next = position + 1;
+            if !self.ready.get(position) {
+                let before = self.seats[position].metrics.counts();
+                let end;
+                (end, now_ns) = self.turn(position, now_ns);
+                let after = self.seats[position].metrics.counts();
+                progress |= end != TurnEnd::Blocked || before.executed != after.executed || before.acked != after.acked;
+            }
+        }
+        progress
+    }
+
+    fn take_wakes(&mut self) {
+        let tasks = &self.shared.mailboxes[self.ends.executor].tasks;
+        if !tasks.is_empty() {
+            tasks.drain(|position| {
+                self.seats[position].woken.set(true);
+                self.ready.set(position);
+            });
+        }
+    }
+
+    fn take_acks(&mut self, now_ns: u64) {
+        for (lane, peer) in &mut self.ends.ack_in {
+            while let Ok((root, message)) = lane.pop() {
+                self.peers.popped_from(*peer);
+                self.acks.receive(root, message, now_ns);
+            }
+        }
+    }
+
+    fn look_into_lanes(&mut self) {
+        for &position in &self.polled {
+            if self.seats[position].task.poll_lanes() {
+                self.ready.set(position);
+            }
+        }
+        if let Some(bell) = &self.ends.bell
+            && !bell.is_empty()
+        {
+            bell.drain(|index| {
+                let (position, lane) = self.incoming[index];
+                self.seats[position].signal.lane(lane);
+            });
+        }
+    }
+
+    fn take_due(&mut self, now_ns: u64) {
+        if now_ns < self.due_ns {
+            return;
+        }
+        let mut earliest_ns = u64::MAX;
+        for (position, seat) in self.seats.iter().enumerate() {
+            if seat.due_ns <= now_ns {
+                self.ready.set(position);
+            } else {
+                earliest_ns = earliest_ns.min(seat.due_ns);
+            }
+        }
+        self.due_ns = earliest_ns;
+    }
+
+    /// Looks for sleepers among the executors that got input or room; once per turn, not per tuple.
+    fn wake_peers(&mut self) {
+        let mailboxes = &self.shared.mailboxes;
+        if !self.peers.pushed.is_empty() {
+            self.peers.pushed.drain(|peer| mailboxes[peer].sleeper.wake());
+        }
+        if !self.peers.popped.is_empty() {
+            self.peers.popped.drain(|peer| mailboxes[peer].sleeper.wake_blocked());
+        }
+    }
+
+    /// Going idle is news for control while anyone waits for quiet, or something is blocked in a cycle.
+    fn note_idle(&mut self) {
+        if self.progress == self.progress_told {
+            return;
+        }
+        let wanted = self.seats.iter().any(|seat| !seat.done && seat.task.wants_quiet());
+        let stuck = self.shared.has_cycle && !self.blocked.is_empty();
+        if wanted || stuck {
+            self.shared.watches_quiet.store(true, Ordering::Release);
+        }
+        if self.shared.watches_quiet.load(Ordering::Acquire) {
+            self.progress_told = self.progress;
+            self.ends.report(Event::Idle);
+        }
+    }
+
+    fn take_commands(&mut self) {
+        while let Ok(command) = self.ends.commands.try_recv() {
+            match command {
+                Command::Run => {
+                    self.state = State::Running;
+                    (0..self.seats.len()).for_each(|position| self.ready.set(position));
+                }
+                Command::Order(order) => self.order_all(order),
+                Command::Probe(round) => self.answer_probe(round),
+                Command::Latencies(reply) => {
+                    let latencies = self.seats.iter().map(|seat| (seat.reference, seat.task.latency())).collect();
+                    // The asker may have given up waiting; then nobody wants the answer.
+                    let _ = reply.send(latencies);
+                }
+                Command::Stop => self.stop(),
+            }
+        }
+    }
+
+    fn order_all(&mut self, order: Order) {
+        for (position, seat) in self.seats.iter_mut().enumerate() {
+            seat.task.order(order);
+            self.ready.set(position);
+        }
+    }
+
+    fn answer_probe(&mut self, round: u64) {
+        let running = self.state == State::Running;
+        let quiet = running
+            && self.ready.is_empty()
+            && self.acks_flushed
+            && self.seats.iter().all(|seat| seat.done || seat.task.is_quiet())
+            && self.shared.mailboxes[self.ends.executor].tasks.is_empty();
+        let stuck = running && self.ready.is_empty() && !self.blocked.is_empty();
+        let wanted = self.seats.iter().any(|seat| !seat.done && seat.task.wants_quiet());
+        self.ends.report(Event::Probed(Probe {
+            executor: self.ends.executor,
+            round,
+            quiet,
+            stuck,
+            wanted,
+            sent: self.peers.sent.get(),
+            received: self.peers.received.get(),
+        }));
+    }
+
+    fn stop(&mut self) {
+        if self.state != State::Stopped {
+            self.state = State::Stopped;
+            self.seats.iter_mut().for_each(|seat| seat.task.stop());
+            let latencies = self.seats.iter().map(|seat| (seat.reference, seat.task.latency())).collect();
+            self.ends.report(Event::Stopped { executor: self.ends.executor, latencies });
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What runs a topology: placement, wiring, executors, waiting, supervision, life cycle.
+
+pub(crate) mod control;
+pub(crate) mod executor;
+pub mod placement;
+pub mod report;
+mod running;
+mod threads;
+pub(crate) mod wiring;
+
+pub use running::Running;

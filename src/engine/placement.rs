@@ -1,0 +1,199 @@
+//! Which executor runs which task, and how much each lane holds: plain data, computed before anything starts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::task::acks::ACK_LANE_CAPACITY;
+use crate::task::header::Layout;
+use crate::topology::Topology;
+use crate::topology::plan::Plan;
+use crate::topology::settings::{Placement, Settings};
+
+/// Incoming remote lanes up to which an executor looks at each; beyond, producers mark the ones that have something.
+pub(crate) const POLLED_LANES_MAX: usize = 64;
+/// The memory budget never shrinks a lane below this.
+const CAPACITY_MIN: usize = 8;
+/// Bookkeeping of one ring beside its slots.
+const RING_BYTES: u64 = 512;
+
+/// A task by component and position within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct TaskRef {
+    /// Position of the component in the plan.
+    pub component: usize,
+    /// Position of the task in the component.
+    pub index: usize,
+}
+
+/// One executor and its tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExecutorPlan {
+    /// The CPU its placement demands; others are handed out at the start.
+    pub wanted_cpu: Option<usize>,
+    /// Its tasks in the order of their turns: sinks first.
+    pub tasks: Vec<TaskRef>,
+}
+
+/// Where everything runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Placed {
+    /// The executors.
+    pub executors: Vec<ExecutorPlan>,
+    /// Capacity of each edge's lanes between executors, after the memory budget.
+    pub remote_capacity: Vec<usize>,
+    /// Lanes between executors, and the bytes they take.
+    pub remote_lanes: usize,
+    /// Bytes of all lanes between executors, ack lanes included.
+    pub remote_bytes: u64,
+    /// Header of every tuple.
+    pub layout: Layout,
+    /// Executor of each task, by component and position.
+    #[serde(skip)]
+    pub executor_of: Vec<Vec<usize>>,
+}
+
+/// Places every task: explicit placement first, then parallel copies apart and neighbours in a pipeline together.
+///
+/// `executors` is the number that ordinary tasks share; dedicated tasks get theirs on top.
+pub fn place(topology: &Topology, plan: &Plan, settings: &Settings, executors: usize) -> Placed {
+    let mut executor_plans: Vec<ExecutorPlan> = Vec::new();
+    let new_executor = |plans: &mut Vec<ExecutorPlan>, wanted_cpu| {
+        plans.push(ExecutorPlan { wanted_cpu, tasks: Vec::new() });
+        plans.len() - 1
+    };
+    let dedicated = |placement: Placement| settings.one_thread_per_task || placement == Placement::Dedicated;
+    let mut by_cpu: BTreeMap<usize, usize> = BTreeMap::new();
+    for component in &plan.components {
+        if let Placement::On(cpu) = component.placement {
+            by_cpu.entry(cpu).or_insert_with(|| new_executor(&mut executor_plans, Some(cpu)));
+        }
+    }
+    let has_shared = plan.components.iter().any(|c| c.placement == Placement::Auto && !dedicated(c.placement));
+    while has_shared && executor_plans.len() < executors {
+        new_executor(&mut executor_plans, None);
+    }
+    let shared = executor_plans.len().min(executors).max(1);
+
+    let mut executor_of = Vec::with_capacity(plan.components.len());
+    for component in &plan.components {
+        let count = component.tasks.len();
+        let of_component = (0..count).map(|index| match component.placement {
+            placement if dedicated(placement) => new_executor(&mut executor_plans, None),
+            Placement::On(cpu) => by_cpu[&cpu],
+            // The same share of every component lands on the same executor, so that a pipeline's copies stay together.
+            _ => index * shared / count,
+        });
+        executor_of.push(of_component.collect::<Vec<_>>());
+    }
+    for (component, executors) in executor_of.iter().enumerate() {
+        for (index, &executor) in executors.iter().enumerate() {
+            executor_plans[executor].tasks.push(TaskRef { component, index });
+        }
+    }
+    for executor in &mut executor_plans {
+        executor.tasks.sort_by_key(|task| (usize::MAX - plan.components[task.component].depth, *task));
+    }
+    let used: Vec<bool> = executor_plans.iter().map(|executor| !executor.tasks.is_empty()).collect();
+    drop_unused(&mut executor_plans, &mut executor_of, &used);
+
+    let layout = if plan.tracking { Layout::Tracked } else { Layout::Bare };
+    let mut placed = Placed {
+        executors: executor_plans,
+        remote_capacity: Vec::new(),
+        remote_lanes: 0,
+        remote_bytes: 0,
+        layout,
+        executor_of,
+    };
+    budget_lanes(topology, plan, settings, &mut placed);
+    placed
+}
+
+fn drop_unused(executors: &mut Vec<ExecutorPlan>, executor_of: &mut [Vec<usize>], used: &[bool]) {
+    let renumbered: Vec<usize> = used
+        .iter()
+        .scan(0, |next, &used| {
+            let number = *next;
+            *next += usize::from(used);
+            Some(number)
+        })
+        .collect();
+    let mut keep = used.iter();
+    executors.retain(|_| *keep.next().expect("one flag per executor"));
+    for executor in executor_of.iter_mut().flatten() {
+        *executor = renumbered[*executor];
+    }
+}
+
+/// Shrinks lanes between executors until all of them fit the budget, or are as small as they may be.
+fn budget_lanes(topology: &Topology, plan: &Plan, settings: &Settings, placed: &mut Placed) {
+    let lanes: Vec<u64> = plan.edges.iter().map(|edge| remote_lanes(placed, edge.from, edge.to) as u64).collect();
+    let slot: Vec<u64> =
+        (0..plan.edges.len()).map(|edge| topology.edge_kit(edge).slot_bytes(placed.layout) as u64).collect();
+    let bytes = |capacity: &[usize]| -> u64 {
+        (0..lanes.len()).map(|edge| lanes[edge] * (slot[edge] * capacity[edge] as u64 + RING_BYTES)).sum()
+    };
+    let executors = placed.executors.len() as u64;
+    let ack_bytes = if plan.tracking { executors * (executors - 1) * ACK_LANE_CAPACITY as u64 * 32 } else { 0 };
+    let budget = settings.lane_memory_bytes.saturating_sub(ack_bytes);
+    let full: Vec<usize> = plan.edges.iter().map(|edge| edge.lane_capacity).collect();
+    let mut capacity = full.clone();
+    let mut share = 1.0;
+    while bytes(&capacity) > budget && capacity.iter().zip(&full).any(|(&now, &full)| now > CAPACITY_MIN.min(full)) {
+        share *= 0.75;
+        for (now, &full) in capacity.iter_mut().zip(&full) {
+            *now = ((full as f64 * share) as usize).max(CAPACITY_MIN.min(full));
+        }
+    }
+    placed.remote_lanes = lanes.iter().sum::<u64>() as usize;
+    placed.remote_bytes = bytes(&capacity) + ack_bytes;
+    placed.remote_capacity = capacity;
+}
+
+fn remote_lanes(placed: &Placed, from: usize, to: usize) -> usize {
+    let mut count = vec![0usize; placed.executors.len()];
+    placed.executor_of[to].iter().for_each(|&executor| count[executor] += 1);
+    let consumers = placed.executor_of[to].len();
+    placed.executor_of[from].iter().map(|&executor| consumers - count[executor]).sum()
+}
+
+impl Placed {
+    /// The placement as text: executors with their tasks, lanes and memory.
+    pub fn to_text(&self, plan: &Plan) -> String {
+        let mut text = String::new();
+        for (number, executor) in self.executors.iter().enumerate() {
+            let cpu = executor.wanted_cpu.map_or_else(|| "next free CPU".to_owned(), |cpu| format!("CPU {cpu}"));
+            let _ = writeln!(text, "executor {number} ({cpu}): {}", tasks_text(plan, &executor.tasks));
+        }
+        let header = if self.layout == Layout::Bare { "no header" } else { "header with tree membership" };
+        let _ =
+            writeln!(text, "lanes between executors: {}, {} KiB; {header}", self.remote_lanes, self.remote_bytes >> 10);
+        for (edge, &capacity) in plan.edges.iter().zip(&self.remote_capacity) {
+            if capacity < edge.lane_capacity && remote_lanes(self, edge.from, edge.to) > 0 {
+                let (from, to) = (&plan.components[edge.from].id, &plan.components[edge.to].id);
+                let asked = edge.lane_capacity;
+                let _ = writeln!(text, "  {from} -> {to}: capacity {capacity} instead of {asked} by lane_memory_bytes");
+            }
+        }
+        text.push_str("direct calls: none (tasks of one executor hand over by local lanes)\n");
+        text
+    }
+}
+
+/// `count[0-3], split[0]`.
+fn tasks_text(plan: &Plan, tasks: &[TaskRef]) -> String {
+    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+    for task in tasks {
+        match runs.last_mut() {
+            Some((component, _, last)) if *component == task.component && *last + 1 == task.index => *last = task.index,
+            _ => runs.push((task.component, task.index, task.index)),
+        }
+    }
+    let text = runs.iter().map(|&(component, first, last)| {
+        let id = &plan.components[component].id;
+        if first == last { format!("{id}[{first}]") } else { format!("{id}[{first}-{last}]") }
+    });
+    text.collect::<Vec<_>>().join(", ")
+}

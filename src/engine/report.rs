@@ -1,0 +1,186 @@
+//! What a run did, as plain data.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::engine::control::{Latencies, Phase};
+use crate::engine::wiring::Shared;
+use crate::sys::cpu::{Machine, machine};
+use crate::task::metrics::{Counts, Injected, Latency, TaskState, latency};
+use crate::topology::plan::Kind;
+use crate::topology::settings::Settings;
+
+/// Percentiles of a latency in microseconds; exact counts, nothing sampled, resolution about 1 %.
+///
+/// A percentile is left out unless at least 100 samples lie beyond it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LatencyReport {
+    /// Number of samples.
+    pub count: u64,
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50: Option<f64>,
+    /// 90th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p90: Option<f64>,
+    /// 99th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99: Option<f64>,
+    /// 99.9th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p999: Option<f64>,
+    /// 99.99th percentile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p9999: Option<f64>,
+    /// Largest sample.
+    pub max: f64,
+}
+
+/// Samples that must lie beyond a percentile for it to be printed.
+const SAMPLES_BEYOND_MIN: f64 = 100.0;
+
+impl LatencyReport {
+    /// Reads the percentiles off a histogram in nanoseconds.
+    pub fn of(histogram: &Latency) -> Self {
+        if histogram.is_empty() {
+            return LatencyReport::default();
+        }
+        let us = |ns: u64| ns as f64 / 1_000.0;
+        let at = |quantile: f64| {
+            let beyond = histogram.len() as f64 * (1.0 - quantile);
+            (beyond >= SAMPLES_BEYOND_MIN).then(|| us(histogram.value_at_quantile(quantile)))
+        };
+        LatencyReport {
+            count: histogram.len(),
+            mean: histogram.mean() / 1_000.0,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            p9999: at(0.9999),
+            max: us(histogram.max()),
+        }
+    }
+}
+
+/// What one component did, all its tasks together.
+#[derive(Clone, Debug, Serialize)]
+pub struct ComponentReport {
+    /// Its id.
+    pub id: String,
+    /// `spout` or `bolt`.
+    pub kind: &'static str,
+    /// Number of tasks.
+    pub tasks: usize,
+    /// The counters.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Open trees of a spout, open handles of a manual bolt.
+    pub pending: u64,
+    /// Tasks by state.
+    pub states: BTreeMap<&'static str, usize>,
+    /// Share of the tasks' time in turns, in percent.
+    pub busy_percent: f64,
+    /// Share of the tasks' time waiting for room downstream, in percent.
+    pub blocked_percent: f64,
+    /// The rest.
+    pub idle_percent: f64,
+    /// Time per input of a bolt (of a spout: absent), at turn resolution, in microseconds.
+    pub execute_latency_us: LatencyReport,
+}
+
+/// What a run did, so far or in all.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Name of the topology.
+    pub topology: String,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Time since the start, in seconds.
+    pub wall_s: f64,
+    /// CPU time of the process since it started, in seconds.
+    pub cpu_s: f64,
+    /// Peak memory of the process.
+    pub peak_rss_bytes: Option<u64>,
+    /// The components in order of declaration.
+    pub components: Vec<ComponentReport>,
+    /// Time from a tracked emit to the completion of its tree, over all spouts.
+    pub complete_latency_us: LatencyReport,
+    /// Faults the topology injected into itself.
+    pub injected: Injected,
+    /// The CPU of each executor, where it is pinned.
+    pub executor_cpus: Vec<Option<usize>>,
+    /// The settings of the run.
+    pub settings: Settings,
+    /// The machine of the run.
+    pub machine: Machine,
+}
+
+pub(crate) fn report(
+    shared: &Shared,
+    phase: Phase,
+    wall: Duration,
+    latencies: &Latencies,
+    executor_cpus: Vec<Option<usize>>,
+) -> Report {
+    let mut complete = latency();
+    let components = shared.plan.components.iter().enumerate().map(|(index, plan)| {
+        let mut counts = Counts::default();
+        let mut pending = 0;
+        let mut states = BTreeMap::new();
+        for metrics in &shared.metrics[index] {
+            counts += metrics.counts();
+            pending += metrics.pending();
+            *states.entry(state_name(metrics.state())).or_insert(0) += 1;
+        }
+        let mut execute = latency();
+        for (task, histogram) in latencies.iter().filter(|(task, _)| task.component == index) {
+            debug_assert!(task.index < plan.tasks.len());
+            let into = if plan.kind == Kind::Spout { &mut complete } else { &mut execute };
+            into.add(histogram).expect("all latency histograms have the same bounds");
+        }
+        let task_ns = wall.as_nanos() as f64 * plan.tasks.len() as f64;
+        let percent = |ns: u64| if task_ns > 0.0 { (ns as f64 / task_ns * 100.0).min(100.0) } else { 0.0 };
+        let (busy_percent, blocked_percent) = (percent(counts.busy_ns), percent(counts.blocked_ns));
+        ComponentReport {
+            id: plan.id.clone(),
+            kind: plan.kind.word(),
+            tasks: plan.tasks.len(),
+            counts,
+            pending,
+            states,
+            busy_percent,
+            blocked_percent,
+            idle_percent: (100.0 - busy_percent - blocked_percent).max(0.0),
+            execute_latency_us: LatencyReport::of(&execute),
+        }
+    });
+    let components = components.collect();
+    Report {
+        topology: shared.plan.name.clone(),
+        phase,
+        wall_s: wall.as_secs_f64(),
+        cpu_s: crate::sys::cpu::process_cpu_time().as_secs_f64(),
+        peak_rss_bytes: crate::sys::cpu::peak_rss_bytes(),
+        components,
+        complete_latency_us: LatencyReport::of(&complete),
+        injected: shared.topology.injected(),
+        executor_cpus,
+        settings: shared.settings.clone(),
+        machine: machine(),
+    }
+}
+
+fn state_name(state: TaskState) -> &'static str {
+    match state {
+        TaskState::New => "new",
+        TaskState::Running => "running",
+        TaskState::BackingOff => "backing_off",
+        TaskState::Finishing => "finishing",
+        TaskState::Done => "done",
+    }
+}

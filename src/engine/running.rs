@@ -1,0 +1,456 @@
+//! A running topology: the handle its starter holds, and the control thread behind it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+use crate::engine::control::{Command, Control, Event, Latencies, Phase, Request};
+use crate::engine::executor::Pulse;
+use crate::engine::placement::{Placed, place};
+use crate::engine::report::{Report, report};
+use crate::engine::threads;
+use crate::engine::wiring::{Shared, packages};
+use crate::error::{Error, Problem, Result};
+use crate::sys::clock::Clock;
+use crate::sys::cpu::{Claim, CpuId, CpuRegister, default_executor_count, usable_cpus};
+use crate::sys::offload::Offload;
+use crate::sys::random::mix;
+use crate::sys::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sys::thread::{JoinHandle, spawn_named};
+use crate::topology::Topology;
+use crate::topology::plan::Plan;
+use crate::topology::settings::{Resolved, Settings, WaitPolicy};
+
+/// Threads that run what components offload.
+const OFFLOAD_THREADS: usize = 4;
+/// How long a report waits for the histograms of executors that are in a long turn.
+const LATENCIES_WAIT: Duration = Duration::from_millis(500);
+
+impl Topology {
+    /// The plan and the placement under the effective settings, as `explain` shows them.
+    ///
+    /// # Errors
+    /// With everything that is wrong with the settings, or with their demands on this machine.
+    pub fn explain(&self) -> Result<(Plan, Placed)> {
+        let resolved = self.resolve()?;
+        let plan = self.plan(&resolved.settings);
+        let placed = place(self, &plan, &resolved.settings, executor_count(&resolved.settings));
+        check_machine(&resolved, &placed)?;
+        Ok((plan, placed))
+    }
+
+    /// Starts the topology on pinned threads and returns when every component is open and prepared.
+    ///
+    /// Installs no signal handler, allocator or log subscriber, and pins only its own threads; CPUs are handed out by a
+    /// process-wide register, so that a second topology gets the remaining ones, or none and then parks.
+    ///
+    /// # Errors
+    /// With everything that is wrong with the settings; or with the component whose `open` or `prepare` failed, after
+    /// everything already started has been stopped.
+    ///
+    /// # Examples
+    ///
+    /// Embedded in a program with an async runtime: a [`Running`] is a future of its end.
+    ///
+    /// ```
+    /// # fn block_on<F: std::future::Future>(future: F) -> F::Output {
+    /// #     let mut future = std::pin::pin!(future);
+    /// #     struct Unpark(std::thread::Thread);
+    /// #     impl std::task::Wake for Unpark { fn wake(self: std::sync::Arc<Self>) { self.0.unpark() } }
+    /// #     let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    /// #     loop {
+    /// #         match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
+    /// #             std::task::Poll::Ready(output) => return output,
+    /// #             std::task::Poll::Pending => std::thread::park(),
+    /// #         }
+    /// #     }
+    /// # }
+    /// use squall::{Outlet, TopologyBuilder, connect::Generator};
+    ///
+    /// async fn run() -> squall::Result<()> {
+    ///     let mut t = TopologyBuilder::new("embedded");
+    ///     let numbers = t.source("numbers", || Generator::new(100, |n| n));
+    ///     t.bolt("drop", |_: u64, _: &mut Outlet<u64>| {}).shuffle(&numbers);
+    ///     let mut running = t.build()?.start()?;
+    ///     (&mut running).await?;
+    ///     assert_eq!(running.report().components[0].counts.acked, 100);
+    ///     Ok(())
+    /// }
+    /// # block_on(run()).unwrap();
+    /// ```
+    pub fn start(self) -> Result<Running> {
+        Running::start(self)
+    }
+
+    /// Starts the topology and waits for its end.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start) and [`Running::wait`].
+    pub fn run(self) -> Result<Report> {
+        let running = self.start()?;
+        running.wait()?;
+        Ok(running.report())
+    }
+}
+
+fn executor_count(settings: &Settings) -> usize {
+    settings.executors.unwrap_or_else(default_executor_count)
+}
+
+/// Refuses more spinning threads than CPUs.
+fn check_machine(resolved: &Resolved, placed: &Placed) -> Result<()> {
+    let settings = &resolved.settings;
+    let (threads, cpus) = (placed.executors.len(), usable_cpus().count());
+    if settings.wait == WaitPolicy::BusySpin && threads > cpus && !settings.force_oversubscription {
+        let place = resolved.provenance("wait").to_string();
+        let message = format!(
+            "{threads} spinning executors on {cpus} usable CPUs would have to take turns for milliseconds; use fewer \
+             executors or wait = \"adaptive\", or set force_oversubscription = true"
+        );
+        return Err(Error::invalid(vec![Problem::new(place, message)]));
+    }
+    Ok(())
+}
+
+/// A topology that has been started. Dropping it kills the topology and waits for its threads.
+pub struct Running {
+    shared: Arc<Shared>,
+    requests: Sender<Request>,
+    /// Where latencies of a running topology are asked for.
+    commands: Vec<Sender<Command>>,
+    ended: Arc<Ended>,
+    executor_cpus: Vec<Option<usize>>,
+    control: Option<JoinHandle<()>>,
+    started_ns: u64,
+}
+
+/// What the control thread leaves behind.
+struct Ended {
+    state: Mutex<EndedState>,
+    /// Closed at the end; waiting threads block on receiving from it.
+    signal: Receiver<()>,
+    stalled: AtomicBool,
+}
+
+struct EndedState {
+    phase: Phase,
+    outcome: Option<Result<()>>,
+    latencies: Latencies,
+    at_ns: u64,
+    wakers: Vec<std::task::Waker>,
+}
+
+impl Running {
+    fn start(topology: Topology) -> Result<Self> {
+        let resolved = topology.resolve()?;
+        let plan = topology.plan(&resolved.settings);
+        let placed = place(&topology, &plan, &resolved.settings, executor_count(&resolved.settings));
+        check_machine(&resolved, &placed)?;
+        let settings = resolved.settings;
+        let claim = claim_cpus(&settings, &placed);
+        let clock = Clock::real();
+        let seed = settings.seed.unwrap_or_else(|| mix(crate::sys::clock::wall_ns() as u64) >> 1);
+        let offload = Offload::pool(OFFLOAD_THREADS);
+        let shared = Arc::new(Shared::new(topology, plan, placed, settings, clock, offload, seed));
+
+        let (events_in, events) = unbounded();
+        let (packages, commands) = packages(&shared, &events_in);
+        let (ready_in, ready) = bounded(packages.len());
+        let mut threads = Vec::new();
+        let mut threads_ready = Vec::new();
+        for (number, package) in packages.into_iter().enumerate() {
+            let cpu = claim.as_ref().and_then(|claim| claim.cpus().get(number).copied());
+            let wait = wait_policy(&shared.settings, claim.as_ref(), cpu);
+            let (shared, ready_in) = (shared.clone(), ready_in.clone());
+            let body = move || threads::run(shared, package, cpu, wait, &ready_in);
+            let thread = spawn_named(format!("squall-{number}"), body);
+            threads.push(thread.map_err(|error| Error::io("starting an executor's thread", &error))?);
+            threads_ready
+                .push(ready.recv().map_err(|_| Error::failed("not_started", "an executor died while it was built"))?);
+        }
+        let executor_cpus = threads_ready.iter().map(|ready| ready.cpu.map(|cpu| cpu.0)).collect();
+        let pulses = threads_ready.into_iter().map(|ready| ready.pulse).collect();
+
+        let (requests, requests_out) = unbounded();
+        let (done, signal) = bounded::<()>(0);
+        let ended = Arc::new(Ended {
+            state: Mutex::new(EndedState {
+                phase: Phase::Starting,
+                outcome: None,
+                latencies: Vec::new(),
+                at_ns: 0,
+                wakers: Vec::new(),
+            }),
+            signal,
+            stalled: AtomicBool::new(false),
+        });
+        let (started_in, started) = bounded(1);
+        let loop_ = ControlLoop {
+            control: Control::new(
+                commands.clone(),
+                &shared.mailboxes,
+                shared.settings.drain_timeout,
+                shared.settings.kill_wait,
+                shared.has_cycle,
+            ),
+            shared: shared.clone(),
+            events,
+            requests: requests_out,
+            pulses,
+            ended: ended.clone(),
+            threads,
+            _claim: claim,
+        };
+        let control = spawn_named("squall-control", move || loop_.run(&started_in, done))
+            .map_err(|error| Error::io("starting the control thread", &error))?;
+        let started_ns = shared.clock.now_ns();
+        let running = Running { shared, requests, commands, ended, executor_cpus, control: Some(control), started_ns };
+        match started.recv() {
+            Ok(()) => Ok(running),
+            Err(_) => {
+                Err(running.wait().err().unwrap_or_else(|| Error::failed("not_started", "stopped while starting")))
+            }
+        }
+    }
+
+    /// Waits for the end: of all input, of a drain, of a kill, or a failure.
+    ///
+    /// # Errors
+    /// When the topology ended in a failed state; the error tells state, component and cause.
+    pub fn wait(&self) -> Result<()> {
+        // Nothing is ever sent: this returns when the control thread drops the other end.
+        let _ = self.ended.signal.recv();
+        self.outcome().unwrap_or_else(|| Err(Error::failed("failed", "the control thread died")))
+    }
+
+    /// Like [`wait`](Self::wait) but for at most this long; `None` if the topology is still running then.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Result<()>> {
+        match self.ended.signal.recv_timeout(timeout) {
+            Err(RecvTimeoutError::Timeout) => None,
+            _ => Some(self.wait()),
+        }
+    }
+
+    /// Takes in nothing new, finishes what is under way (for at most `drain_timeout`), then ends. Returns at once.
+    pub fn drain(&self) {
+        self.request(Request::Drain);
+    }
+
+    /// Deactivates the spouts: `next` is not called until [`activate`](Self::activate), acks and fails still arrive.
+    pub fn deactivate(&self) {
+        self.request(Request::Deactivate);
+    }
+
+    /// Activates the spouts again.
+    pub fn activate(&self) {
+        self.request(Request::Activate);
+    }
+
+    /// Deactivates the spouts, waits (`None`: as the setting `kill_wait` says), then stops whatever is still under way.
+    /// Returns at once.
+    pub fn kill(&self, wait: Option<Duration>) {
+        self.request(Request::Kill { wait_ns: wait.map(|wait| wait.as_nanos() as u64) });
+    }
+
+    /// Where the topology is in its life.
+    pub fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    /// False while a task has not returned for longer than the setting `stall_limit`; the log names it.
+    pub fn is_responsive(&self) -> bool {
+        !self.ended.stalled.load(Ordering::Relaxed)
+    }
+
+    /// The CPU of each executor, where it is pinned, as read back from the operating system.
+    pub fn executor_cpus(&self) -> &[Option<usize>] {
+        &self.executor_cpus
+    }
+
+    /// Number of trees completed and of trees failed so far, over all spouts; cheap, for progress lines.
+    pub fn counts(&self) -> Vec<(String, crate::task::metrics::Counts)> {
+        let of_component = |(index, component): (usize, &crate::topology::plan::ComponentPlan)| {
+            let mut counts = crate::task::metrics::Counts::default();
+            self.shared.metrics[index].iter().for_each(|metrics| counts += metrics.counts());
+            (component.id.clone(), counts)
+        };
+        self.shared.plan.components.iter().enumerate().map(of_component).collect()
+    }
+
+    /// What the run has done so far. Asks every executor for its histograms; one that is in a long turn is left out.
+    pub fn report(&self) -> Report {
+        let (phase, finished, at_ns) = {
+            let state = self.lock();
+            let finished = (state.phase == Phase::Stopped).then(|| state.latencies.clone());
+            (state.phase, finished, state.at_ns)
+        };
+        let (latencies, until_ns) = match finished {
+            Some(latencies) => (latencies, at_ns),
+            None => (self.ask_latencies(), self.shared.clock.now_ns()),
+        };
+        let wall = Duration::from_nanos(until_ns.saturating_sub(self.started_ns));
+        report(&self.shared, phase, wall, &latencies, self.executor_cpus.clone())
+    }
+
+    fn ask_latencies(&self) -> Latencies {
+        let (reply, replies) = bounded(self.commands.len());
+        for (number, commands) in self.commands.iter().enumerate() {
+            if commands.send(Command::Latencies(reply.clone())).is_ok() {
+                self.shared.mailboxes[number].sleeper.wake();
+            }
+        }
+        drop(reply);
+        let mut all = Vec::new();
+        while let Ok(latencies) = replies.recv_timeout(LATENCIES_WAIT) {
+            all.extend(latencies);
+        }
+        all
+    }
+
+    fn request(&self, request: Request) {
+        // After the end there is nobody to ask, and nothing to do.
+        let _ = self.requests.send(request);
+    }
+
+    fn outcome(&self) -> Option<Result<()>> {
+        self.lock().outcome.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, EndedState> {
+        self.ended.state.lock().expect("nothing panics under it")
+    }
+}
+
+impl Future for Running {
+    type Output = Result<()>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut state = self.lock();
+        if let Some(outcome) = &state.outcome {
+            return Poll::Ready(outcome.clone());
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.wakers.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill(Some(Duration::ZERO));
+        if let Some(control) = self.control.take()
+            && control.join().is_err()
+        {
+            tracing::error!("the control thread panicked");
+        }
+    }
+}
+
+/// CPUs for the executors; none when pinning is off.
+fn claim_cpus(settings: &Settings, placed: &Placed) -> Option<Claim> {
+    if !settings.pin {
+        return None;
+    }
+    let wanted: Vec<CpuId> = placed.executors.iter().filter_map(|executor| executor.wanted_cpu).map(CpuId).collect();
+    let claim = CpuRegister::global().claim(placed.executors.len(), &wanted);
+    for denied in claim.denied() {
+        tracing::warn!("{denied}");
+    }
+    Some(claim)
+}
+
+/// An executor without a CPU of its own must not spin, unless it was asked to.
+fn wait_policy(settings: &Settings, claim: Option<&Claim>, cpu: Option<CpuId>) -> WaitPolicy {
+    let has_cpu = claim.is_none() || cpu.is_some();
+    if has_cpu || settings.force_oversubscription { settings.wait } else { WaitPolicy::Park }
+}
+
+struct ControlLoop {
+    control: Control,
+    shared: Arc<Shared>,
+    events: Receiver<Event>,
+    requests: Receiver<Request>,
+    pulses: Vec<Arc<Pulse>>,
+    ended: Arc<Ended>,
+    threads: Vec<JoinHandle<()>>,
+    /// Given back when the threads are gone.
+    _claim: Option<Claim>,
+}
+
+impl ControlLoop {
+    /// Runs until every executor has stopped. Dropping `started` without a message means that the start failed; dropping
+    /// `done` tells everyone who waits.
+    fn run(mut self, started: &Sender<()>, done: Sender<()>) {
+        let mut last_phase = Phase::Starting;
+        while self.control.phase() != Phase::Stopped {
+            self.wait_for_something();
+            let now_ns = self.shared.clock.now_ns();
+            self.control.time(now_ns);
+            self.watch_for_stalls(now_ns);
+            let phase = self.control.phase();
+            if phase != last_phase {
+                self.ended.state.lock().expect("nothing panics under it").phase = phase;
+                if phase == Phase::Active {
+                    // Only the first activation has a listener.
+                    let _ = started.try_send(());
+                }
+                last_phase = phase;
+            }
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("an executor's thread panicked");
+            }
+        }
+        let mut state = self.ended.state.lock().expect("nothing panics under it");
+        state.phase = Phase::Stopped;
+        state.at_ns = self.shared.clock.now_ns();
+        state.outcome = Some(self.control.outcome());
+        state.latencies = std::mem::take(&mut self.control.latencies);
+        state.wakers.drain(..).for_each(std::task::Waker::wake);
+        drop(state);
+        drop(done);
+    }
+
+    fn wait_for_something(&mut self) {
+        let watch = self.shared.settings.stall_limit / 2;
+        let due = self
+            .control
+            .next_due_ns()
+            .map(|due_ns| Duration::from_nanos(due_ns.saturating_sub(self.shared.clock.now_ns())));
+        let timeout = due.map_or(watch, |due| due.min(watch));
+        crossbeam::select! {
+            recv(self.events) -> event => if let Ok(event) = event {
+                self.control.event(event);
+            },
+            recv(self.requests) -> request => if let Ok(request) = request {
+                self.control.request(request, self.shared.clock.now_ns());
+            },
+            default(timeout) => {}
+        }
+    }
+
+    /// Names tasks that have not returned for longer than the limit.
+    fn watch_for_stalls(&mut self, now_ns: u64) {
+        let limit_ns = self.shared.settings.stall_limit.as_nanos() as u64;
+        let mut stalled = false;
+        for (number, pulse) in self.pulses.iter().enumerate() {
+            let since_ns = pulse.since_ns.load(Ordering::Relaxed);
+            if since_ns == 0 || now_ns.saturating_sub(since_ns) < limit_ns {
+                continue;
+            }
+            stalled = true;
+            let task = self.shared.placed.executors[number].tasks[pulse.position.load(Ordering::Relaxed) as usize];
+            let component = &self.shared.plan.components[task.component].id;
+            if !self.ended.stalled.load(Ordering::Relaxed) {
+                let for_ms = (now_ns - since_ns) / 1_000_000;
+                tracing::warn!(executor = number, %component, task = task.index, for_ms, "a task has not returned");
+            }
+        }
+        self.ended.stalled.store(stalled, Ordering::Relaxed);
+    }
+}

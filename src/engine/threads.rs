@@ -1,0 +1,87 @@
+//! The driver of real runs: one thread per executor, pinned, waiting by policy.
+
+use std::time::Duration;
+
+use crate::engine::executor::{Executor, Pass};
+use crate::engine::wiring::{Package, Shared, build};
+use crate::sys::cpu::{CpuId, pin_current_thread};
+use crate::sys::park::{Sleep, Sleeper};
+use crate::sys::sync::Arc;
+use crate::sys::thread::spin_hint;
+use crate::topology::settings::WaitPolicy;
+
+/// What an executor's thread tells the one that started it, once it is pinned and built.
+pub(crate) struct Ready {
+    pub cpu: Option<CpuId>,
+    pub pulse: Arc<crate::engine::executor::Pulse>,
+}
+
+/// The body of an executor's thread.
+pub(crate) fn run(
+    shared: Arc<Shared>,
+    package: Package,
+    cpu: Option<CpuId>,
+    wait: WaitPolicy,
+    ready: &crossbeam::channel::Sender<Ready>,
+) {
+    let number = package.executor;
+    let pinned = cpu.and_then(|cpu| match pin_current_thread(cpu) {
+        Ok(pinned) => pinned.actual,
+        Err(error) => {
+            tracing::warn!(executor = number, %error, "not pinned");
+            None
+        }
+    });
+    shared.mailboxes[number].sleeper.adopt_current_thread();
+    let mut executor = build(shared.clone(), package);
+    let _ = ready.send(Ready { cpu: pinned, pulse: executor.pulse.clone() });
+    executor.start();
+    drive(&mut executor, &shared, number, wait);
+}
+
+/// Passes until told to stop; waits in between as the policy says.
+fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPolicy) {
+    let sleeper = &shared.mailboxes[number].sleeper;
+    let spin_ns = match wait {
+        WaitPolicy::BusySpin => u64::MAX,
+        WaitPolicy::Adaptive { spin } => spin.as_nanos() as u64,
+        _ => 0,
+    };
+    let mut idle_since_ns = None;
+    loop {
+        match executor.pass() {
+            Pass::Busy => idle_since_ns = None,
+            Pass::Stopped => return,
+            Pass::Idle { blocked, .. } => {
+                let now_ns = shared.clock.now_ns();
+                let since_ns = *idle_since_ns.get_or_insert(now_ns);
+                if now_ns - since_ns < spin_ns {
+                    spin_hint();
+                    continue;
+                }
+                if park(executor, shared, sleeper, blocked) {
+                    return;
+                }
+                idle_since_ns = None;
+            }
+        }
+    }
+}
+
+/// Announces sleep, looks once more, and sleeps if there is still nothing to do. True if told to stop.
+fn park(executor: &mut Executor, shared: &Shared, sleeper: &Sleeper, was_blocked: bool) -> bool {
+    sleeper.announce(if was_blocked { Sleep::Blocked } else { Sleep::Idle });
+    match executor.pass() {
+        Pass::Stopped => return true,
+        Pass::Idle { due_ns, blocked } if blocked == was_blocked => match due_ns {
+            None => sleeper.sleep(),
+            Some(due_ns) => {
+                let wait_ns = due_ns.saturating_sub(shared.clock.now_ns());
+                sleeper.sleep_at_most(Duration::from_nanos(wait_ns));
+            }
+        },
+        // Busy, or it has to be announced differently.
+        _ => sleeper.cancel(),
+    }
+    false
+}

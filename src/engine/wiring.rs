@@ -1,0 +1,385 @@
+//! Wiring: rings between executors are made by the starting thread, everything else on the executor that will use it.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender};
+
+use crate::engine::control::{Command, Event};
+use crate::engine::executor::{Executor, Seat};
+use crate::engine::placement::{POLLED_LANES_MAX, Placed, TaskRef};
+use crate::sys::bits::{Bits, SharedBits};
+use crate::sys::clock::Clock;
+use crate::sys::offload::Offload;
+use crate::sys::sync::AtomicBool;
+use crate::task::acks::{ACK_LANE_CAPACITY, AckMessage, Acks, LedgerPlace, LocalLedger};
+use crate::task::context::TaskInfo;
+use crate::task::edge::EdgeEnds;
+use crate::task::header::Root;
+use crate::task::lane::{Bell, Peers, Signal};
+use crate::task::ledger::{Deadlines, Ledger};
+use crate::task::metrics::TaskMetrics;
+use crate::task::shell::{Supervision, Task, TaskParts};
+use crate::task::waker::{Mailbox, Waker};
+use crate::topology::Topology;
+use crate::topology::plan::{Kind, Plan};
+use crate::topology::settings::Settings;
+
+/// What all executors of a run share.
+pub(crate) struct Shared {
+    pub topology: Topology,
+    pub plan: Plan,
+    pub placed: Placed,
+    pub settings: Settings,
+    pub clock: Clock,
+    pub offload: Offload,
+    pub seed: u64,
+    pub mailboxes: Vec<Arc<Mailbox>>,
+    pub has_cycle: bool,
+    /// Set once a task waits for the topology to be quiet: from then on every executor tells control when it goes idle.
+    pub watches_quiet: AtomicBool,
+    /// By component and position.
+    pub metrics: Vec<Vec<Arc<TaskMetrics>>>,
+}
+
+impl Shared {
+    pub fn new(
+        topology: Topology,
+        plan: Plan,
+        placed: Placed,
+        settings: Settings,
+        clock: Clock,
+        offload: Offload,
+        seed: u64,
+    ) -> Self {
+        let mailboxes = placed.executors.iter().map(|executor| Arc::new(Mailbox::new(executor.tasks.len()))).collect();
+        let metrics = plan.components.iter().map(|c| c.tasks.iter().map(|_| Arc::default()).collect()).collect();
+        Shared {
+            has_cycle: plan.edges.iter().any(|edge| edge.feedback),
+            topology,
+            plan,
+            placed,
+            settings,
+            clock,
+            offload,
+            seed,
+            mailboxes,
+            watches_quiet: AtomicBool::new(false),
+            metrics,
+        }
+    }
+
+    fn executor_of(&self, task: TaskRef) -> usize {
+        self.placed.executor_of[task.component][task.index]
+    }
+
+    /// Every lane of the topology in one fixed order: edge, producer, consumer.
+    fn each_lane(&self, mut visit: impl FnMut(usize, TaskRef, TaskRef)) {
+        for (number, edge) in self.plan.edges.iter().enumerate() {
+            for from in 0..self.plan.components[edge.from].tasks.len() {
+                for to in 0..self.plan.components[edge.to].tasks.len() {
+                    let from = TaskRef { component: edge.from, index: from };
+                    visit(number, from, TaskRef { component: edge.to, index: to });
+                }
+            }
+        }
+    }
+
+    /// Dense numbers of the spout tasks, and where each is.
+    fn spout_tasks(&self) -> Vec<TaskRef> {
+        let spouts = self.plan.components.iter().enumerate().filter(|(_, component)| component.kind == Kind::Spout);
+        spouts
+            .flat_map(|(component, plan)| (0..plan.tasks.len()).map(move |index| TaskRef { component, index }))
+            .collect()
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        let after_ns = self.settings.message_timeout.as_nanos() as u64;
+        match (self.settings.message_timeouts_enabled, self.settings.storm_timeouts) {
+            (false, _) => Deadlines::Off,
+            (true, true) => Deadlines::Rotating { period_ns: after_ns },
+            (true, false) => Deadlines::Precise { after_ns },
+        }
+    }
+}
+
+type RingEnd = Box<dyn Any + Send>;
+pub(crate) type AckRx = rtrb::Consumer<(Root, AckMessage)>;
+
+/// What one executor gets from the starting thread.
+pub(crate) struct Package {
+    pub executor: usize,
+    /// In the order of `Shared::each_lane`.
+    outgoing: VecDeque<(RingEnd, usize, Option<Bell>)>,
+    incoming: VecDeque<(RingEnd, usize)>,
+    ack_out: Vec<(rtrb::Producer<(Root, AckMessage)>, usize)>,
+    ack_in: Vec<(AckRx, usize)>,
+    /// Set when there are too many incoming lanes to look at each.
+    bell: Option<Arc<SharedBits>>,
+    pub commands: Receiver<Command>,
+    pub events: Sender<Event>,
+}
+
+/// Makes all rings, prefaulted, and one package per executor.
+pub(crate) fn packages(shared: &Shared, events: &Sender<Event>) -> (Vec<Package>, Vec<Sender<Command>>) {
+    let count = shared.placed.executors.len();
+    let mut incoming_count = vec![0usize; count];
+    shared.each_lane(|_, from, to| {
+        if shared.executor_of(from) != shared.executor_of(to) {
+            incoming_count[shared.executor_of(to)] += 1;
+        }
+    });
+    let (senders, mut packages): (Vec<_>, Vec<_>) = (0..count)
+        .map(|executor| {
+            let (sender, commands) = crossbeam::channel::unbounded();
+            let many = incoming_count[executor] > POLLED_LANES_MAX;
+            let package = Package {
+                executor,
+                outgoing: VecDeque::new(),
+                incoming: VecDeque::new(),
+                ack_out: Vec::new(),
+                ack_in: Vec::new(),
+                bell: many.then(|| Arc::new(SharedBits::new(incoming_count[executor]))),
+                commands,
+                events: events.clone(),
+            };
+            (sender, package)
+        })
+        .unzip();
+    shared.each_lane(|edge, from, to| {
+        let (producer, consumer) = (shared.executor_of(from), shared.executor_of(to));
+        if producer == consumer {
+            return;
+        }
+        let capacity = shared.placed.remote_capacity[edge];
+        let (tx, rx) = shared.topology.edge_kit(edge).ring(shared.placed.layout, capacity);
+        let index = packages[consumer].incoming.len();
+        let bell = packages[consumer].bell.clone().map(|bits| Bell { bits, index });
+        packages[producer].outgoing.push_back((tx, consumer, bell));
+        packages[consumer].incoming.push_back((rx, producer));
+    });
+    if shared.plan.tracking {
+        for from in 0..count {
+            for to in (0..count).filter(|&to| to != from) {
+                let (tx, rx) = rtrb::RingBuffer::new(ACK_LANE_CAPACITY);
+                packages[from].ack_out.push((tx, to));
+                packages[to].ack_in.push((rx, from));
+            }
+        }
+    }
+    (packages, senders)
+}
+
+/// One task while its executor wires it.
+struct Wiring {
+    reference: TaskRef,
+    signal: Rc<Signal>,
+    lanes: Vec<Box<dyn Any>>,
+    lane_inputs: Vec<usize>,
+    lane_feedback: Vec<bool>,
+    /// By outgoing edge: the producing lane ends so far.
+    edges: Vec<(usize, Vec<Box<dyn Any>>)>,
+    ledger: Option<Rc<RefCell<Ledger>>>,
+    woken: Rc<Cell<bool>>,
+}
+
+/// Builds an executor and its tasks; called on the thread that will run it.
+pub(crate) fn build(shared: Arc<Shared>, mut package: Package) -> Executor {
+    let executor = package.executor;
+    let refs = &shared.placed.executors[executor].tasks;
+    let ready = Rc::new(Bits::new(refs.len()));
+    let peers = Rc::new(Peers::new(shared.placed.executors.len()));
+    let acks = Rc::new(Acks::new(peers.clone()));
+    let spouts = shared.spout_tasks();
+    let now_ns = shared.clock.now_ns();
+
+    let mut wirings: Vec<Wiring> = Vec::with_capacity(refs.len());
+    for (position, &reference) in refs.iter().enumerate() {
+        let inputs = shared.plan.edges.iter().filter(|edge| edge.to == reference.component);
+        let lane_count = inputs.map(|edge| shared.plan.components[edge.from].tasks.len()).sum();
+        let signal = Rc::new(Signal { ready: ready.clone(), position, lanes: Bits::new(lane_count) });
+        let spout = spouts.iter().position(|&spout| spout == reference);
+        let ledger = spout.filter(|_| shared.plan.tracking);
+        wirings.push(Wiring {
+            reference,
+            signal,
+            lanes: Vec::with_capacity(lane_count),
+            lane_inputs: Vec::with_capacity(lane_count),
+            lane_feedback: Vec::with_capacity(lane_count),
+            edges: Vec::new(),
+            ledger: ledger.map(|spout| Rc::new(RefCell::new(Ledger::new(spout, shared.deadlines(), now_ns)))),
+            woken: Rc::new(Cell::new(false)),
+        });
+    }
+    let incoming_lanes = join_lanes(&shared, &mut package, &mut wirings, &peers);
+    place_ledgers(&shared, &mut package, &wirings, &spouts, &acks);
+    let seats = wirings.into_iter().map(|wiring| {
+        let (signal, woken) = (wiring.signal.clone(), wiring.woken.clone());
+        let metrics = shared.metrics[wiring.reference.component][wiring.reference.index].clone();
+        Seat::new(wiring.reference, build_task(&shared, executor, wiring, &acks), signal, woken, metrics)
+    });
+    let seats = seats.collect();
+    Executor::new(shared, package.into_ends(), seats, ready, peers, acks, incoming_lanes)
+}
+
+/// Makes local lanes, binds the ends of rings; returns task and lane of each incoming ring.
+fn join_lanes(
+    shared: &Shared,
+    package: &mut Package,
+    wirings: &mut [Wiring],
+    peers: &Rc<Peers>,
+) -> Vec<(usize, usize)> {
+    let executor = package.executor;
+    let mut positions = vec![Vec::new(); shared.plan.components.len()];
+    for (component, of_component) in positions.iter_mut().enumerate() {
+        *of_component = vec![None; shared.plan.components[component].tasks.len()];
+    }
+    for (position, wiring) in wirings.iter().enumerate() {
+        positions[wiring.reference.component][wiring.reference.index] = Some(position);
+    }
+    let layout = shared.placed.layout;
+    let mut incoming_lanes = Vec::new();
+    shared.each_lane(|number, from, to| {
+        let producer = positions[from.component][from.index];
+        let consumer = positions[to.component][to.index];
+        let edge = &shared.plan.edges[number];
+        let kit = shared.topology.edge_kit(number);
+        let (tx, rx) = match (producer, consumer) {
+            (None, None) => return,
+            (Some(_), Some(consumer)) => {
+                let to = &wirings[consumer];
+                let (tx, rx) = kit.local(layout, edge.lane_capacity, to.signal.clone(), to.lanes.len());
+                (Some(tx), Some(rx))
+            }
+            (Some(_), None) => {
+                let (end, peer, bell) = package.outgoing.pop_front().expect("a ring per remote lane");
+                (Some(kit.remote_tx(layout, end, peer, peers.clone(), bell)), None)
+            }
+            (None, Some(consumer)) => {
+                let (end, peer) = package.incoming.pop_front().expect("a ring per remote lane");
+                incoming_lanes.push((consumer, wirings[consumer].lanes.len()));
+                (None, Some(kit.remote_rx(layout, end, peer, peers.clone())))
+            }
+        };
+        if let (Some(rx), Some(consumer)) = (rx, consumer) {
+            let to = &mut wirings[consumer];
+            to.lanes.push(rx);
+            to.lane_inputs.push(edge.input);
+            to.lane_feedback.push(edge.feedback);
+        }
+        if let (Some(tx), Some(producer)) = (tx, producer) {
+            let edges = &mut wirings[producer].edges;
+            match edges.last_mut() {
+                Some((last, lanes)) if *last == number => lanes.push(tx),
+                _ => edges.push((number, vec![tx])),
+            }
+        }
+    });
+    debug_assert!(package.outgoing.is_empty() && package.incoming.is_empty(), "executor {executor} uses all rings");
+    incoming_lanes
+}
+
+/// Tells where each spout task's ledger is.
+fn place_ledgers(shared: &Shared, package: &mut Package, wirings: &[Wiring], spouts: &[TaskRef], acks: &Acks) {
+    if !shared.plan.tracking {
+        return;
+    }
+    let mut lane_to = vec![usize::MAX; shared.placed.executors.len()];
+    for (ring, peer) in package.ack_out.drain(..) {
+        lane_to[peer] = acks.add_lane(ring, peer);
+    }
+    let places = spouts.iter().map(|&spout| {
+        let here = wirings.iter().find(|wiring| wiring.reference == spout);
+        match here {
+            Some(wiring) => LedgerPlace::Here(LocalLedger {
+                ledger: wiring.ledger.clone().expect("a tracked spout task has a ledger"),
+                signal: wiring.signal.clone(),
+            }),
+            None => LedgerPlace::There(lane_to[shared.executor_of(spout)]),
+        }
+    });
+    acks.set_places(places.collect());
+}
+
+fn build_task(shared: &Shared, executor: usize, wiring: Wiring, acks: &Rc<Acks>) -> Box<dyn Task> {
+    let TaskRef { component, index } = wiring.reference;
+    let plan = &shared.plan.components[component];
+    let layout = shared.placed.layout;
+    let edges = wiring.edges.into_iter().map(|(number, lanes)| {
+        let edge = &shared.plan.edges[number];
+        let of_consumer = &shared.placed.executor_of[edge.to];
+        let ends = EdgeEnds {
+            lanes,
+            tasks: shared.plan.components[edge.to].tasks.clone(),
+            local: (0..of_consumer.len()).filter(|&task| of_consumer[task] == executor).collect(),
+            source: plan.tasks[index],
+            source_index: index,
+            seed: shared.seed,
+        };
+        (edge.port, shared.topology.edge_kit(number).edge(layout, ends))
+    });
+    let settings = &shared.settings;
+    let parts = TaskParts {
+        info: TaskInfo {
+            topology: shared.plan.name.as_str().into(),
+            component: shared.topology.component_id(component).clone(),
+            task: plan.tasks[index],
+            index,
+            count: plan.tasks.len(),
+            user: Arc::new(shared.topology.user_settings(settings, component)),
+        },
+        lanes: wiring.lanes,
+        lane_inputs: wiring.lane_inputs,
+        lane_feedback: wiring.lane_feedback,
+        edges: edges.collect(),
+        acks: acks.clone(),
+        ledger: wiring.ledger,
+        max_spout_pending: settings.max_spout_pending_of(&plan.id),
+        let_go_after_ns: settings.drain_timeout.as_nanos() as u64,
+        tick_ns: plan.tick_ms.map(|ms| ms * 1_000_000),
+        supervision: Supervision {
+            rebuilds_max: settings.rebuilds_max,
+            rebuild_progress_tuples: settings.rebuild_progress_tuples,
+            rebuild_backoff_ns: settings.rebuild_backoff.as_nanos() as u64,
+        },
+        waker: Waker::new(shared.mailboxes[executor].clone(), wiring.signal.position),
+        woken: wiring.woken,
+        signal: wiring.signal,
+        metrics: shared.metrics[component][index].clone(),
+        clock: shared.clock.clone(),
+        offload: shared.offload.clone(),
+        seed: shared.seed,
+    };
+    shared.topology.task_kit(component).build(layout, parts)
+}
+
+/// What an executor keeps of its package.
+pub(crate) struct Ends {
+    pub executor: usize,
+    pub ack_in: Vec<(AckRx, usize)>,
+    pub bell: Option<Arc<SharedBits>>,
+    pub commands: Receiver<Command>,
+    pub events: Sender<Event>,
+}
+
+impl Package {
+    fn into_ends(self) -> Ends {
+        Ends {
+            executor: self.executor,
+            ack_in: self.ack_in,
+            bell: self.bell,
+            commands: self.commands,
+            events: self.events,
+        }
+    }
+}
+
+impl Ends {
+    /// Tells control; it outlives its executors unless the process is ending.
+    pub fn report(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+}

@@ -1,0 +1,513 @@
+//! The builder: components by id, subscriptions through typed handles.
+
+use std::cell::{Cell, RefCell};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::task::bolt::KeyOfInput;
+use crate::task::component::{Custom, Source, Spout};
+use crate::task::edge::EdgeSpec;
+use crate::task::key::Key;
+use crate::task::metrics::FaultCounters;
+use crate::task::payload::{Payload, Ports};
+use crate::task::replay::{DeadLetter, Replaying};
+use crate::task::route;
+use crate::task::spout::SpoutKit;
+use crate::task::user_value::UserValue;
+use crate::topology::Topology;
+use crate::topology::component::{ByKey, IntoBolt, Keying, Unkeyed};
+use crate::topology::draft::{ComponentDraft, Draft, EdgeDraft, KitMaker};
+use crate::topology::plan::{Grouping, Kind};
+use crate::topology::settings::{ComponentSettings, Guarantee, Placement, Settings};
+use crate::topology::stream::{Stream, Streams, Upstream, short_type_name};
+
+/// Builds a [`Topology`]: declare spouts and bolts, join them by groupings, [`build`](Self::build).
+///
+/// Nothing fails before `build`, which reports everything that is wrong, each with its file and line.
+///
+/// # Examples
+///
+/// ```
+/// use squall::{Nothing, Outlet, TopologyBuilder};
+/// use squall::connect::Generator;
+///
+/// # fn main() -> squall::Result<()> {
+/// let mut t = TopologyBuilder::new("squares");
+/// let numbers = t.source("numbers", || Generator::new(1_000, |n| n));
+/// let squares = t.bolt("square", |n: u64, out: &mut Outlet<u64>| out.emit(n * n)).parallelism(2).shuffle(&numbers);
+/// t.bolt("sum", Sum::default).global(&squares);
+/// t.build()?.run()?;
+///
+/// #[derive(Default)]
+/// struct Sum(u64);
+/// impl squall::Bolt for Sum {
+///     type In = u64;
+///     type Out = Nothing;
+///     fn execute(&mut self, square: u64, _: &mut Outlet<Nothing>) -> squall::Outcome {
+///         self.0 += square;
+///         Ok(())
+///     }
+///     fn cleanup(&mut self) {
+///         assert_eq!(self.0, (0..1_000).map(|n| n * n).sum());
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct TopologyBuilder {
+    draft: Rc<RefCell<Draft>>,
+}
+
+impl TopologyBuilder {
+    /// A topology without components.
+    pub fn new(name: impl Into<String>) -> Self {
+        TopologyBuilder { draft: Rc::new(RefCell::new(Draft::new(name.into()))) }
+    }
+
+    /// Declares a spout. The factory is called once per task, and again when a task is rebuilt.
+    #[track_caller]
+    pub fn spout<S, F>(&mut self, id: impl Into<String>, factory: F) -> SpoutHandle<S::Out>
+    where
+        S: Spout,
+        S::Out: Streams,
+        F: Fn() -> S + Send + Sync + 'static,
+    {
+        let kit: KitMaker = Box::new(move || Arc::new(SpoutKit { factory: Arc::new(factory) }));
+        SpoutHandle(self.declare(id.into(), Kind::Spout, kit, <S::Out as Streams>::ports()))
+    }
+
+    /// Declares a source: a spout with replay, back-off and a dead-letter stream around it.
+    #[track_caller]
+    pub fn source<S, F>(&mut self, id: impl Into<String>, factory: F) -> SourceHandle<S::Item>
+    where
+        S: Source,
+        F: Fn() -> S + Send + Sync + 'static,
+    {
+        let replays_max = Rc::new(Cell::new(crate::task::replay::REPLAYS_MAX_DEFAULT));
+        let limit = replays_max.clone();
+        let kit: KitMaker = Box::new(move || {
+            let replays_max = limit.get();
+            Arc::new(SpoutKit { factory: Arc::new(move || Replaying::new(factory()).max_replays(replays_max)) })
+        });
+        let mut ports = <Ports<(S::Item, DeadLetter<S::Item>)> as Streams>::ports();
+        ports[1].0 = "dead_letters".to_owned();
+        let handle = self.declare(id.into(), Kind::Spout, kit, ports);
+        SourceHandle { spout: SpoutHandle(handle), replays_max }
+    }
+
+    /// Declares a bolt: a factory of a [`Bolt`](crate::Bolt), [`KeyedBolt`](crate::KeyedBolt) or
+    /// [`ManualBolt`](crate::ManualBolt), or a function or closure.
+    #[track_caller]
+    pub fn bolt<B: IntoBolt<M>, M>(&mut self, id: impl Into<String>, bolt: B) -> BoltHandle<B::In, B::Out, B::Keying>
+    where
+        B: 'static,
+        B::Out: Streams,
+    {
+        let keys = KeysOfInputs::default();
+        let handle_keys = keys.clone();
+        let kit: KitMaker = Box::new(move || bolt.kit(keys));
+        let handle = self.declare(id.into(), B::KIND, kit, <B::Out as Streams>::ports());
+        BoltHandle { handle, keys: handle_keys, types: PhantomData }
+    }
+
+    /// The guarantee, unless a settings file or option says otherwise.
+    #[track_caller]
+    pub fn guarantee(&mut self, guarantee: Guarantee) -> &mut Self {
+        self.settings(|settings| settings.guarantee = guarantee)
+    }
+
+    /// Sets any settings in code; a settings file or option overrides them.
+    #[track_caller]
+    pub fn settings(&mut self, change: impl FnOnce(&mut Settings)) -> &mut Self {
+        let place = here();
+        self.draft.borrow_mut().layers.topology(place, change);
+        self
+    }
+
+    /// Counters for faults that the topology injects into itself; they appear in its report.
+    pub fn fault_counters(&self) -> Arc<FaultCounters> {
+        self.draft.borrow().faults.clone()
+    }
+
+    /// Checks the structure and ends the building.
+    ///
+    /// # Errors
+    /// With every problem found: unknown or duplicate ids, no spout, unreachable bolts, undeclared cycles.
+    pub fn build(self) -> Result<Topology> {
+        Topology::from_draft(self.draft.replace(Draft::new(String::new())))
+    }
+
+    #[track_caller]
+    fn declare<O: Streams>(
+        &mut self,
+        id: String,
+        kind: Kind,
+        kit: KitMaker,
+        ports: Vec<(String, &'static str)>,
+    ) -> ComponentHandle<O> {
+        let mut draft = self.draft.borrow_mut();
+        let index = draft.components.len();
+        let ports = ports.into_iter().map(|(name, carries)| (name, carries.to_owned())).collect();
+        draft.components.push(ComponentDraft { id, kind, place: here(), ports, inputs: 0, kit: Some(kit) });
+        drop(draft);
+        ComponentHandle { streams: O::handles(&self.draft, index), draft: self.draft.clone(), index }
+    }
+}
+
+#[track_caller]
+fn here() -> String {
+    let location = Location::caller();
+    format!("{}:{}", location.file(), location.line())
+}
+
+/// What all component handles share.
+struct ComponentHandle<O: Streams> {
+    draft: Rc<RefCell<Draft>>,
+    index: usize,
+    streams: O::Handles,
+}
+
+impl<O: Streams> ComponentHandle<O> {
+    #[track_caller]
+    fn set(&self, change: impl FnOnce(&mut ComponentSettings)) {
+        let mut draft = self.draft.borrow_mut();
+        let id = draft.components[self.index].id.clone();
+        draft.layers.topology(here(), |settings| change(settings.components.entry(id).or_default()));
+    }
+
+    fn name_outputs<const N: usize>(&self, names: [&str; N]) {
+        let mut draft = self.draft.borrow_mut();
+        let component = &mut draft.components[self.index];
+        if N == component.ports.len() {
+            for (port, name) in component.ports.iter_mut().zip(names) {
+                port.0 = name.to_owned();
+            }
+        } else {
+            let (id, place, ports) = (component.id.clone(), component.place.clone(), component.ports.len());
+            let message = format!("component {id} has {ports} outputs but {N} names were given");
+            draft.problems.push(crate::error::Problem::new(place, message));
+        }
+    }
+}
+
+/// Methods every handle has; each overrides nothing that a settings file or option says.
+macro_rules! component_methods {
+    ($($field:tt)+) => {
+        /// Number of tasks; 1 unless told.
+        #[track_caller]
+        #[must_use = "the handle is what others subscribe to"]
+        pub fn parallelism(self, tasks: usize) -> Self {
+            self.$($field)+.set(|settings| settings.parallelism = Some(tasks));
+            self
+        }
+
+        /// Runs its tasks on the executor of this CPU.
+        #[track_caller]
+        pub fn on_cpu(self, cpu: usize) -> Self {
+            self.$($field)+.set(|settings| settings.placement = Some(Placement::On(cpu)));
+            self
+        }
+
+        /// Gives each of its tasks an executor that runs nothing else.
+        #[track_caller]
+        pub fn dedicated(self) -> Self {
+            self.$($field)+.set(|settings| settings.placement = Some(Placement::Dedicated));
+            self
+        }
+
+        /// A setting of the user's own, readable in the component's context.
+        #[track_caller]
+        pub fn user(self, key: impl Into<String>, value: impl Into<UserValue>) -> Self {
+            self.$($field)+.set(|settings| {
+                settings.user.insert(key.into(), value.into());
+            });
+            self
+        }
+
+        /// Names the output streams, in port order; the first is `default` unless told.
+        pub fn output_names<const N: usize>(self, names: [&str; N]) -> Self {
+            self.$($field)+.name_outputs(names);
+            self
+        }
+    };
+}
+
+/// A declared spout. Derefs to its [`Stream`], or to a tuple of them for several outputs.
+pub struct SpoutHandle<O: Streams>(ComponentHandle<O>);
+
+impl<O: Streams> SpoutHandle<O> {
+    component_methods!(0);
+
+    /// Open trees per task; see the setting of this name.
+    #[track_caller]
+    pub fn max_spout_pending(self, trees: usize) -> Self {
+        self.0.set(|settings| settings.max_spout_pending = Some(trees));
+        self
+    }
+}
+
+impl<O: Streams> Deref for SpoutHandle<O> {
+    type Target = O::Handles;
+    fn deref(&self) -> &O::Handles {
+        &self.0.streams
+    }
+}
+
+/// A declared source: the stream of its items, and the stream of those that were given up.
+pub struct SourceHandle<T: Payload> {
+    spout: SpoutHandle<Ports<(T, DeadLetter<T>)>>,
+    replays_max: Rc<Cell<u32>>,
+}
+
+impl<T: Payload> SourceHandle<T> {
+    component_methods!(spout.0);
+
+    /// How often a failed item is emitted again before it becomes a dead letter; 3 unless told.
+    pub fn max_replays(self, replays: u32) -> Self {
+        self.replays_max.set(replays);
+        self
+    }
+
+    /// Open trees per task; see the setting of this name.
+    #[track_caller]
+    pub fn max_spout_pending(self, trees: usize) -> Self {
+        self.spout.0.set(|settings| settings.max_spout_pending = Some(trees));
+        self
+    }
+
+    /// Items that were given up, each with its error, origin and number of attempts. Counted whether or not anyone
+    /// subscribes.
+    pub fn dead_letters(&self) -> &Stream<DeadLetter<T>> {
+        &self.spout.0.streams.1
+    }
+}
+
+impl<T: Payload> Deref for SourceHandle<T> {
+    type Target = Stream<T>;
+    fn deref(&self) -> &Stream<T> {
+        &self.spout.0.streams.0
+    }
+}
+
+/// The key functions of a keyed bolt's inputs, filled as it subscribes.
+pub(crate) struct KeysOfInputs<I, K>(Rc<RefCell<Vec<KeyOfInput<I, K>>>>);
+
+impl<I, K> Default for KeysOfInputs<I, K> {
+    fn default() -> Self {
+        KeysOfInputs(Rc::default())
+    }
+}
+
+impl<I, K> Clone for KeysOfInputs<I, K> {
+    fn clone(&self) -> Self {
+        KeysOfInputs(self.0.clone())
+    }
+}
+
+impl<I, K> KeysOfInputs<I, K> {
+    pub fn take(&self) -> Vec<KeyOfInput<I, K>> {
+        self.0.take()
+    }
+}
+
+/// A declared bolt. Derefs to its [`Stream`], or to a tuple of them for several outputs.
+///
+/// Subscriptions are made by groupings, each at most once per stream. `K` is the bolt's keying: a
+/// [`KeyedBolt`](crate::KeyedBolt) can only subscribe by fields, with its own key type.
+pub struct BoltHandle<I, O: Streams, K: Keying> {
+    handle: ComponentHandle<O>,
+    keys: KeysOfInputs<I, K::Key>,
+    types: PhantomData<fn() -> I>,
+}
+
+impl<I: Payload, O: Streams, K: Keying> Deref for BoltHandle<I, O, K> {
+    type Target = O::Handles;
+    fn deref(&self) -> &O::Handles {
+        &self.handle.streams
+    }
+}
+
+impl<I: Payload, O: Streams, K: Keying> BoltHandle<I, O, K> {
+    component_methods!(handle);
+
+    /// Calls the bolt's `tick` with this period, on time however much input is waiting.
+    #[track_caller]
+    pub fn tick(self, period: Duration) -> Self {
+        self.handle.set(|settings| settings.tick = Some(period));
+        self
+    }
+
+    /// Tuples that each lane into this bolt holds.
+    #[track_caller]
+    pub fn lane_capacity(self, tuples: usize) -> Self {
+        self.handle.set(|settings| settings.lane_capacity = Some(tuples));
+        self
+    }
+
+    /// Declares that the subscriptions made in `subscribe` close a cycle. Their end is not waited for: the loop ends when
+    /// its other inputs have ended and nothing is under way in it.
+    pub fn closing_cycle(self, subscribe: impl FnOnce(Self) -> Self) -> Self {
+        let draft = self.handle.draft.clone();
+        draft.borrow_mut().declaring_cycle = true;
+        let handle = subscribe(self);
+        draft.borrow_mut().declaring_cycle = false;
+        handle
+    }
+
+    #[track_caller]
+    fn subscribe<U, G>(self, upstream: U, grouping: Grouping, spec: G) -> Self
+    where
+        U: Upstream<I>,
+        G: route::Grouping<I>,
+    {
+        let (stream, convert) = upstream.resolve();
+        let place = here();
+        let mut draft = self.handle.draft.borrow_mut();
+        if !Rc::ptr_eq(&self.handle.draft, &stream.draft) {
+            let message = "this stream belongs to another topology's builder";
+            draft.problems.push(crate::error::Problem::new(place, message));
+            drop(draft);
+            return self;
+        }
+        let input = draft.components[self.handle.index].inputs;
+        draft.components[self.handle.index].inputs += 1;
+        let feedback = draft.declaring_cycle;
+        draft.edges.push(EdgeDraft {
+            from: stream.component,
+            port: stream.port,
+            to: self.handle.index,
+            input,
+            grouping,
+            feedback,
+            place,
+            kit: Arc::new(EdgeSpec { convert: Arc::new(convert), grouping: spec, types: PhantomData }),
+        });
+        drop(draft);
+        self
+    }
+}
+
+impl<I: Payload, O: Streams> BoltHandle<I, O, Unkeyed> {
+    /// Subscribes round robin.
+    #[track_caller]
+    pub fn shuffle(self, upstream: impl Upstream<I>) -> Self {
+        self.subscribe(upstream, Grouping::Shuffle, route::Shuffle { prefer_local: false })
+    }
+
+    /// Subscribes round robin among the tasks on the producer's executor, if there are any.
+    #[track_caller]
+    pub fn local_or_shuffle(self, upstream: impl Upstream<I>) -> Self {
+        self.subscribe(upstream, Grouping::LocalOrShuffle, route::Shuffle { prefer_local: true })
+    }
+
+    /// Subscribes by a key within the tuple: the same key always goes to the same task, on every machine and after every
+    /// restart.
+    #[track_caller]
+    pub fn fields<K: Key>(
+        self,
+        upstream: impl Upstream<I>,
+        key: impl Fn(&I) -> &K + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let grouping = Grouping::Fields(short_type_name::<K>().to_owned());
+        self.subscribe(upstream, grouping, route::Fields(route::BorrowedKey(key, PhantomData)))
+    }
+
+    /// Subscribes by a key computed from the tuple, such as a tuple of several fields.
+    #[track_caller]
+    pub fn fields_by<K: Key>(
+        self,
+        upstream: impl Upstream<I>,
+        key: impl Fn(&I) -> K + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let grouping = Grouping::Fields(short_type_name::<K>().to_owned());
+        self.subscribe(upstream, grouping, route::Fields(route::OwnedKey(key, PhantomData)))
+    }
+
+    /// Subscribes by a key, each key to the less used of two tasks.
+    #[track_caller]
+    pub fn partial_key<K: Key>(
+        self,
+        upstream: impl Upstream<I>,
+        key: impl Fn(&I) -> &K + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let grouping = Grouping::PartialKey(short_type_name::<K>().to_owned());
+        self.subscribe(upstream, grouping, route::PartialKey(route::BorrowedKey(key, PhantomData)))
+    }
+
+    /// Subscribes every task to every tuple.
+    #[track_caller]
+    pub fn all(self, upstream: impl Upstream<I>) -> Self {
+        self.subscribe(upstream, Grouping::All, route::All)
+    }
+
+    /// Subscribes the first task alone.
+    #[track_caller]
+    pub fn global(self, upstream: impl Upstream<I>) -> Self {
+        self.subscribe(upstream, Grouping::Global, route::Global)
+    }
+
+    /// Subscribes without caring: a random task each time, seeded.
+    #[track_caller]
+    pub fn none(self, upstream: impl Upstream<I>) -> Self {
+        self.subscribe(upstream, Grouping::None, route::NoneGrouping)
+    }
+
+    /// Subscribes to what the producer emits with `emit_direct` to tasks of this bolt.
+    #[track_caller]
+    pub fn direct(self, upstream: impl Upstream<I>) -> Self {
+        self.subscribe(upstream, Grouping::Direct, route::Direct)
+    }
+
+    /// Subscribes by a grouping of the user's own; the factory is called once per producing task.
+    #[track_caller]
+    pub fn custom<C: Custom<I>>(
+        self,
+        upstream: impl Upstream<I>,
+        grouping: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self {
+        let name = Grouping::Custom(short_type_name::<C>().to_owned());
+        self.subscribe(upstream, name, route::CustomGrouping(grouping))
+    }
+}
+
+impl<I: Payload, O: Streams, K: Key> BoltHandle<I, O, ByKey<K>> {
+    /// Subscribes by the bolt's key, found within the tuple.
+    #[track_caller]
+    pub fn fields(self, upstream: impl Upstream<I>, key: impl Fn(&I) -> &K + Clone + Send + Sync + 'static) -> Self {
+        let of_input = key.clone();
+        self.keys.0.borrow_mut().push(Arc::new(move |input: &I| of_input(input).clone()));
+        let grouping = Grouping::Fields(short_type_name::<K>().to_owned());
+        self.subscribe(upstream, grouping, route::Fields(route::BorrowedKey(key, PhantomData)))
+    }
+
+    /// Subscribes by the bolt's key, computed from the tuple.
+    #[track_caller]
+    pub fn fields_by(self, upstream: impl Upstream<I>, key: impl Fn(&I) -> K + Clone + Send + Sync + 'static) -> Self {
+        self.keys.0.borrow_mut().push(Arc::new(key.clone()));
+        let grouping = Grouping::Fields(short_type_name::<K>().to_owned());
+        self.subscribe(upstream, grouping, route::Fields(route::OwnedKey(key, PhantomData)))
+    }
+}
+
+/// Every handle with a single output can itself be subscribed to.
+macro_rules! handle_is_upstream {
+    ([$($generics:tt)*] $handle:ty) => {
+        impl<$($generics)*> Upstream<T> for &$handle {
+            type Item = T;
+            type Convert = crate::task::edge::Same;
+            fn resolve(self) -> (Stream<T>, crate::task::edge::Same) {
+                let stream: &Stream<T> = self;
+                stream.resolve()
+            }
+        }
+    };
+}
+
+handle_is_upstream!([T: Payload] SpoutHandle<T>);
+handle_is_upstream!([T: Payload] SourceHandle<T>);
+handle_is_upstream!([I: Payload, T: Payload, K: Keying] BoltHandle<I, T, K>);

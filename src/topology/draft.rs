@@ -1,0 +1,62 @@
+//! A topology while it is being built: what the handles write into.
+
+use std::sync::Arc;
+
+use crate::error::Problem;
+use crate::task::edge::EdgeKit;
+use crate::task::metrics::FaultCounters;
+use crate::task::shell::TaskKit;
+use crate::topology::plan::{Grouping, Kind};
+use crate::topology::settings::Layers;
+
+/// Makes a component's kit once all its inputs are known.
+pub(crate) type KitMaker = Box<dyn FnOnce() -> Arc<dyn TaskKit>>;
+
+#[doc(hidden)]
+pub struct Draft {
+    pub(crate) name: String,
+    pub(crate) components: Vec<ComponentDraft>,
+    pub(crate) edges: Vec<EdgeDraft>,
+    pub(crate) layers: Layers,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) faults: Arc<FaultCounters>,
+    /// Subscriptions made now close a cycle.
+    pub(crate) declaring_cycle: bool,
+}
+
+impl Draft {
+    pub(crate) fn new(name: String) -> Self {
+        Draft {
+            name,
+            components: Vec::new(),
+            edges: Vec::new(),
+            layers: Layers::new(),
+            problems: Vec::new(),
+            faults: Arc::default(),
+            declaring_cycle: false,
+        }
+    }
+}
+
+pub(crate) struct ComponentDraft {
+    pub id: String,
+    pub kind: Kind,
+    /// File and line of its declaration.
+    pub place: String,
+    /// Name and type of each output port.
+    pub ports: Vec<(String, String)>,
+    pub inputs: usize,
+    pub kit: Option<KitMaker>,
+}
+
+pub(crate) struct EdgeDraft {
+    pub from: usize,
+    pub port: usize,
+    pub to: usize,
+    /// Position among the consumer's inputs.
+    pub input: usize,
+    pub grouping: Grouping,
+    pub feedback: bool,
+    pub place: String,
+    pub kit: Arc<dyn EdgeKit>,
+}

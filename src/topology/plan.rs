@@ -1,0 +1,217 @@
+//! The plan: a topology as plain data, to print, compare and test.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::task::TaskId;
+use crate::topology::settings::{Guarantee, Placement};
+
+/// What a component is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A source of streams.
+    Spout,
+    /// A step that anchors and acks automatically.
+    Bolt,
+    /// A step whose input is partitioned by a key.
+    KeyedBolt,
+    /// A step that settles its tuples itself.
+    ManualBolt,
+}
+
+impl Kind {
+    /// Storm's word for it.
+    pub fn word(self) -> &'static str {
+        if self == Kind::Spout { "spout" } else { "bolt" }
+    }
+}
+
+/// How an edge chooses tasks, under Storm's names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grouping {
+    /// Round robin.
+    Shuffle,
+    /// Round robin among the tasks of the same executor, if there are any.
+    LocalOrShuffle,
+    /// By a key of this type.
+    Fields(String),
+    /// By a key of this type, the less used of two tasks.
+    PartialKey(String),
+    /// Every task.
+    All,
+    /// The lowest task.
+    Global,
+    /// A random task.
+    None,
+    /// Only the task that the producer names.
+    Direct,
+    /// A function of the user's.
+    Custom(String),
+}
+
+impl std::fmt::Display for Grouping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Grouping::Shuffle => f.write_str("shuffle"),
+            Grouping::LocalOrShuffle => f.write_str("local or shuffle"),
+            Grouping::Fields(key) => write!(f, "fields {key}"),
+            Grouping::PartialKey(key) => write!(f, "partial key {key}"),
+            Grouping::All => f.write_str("all"),
+            Grouping::Global => f.write_str("global"),
+            Grouping::None => f.write_str("none"),
+            Grouping::Direct => f.write_str("direct"),
+            Grouping::Custom(name) => write!(f, "custom {name}"),
+        }
+    }
+}
+
+/// A component of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ComponentPlan {
+    /// Its id, unique in the topology.
+    pub id: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Its tasks, numbered consecutively.
+    pub tasks: Vec<TaskId>,
+    /// Its output ports.
+    pub outputs: Vec<PortPlan>,
+    /// Longest path from a spout; feedback edges do not count.
+    pub depth: usize,
+    /// Where its tasks are to run.
+    pub placement: Placement,
+    /// Tick period in milliseconds.
+    pub tick_ms: Option<u64>,
+    /// Where it is declared.
+    pub place: String,
+}
+
+/// An output port of a component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PortPlan {
+    /// The stream's name.
+    pub stream: String,
+    /// The name of the type it carries.
+    pub carries: String,
+}
+
+/// An edge of a plan: one stream to one subscriber.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EdgePlan {
+    /// Position of the producing component.
+    pub from: usize,
+    /// Port of the producing component.
+    pub port: usize,
+    /// Position of the subscribing component.
+    pub to: usize,
+    /// Position among the subscriber's inputs.
+    pub input: usize,
+    /// How tasks are chosen.
+    pub grouping: Grouping,
+    /// Closes a declared cycle.
+    pub feedback: bool,
+    /// Tuples that each of its lanes holds, before the memory budget.
+    pub lane_capacity: usize,
+}
+
+/// A topology as plain data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// Name of the topology.
+    pub name: String,
+    /// What is promised about every spout emit.
+    pub guarantee: Guarantee,
+    /// Whether trees are tracked.
+    pub tracking: bool,
+    /// Components in order of declaration.
+    pub components: Vec<ComponentPlan>,
+    /// Edges in order of declaration.
+    pub edges: Vec<EdgePlan>,
+}
+
+impl Plan {
+    /// Number of tasks.
+    pub fn task_count(&self) -> usize {
+        self.components.iter().map(|component| component.tasks.len()).sum()
+    }
+
+    /// The plan as text: components with tasks and inputs.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("topology {}, {}\n", self.name, self.guarantee);
+        for (index, component) in self.components.iter().enumerate() {
+            let tasks = match &component.tasks[..] {
+                [one] => format!("{one}"),
+                [first, .., last] => format!("tasks {}-{}", first.0, last.0),
+                [] => "no tasks".to_owned(),
+            };
+            let _ = write!(text, "  {} {} ({tasks})", component.kind.word(), component.id);
+            if let Some(tick_ms) = component.tick_ms {
+                let _ = write!(text, ", tick every {tick_ms} ms");
+            }
+            text.push('\n');
+            for edge in self.edges.iter().filter(|edge| edge.to == index) {
+                let from = &self.components[edge.from];
+                let port = &from.outputs[edge.port];
+                let _ = writeln!(
+                    text,
+                    "    <- {}.{} ({}) by {}, {} lane{} of {}{}",
+                    from.id,
+                    port.stream,
+                    port.carries,
+                    edge.grouping,
+                    from.tasks.len() * component.tasks.len(),
+                    if from.tasks.len() * component.tasks.len() == 1 { "" } else { "s" },
+                    edge.lane_capacity,
+                    if edge.feedback { ", closes a cycle" } else { "" },
+                );
+            }
+        }
+        text
+    }
+
+    /// The plan in Graphviz's language.
+    pub fn to_dot(&self) -> String {
+        let mut dot = format!("digraph {:?} {{\n  rankdir=LR;\n", self.name);
+        for component in &self.components {
+            let shape = if component.kind == Kind::Spout { "house" } else { "box" };
+            let label = format!("{} ×{}", component.id, component.tasks.len());
+            let _ = writeln!(dot, "  {:?} [shape={shape}, label={label:?}];", component.id);
+        }
+        for edge in &self.edges {
+            let (from, to) = (&self.components[edge.from], &self.components[edge.to]);
+            let style = if edge.feedback { ", style=dashed" } else { "" };
+            let label = self.edge_label(edge);
+            let _ = writeln!(dot, "  {:?} -> {:?} [label={label:?}{style}];", from.id, to.id);
+        }
+        dot.push_str("}\n");
+        dot
+    }
+
+    /// The plan in Mermaid's language.
+    pub fn to_mermaid(&self) -> String {
+        let mut text = "flowchart LR\n".to_owned();
+        for (index, component) in self.components.iter().enumerate() {
+            let label = format!("\"{} ×{}\"", mermaid_text(&component.id), component.tasks.len());
+            let node = if component.kind == Kind::Spout { format!("([{label}])") } else { format!("[{label}]") };
+            let _ = writeln!(text, "  c{index}{node}");
+        }
+        for edge in &self.edges {
+            let arrow = if edge.feedback { "-.->" } else { "-->" };
+            let label = mermaid_text(&self.edge_label(edge));
+            let _ = writeln!(text, "  c{} {arrow}|\"{label}\"| c{}", edge.from, edge.to);
+        }
+        text
+    }
+
+    fn edge_label(&self, edge: &EdgePlan) -> String {
+        let stream = &self.components[edge.from].outputs[edge.port].stream;
+        if stream == "default" { edge.grouping.to_string() } else { format!("{stream}: {}", edge.grouping) }
+    }
+}
+
+fn mermaid_text(text: &str) -> String {
+    text.replace('"', "#quot;")
+}
