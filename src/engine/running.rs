@@ -18,7 +18,7 @@ use crate::sys::clock::Clock;
 use crate::sys::cpu::{Claim, CpuId, CpuRegister, default_executor_count, usable_cpus};
 use crate::sys::offload::Offload;
 use crate::sys::random::mix;
-use crate::sys::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sys::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::sys::thread::{JoinHandle, spawn_named};
 use crate::topology::Topology;
 use crate::topology::plan::Plan;
@@ -319,7 +319,7 @@ impl Running {
         self.lock().outcome.clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, EndedState> {
+    fn lock(&self) -> MutexGuard<'_, EndedState> {
         self.ended.state.lock().expect("nothing panics under it")
     }
 }

@@ -5,11 +5,7 @@
 //! them sees the other. `tests/loom_park.rs` explores it exhaustively.
 
 use crate::sys::sync::{AtomicU32, CachePadded, Mutex, Ordering, fence};
-
-#[cfg(squall_loom)]
-use loom::thread::{Thread, current, park};
-#[cfg(not(squall_loom))]
-use std::thread::{Thread, current, park};
+use crate::sys::thread::{Thread, current, park, park_timeout};
 
 /// Why an executor sleeps; decides who wakes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +70,9 @@ impl Sleeper {
     }
 
     /// Blocks until woken or until the time-out, which is only for a due time that is known.
-    #[cfg(not(squall_loom))]
     pub fn sleep_at_most(&self, timeout: std::time::Duration) {
         if self.is_asleep() {
-            std::thread::park_timeout(timeout);
+            park_timeout(timeout);
         }
         self.cancel();
     }

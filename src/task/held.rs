@@ -2,7 +2,7 @@
 //!
 //! Each handle owns a preallocated slot of its task. Whatever happens to the handle is noted in the slot, and the slot is
 //! linked into an intrusive list that the task empties at its turns: nothing blocks, allocates or fails. A slot is linked
-//! at most once, because only the change of its events from "none" links it. `tests/loom_held.rs` explores this.
+//! at most once, because only the change of its events from "none" links it. A loom model below explores this.
 
 use std::fmt;
 use std::ops::Deref;
@@ -22,7 +22,10 @@ const RESET: u8 = 8;
 const NIL: u32 = u32::MAX;
 
 /// Slots of one segment. Segments are added as more tuples are held at once.
+#[cfg(not(squall_loom))]
 pub(crate) const SEGMENT_SLOTS: usize = 256;
+#[cfg(squall_loom)]
+pub(crate) const SEGMENT_SLOTS: usize = 2;
 
 /// A fixed number of slots with the list of those that have something to tell.
 pub(crate) struct Segment {
@@ -445,5 +448,45 @@ mod tests {
         let anchor = table.hold(roots(1));
         drop(table);
         anchor.ack();
+    }
+}
+
+/// Every interleaving of handles that are settled on other threads; `RUSTFLAGS="--cfg squall_loom" cargo test --release
+/// --lib loom_`. Run time: some seconds.
+#[cfg(all(test, squall_loom))]
+mod loom_tests {
+    use super::*;
+    use crate::task::header::Root;
+
+    #[test]
+    fn loom_every_settled_handle_is_seen_once() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let mut table = HeldTable::new(Waker::disconnected(), 1);
+            let held = |table: &mut HeldTable, n| table.hold(Roots::One(Root::new(0, n, 1), 7));
+            let (a, b) = (held(&mut table, 1), held(&mut table, 2));
+            let first = loom::thread::spawn(move || {
+                a.reset_deadline();
+                a.as_held().expect("tracked").1.draw(5);
+                a.ack();
+            });
+            let second = loom::thread::spawn(move || b.fail(Failure::retry("why")));
+            let mut settled = Vec::new();
+            let mut look = |table: &mut HeldTable| {
+                table.take_events(|event| match event {
+                    HeldEvent::Acked { drawn, .. } => settled.push(drawn),
+                    HeldEvent::Failed { .. } => settled.push(u64::MAX),
+                    HeldEvent::Reset { .. } => {}
+                });
+            };
+            look(&mut table);
+            first.join().unwrap();
+            second.join().unwrap();
+            look(&mut table);
+            settled.sort_unstable();
+            assert_eq!(settled, [5, u64::MAX]);
+            assert_eq!(table.open(), 0);
+        });
     }
 }
