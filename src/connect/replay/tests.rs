@@ -11,7 +11,13 @@ type Emits = SpoutOutlet<Ports<(u64, DeadLetter<u64>)>, u64>;
 /// An outlet without subscribers and with tracking off: it counts what is emitted and keeps the ids.
 fn outlet() -> Emits {
     let core = EmitCore::new(Rc::new(Acks::new(Rc::new(Peers::new(1)))), Random::new(1));
-    SpoutOutlet { out: Outlet::new(Default::default(), core), ledger: None, ids: Vec::new(), self_acked: Vec::new() }
+    SpoutOutlet {
+        out: Outlet::new(Default::default(), core),
+        ledger: None,
+        ids: Vec::new(),
+        self_acked: Vec::new(),
+        ended: false,
+    }
 }
 
 const MS: u64 = 1_000_000;
