@@ -14,8 +14,8 @@ const NS_PER_SECOND: u128 = 1_000_000_000;
 /// A replayable source of the values `make(0)`, `make(1)`, and so on: the same ones at every run.
 ///
 /// With several tasks, task *i* of *n* makes the values whose index is *i* modulo *n*; that is its split `i/n`, and the
-/// position is the index. With a [`rate`](Self::rate), value number *k* is due *k* / rate seconds after the first: a source
-/// that was held back catches up, so that latency can be measured from the intended time.
+/// position is the index. With a [`rate`](Self::rate), value number *k* is due *k* / rate seconds after the first: a
+/// source that was held back catches up, so that latency can be measured from the intended time.
 ///
 /// A clone is a source of its own, not yet opened.
 ///

@@ -38,20 +38,20 @@ impl Progress {
     }
 }
 
-/// The lines of a file, each without its `\n`: bytes, never checked to be text; a `\r` before the line end is kept. A last
-/// line without a line end counts.
+/// The lines of a file, each without its `\n`: bytes, never checked to be text; a `\r` before the line end is kept. A
+/// last line without a line end counts.
 ///
 /// The file is read on a thread of its own in blocks of 256 KiB, of which at most eight wait; a line is a slice of its
 /// block and costs no copy. A line kept for long therefore keeps its block: copy what you keep
 /// (`Bytes::copy_from_slice`). A line longer than a block is held once, and up to twice while it is being read.
 ///
-/// **Splits.** The file is cut into one byte range per task, named `path:start-end`; a range owns the lines that *start* in
-/// it, so every line is read exactly once whatever the number of tasks. The position is the byte offset of a line, plus the
-/// file's size for every full [repetition](Self::repeat). The size is taken when the source is opened; what is appended
-/// later is not read.
+/// **Splits.** The file is cut into one byte range per task, named `path:start-end`; a range owns the lines that
+/// *start* in it, so every line is read exactly once whatever the number of tasks. The position is the byte offset of a
+/// line, plus the file's size for every full [repetition](Self::repeat). The size is taken when the source is opened;
+/// what is appended later is not read.
 ///
-/// A pipe, a device or a file that does not tell its size (as in `/proc`) is read by the first task alone, and cannot be
-/// resumed.
+/// A pipe, a device or a file that does not tell its size (as in `/proc`) is read by the first task alone, and cannot
+/// be resumed.
 ///
 /// A clone is a source of its own for the same file, not yet opened.
 ///
@@ -128,8 +128,8 @@ impl FileLines {
     /// Finds out, before anything starts, whether the file can be read.
     ///
     /// # Errors
-    /// A usage error that names the path and the remedy: the file is missing, is a directory, may not be read, or is to be
-    /// repeated although it can be read only once.
+    /// A usage error that names the path and the remedy: the file is missing, is a directory, may not be read, or is to
+    /// be repeated although it can be read only once.
     pub fn check(&self) -> Result<(), Error> {
         let place = self.path.display().to_string();
         let problem = |error: std::io::Error| {
@@ -303,9 +303,9 @@ impl Replayable for FileLines {
 
 /// The lines of standard input, as [`FileLines`] gives those of a file. Read by the first task alone.
 ///
-/// Cannot be resumed: after a failure of the process, what was read is gone. The thread that reads is left behind in its
-/// read when the topology stops; it keeps neither the topology nor the process alive, but it takes the next block of
-/// standard input with it. Use one at a time per process.
+/// Cannot be resumed: after a failure of the process, what was read is gone. The thread that reads is left behind in
+/// its read when the topology stops; it keeps neither the topology nor the process alive, but it takes the next block
+/// of standard input with it. Use one at a time per process.
 ///
 /// A clone is a source of its own, not yet opened.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Where streams come from and where they go: files, standard input, generators, channels to the rest of the program.
 //!
-//! A shipped source is a [`Source`](crate::task::component::Source), which knows nothing of trees; [`Replaying`] makes a
-//! spout of it that replays with back-off and dead-letters what never succeeds.
+//! A shipped source is a [`Source`](crate::task::component::Source), which knows nothing of trees; [`Replaying`] makes
+//! a spout of it that replays with back-off and dead-letters what never succeeds.
 
 pub mod channel;
 pub mod generate;

@@ -62,8 +62,8 @@ impl<T> Shared<T> {
 
 /// A channel into a topology: values sent are emitted by the spout.
 ///
-/// At most `capacity` values wait. When all senders are dropped and everything has been emitted, the spout is finished and
-/// the topology drains.
+/// At most `capacity` values wait. When all senders are dropped and everything has been emitted, the spout is finished
+/// and the topology drains.
 ///
 /// # Panics
 /// If the capacity is 0.
@@ -102,7 +102,8 @@ pub fn channel<T: Payload>(capacity: usize) -> (Sender<T>, ChannelSpout<T>) {
 
 /// The sending end of [`channel`]: clone it for every thread that sends.
 ///
-/// Lock-free while there is room and nobody waits. A value that was accepted is emitted unless the topology stops first.
+/// Lock-free while there is room and nobody waits. A value that was accepted is emitted unless the topology stops
+/// first.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
 }
@@ -137,8 +138,8 @@ impl<T: Payload> Sender<T> {
         Ok(())
     }
 
-    /// Sends; the thread sleeps while the channel is full. Never call it from a spout or bolt method: it would hold up the
-    /// executor that makes room.
+    /// Sends; the thread sleeps while the channel is full. Never call it from a spout or bolt method: it would hold up
+    /// the executor that makes room.
     ///
     /// # Errors
     /// Gives the value back when the topology has stopped.
@@ -146,7 +147,8 @@ impl<T: Payload> Sender<T> {
         block_on(self.send_async(value))
     }
 
-    /// Sends; the future is ready when there was room. Dropped before, it has sent nothing. Needs no particular runtime.
+    /// Sends; the future is ready when there was room. Dropped before, it has sent nothing. Needs no particular
+    /// runtime.
     ///
     /// # Errors
     /// Gives the value back when the topology has stopped.

@@ -47,11 +47,11 @@ struct Shared<T> {
 
 /// A channel out of a topology: the sink's inputs arrive at the receiver.
 ///
-/// An input is acked as soon as it is queued, for up to `capacity` values. While more than that wait, an input stays open:
-/// it is acked when the receiver takes it, and so the spouts, by `max_spout_pending`, keep back what the receiver is too
-/// slow for. Nothing ever blocks the executor. With tracking off there is no such hold on the spouts: a value that finds the
-/// channel full is then lost, and counted as failed by the sink; give the channel room for everything, or use
-/// `at_least_once`.
+/// An input is acked as soon as it is queued, for up to `capacity` values. While more than that wait, an input stays
+/// open: it is acked when the receiver takes it, and so the spouts, by `max_spout_pending`, keep back what the receiver
+/// is too slow for. Nothing ever blocks the executor. With tracking off there is no such hold on the spouts: a value
+/// that finds the channel full is then lost, and counted as failed by the sink; give the channel room for everything,
+/// or use `at_least_once`.
 ///
 /// As with every at-least-once sink a value may arrive more than once.
 ///
@@ -176,8 +176,8 @@ impl<T: Payload> Receiver<T> {
         if is_ended { self.take().ok_or(TryRecvError::Ended) } else { Err(TryRecvError::Empty) }
     }
 
-    /// The next value; the thread sleeps until it arrives. `None`: the topology has ended and everything was taken. Never
-    /// call it from a spout or bolt method.
+    /// The next value; the thread sleeps until it arrives. `None`: the topology has ended and everything was taken.
+    /// Never call it from a spout or bolt method.
     pub fn recv(&self) -> Option<T> {
         block_on(self.recv_async())
     }

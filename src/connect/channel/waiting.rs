@@ -1,8 +1,8 @@
 //! Waiting at either end of a queue, for async code, plain threads and tasks alike: all of them are woken by a
 //! [`std::task::Waker`].
 //!
-//! No wake-up is lost: who waits registers and *then* tries once more; who changes the queue does so and *then* looks for
-//! who waits, with a full fence in between on both sides.
+//! No wake-up is lost: who waits registers and *then* tries once more; who changes the queue does so and *then* looks
+//! for who waits, with a full fence in between on both sides.
 
 use std::collections::BTreeSet;
 use std::future::Future;

@@ -28,7 +28,8 @@ pub(super) trait Blocks: Send + Sync + 'static {
 /// The lines of an input that *start* before an end.
 pub(super) struct Cutter<R> {
     input: R,
-    /// `filled` bytes of input, then room for more. Between calls it holds the beginning of a line, with no line end in it.
+    /// `filled` bytes of input, then room for more. Between calls it holds the beginning of a line, with no line end in
+    /// it.
     buffer: Vec<u8>,
     filled: usize,
     /// Position of the buffer's first byte.
@@ -115,8 +116,8 @@ impl<R: Read> Cutter<R> {
         memrchr(b'\n', &self.buffer[fresh..self.filled]).map(|at| fresh + at + 1)
     }
 
-    /// The first `len` bytes as a block. An ordinary block is copied out, and takes no more memory than its bytes; a line
-    /// longer than a block is given away together with the buffer.
+    /// The first `len` bytes as a block. An ordinary block is copied out, and takes no more memory than its bytes; a
+    /// line longer than a block is given away together with the buffer.
     fn take(&mut self, len: usize) -> Block {
         let start = self.offset;
         if len <= BLOCK_BYTES {
@@ -144,8 +145,8 @@ impl<R: Read + Send + Sync + 'static> Blocks for Cutter<R> {
     }
 }
 
-/// The lines of a range of a file, one or several times. Positions go on from one time to the next: the byte at `offset`
-/// has position `round * size + offset`.
+/// The lines of a range of a file, one or several times. Positions go on from one time to the next: the byte at
+/// `offset` has position `round * size + offset`.
 pub(super) struct RangeBlocks {
     pub path: Arc<Path>,
     /// Size of the file when the source was opened; what is appended later is not read.

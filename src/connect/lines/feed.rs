@@ -35,8 +35,8 @@ impl FeedStart {
         FeedStart { waker: ctx.waker(), is_inline: ctx.clock().is_virtual() }
     }
 
-    /// Starts reading, on a thread of its own. The thread ends with its input, or soon after the feed is dropped; one that
-    /// is blocked in a read is left behind and ends when that read returns, or with the process.
+    /// Starts reading, on a thread of its own. The thread ends with its input, or soon after the feed is dropped; one
+    /// that is blocked in a read is left behind and ends when that read returns, or with the process.
     pub fn start(&self, mut blocks: impl Blocks) -> Result<Feed, Failure> {
         if self.is_inline {
             return Ok(Feed(Kind::Inline(Box::new(blocks))));

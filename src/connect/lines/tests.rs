@@ -322,14 +322,19 @@ proptest! {
     }
 
     #[test]
-    fn a_split_read_in_two_parts_gives_what_it_gives_in_one(content in contents(), tasks in 1..4usize, stop in 0..30usize) {
+    fn a_split_read_in_two_parts_gives_what_it_gives_in_one(
+        content in contents(),
+        tasks in 1..4usize,
+        stop in 0..30usize,
+    ) {
         let file = file(&content);
         let source = FileLines::new(file.path()).repeat(2);
         for index in 0..tasks {
             let mut ctx = task(index, tasks, Clock::virtual_at_zero());
             let whole = lines(&mut opened(&source, &mut ctx));
             let mut first = opened(&source, &mut ctx);
-            let mut parts: Vec<Vec<u8>> = std::iter::from_fn(|| next(&mut first)).take(stop).map(|(line, _)| line).collect();
+            let before = std::iter::from_fn(|| next(&mut first)).take(stop);
+            let mut parts: Vec<Vec<u8>> = before.map(|(line, _)| line).collect();
             let resume: Vec<_> = first.positions().into_iter().map(|(split, at)| (split, Some(at))).collect();
             let mut second = source.clone();
             second.open(&mut ctx).unwrap();

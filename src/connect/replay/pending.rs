@@ -1,9 +1,9 @@
-//! The bookkeeping of [`Replaying`](super::Replaying): which items are pending, when each is due again, and how far each
-//! split is done. Knows no outlet and no clock.
+//! The bookkeeping of [`Replaying`](super::Replaying): which items are pending, when each is due again, and how far
+//! each split is done. Knows no outlet and no clock.
 //!
-//! Entries lie in a slab and are linked, per split, in the order in which they were read. Acking any of them unlinks it,
-//! and the first of a list is the split's lowest unacked position: both O(1), whatever the order of acks and however long
-//! one item stays open. Nothing allocates once the slab has reached its largest size.
+//! Entries lie in a slab and are linked, per split, in the order in which they were read. Acking any of them unlinks
+//! it, and the first of a list is the split's lowest unacked position: both O(1), whatever the order of acks and
+//! however long one item stays open. Nothing allocates once the slab has reached its largest size.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -117,7 +117,7 @@ impl<T: Clone> Pending<T> {
     }
 
     fn add_slot(&mut self) -> u32 {
-        let slot = u32::try_from(self.entries.len()).expect("a task has at most 4,194,304 open trees");
+        let slot = u32::try_from(self.entries.len()).expect("there are fewer open trees than slot numbers");
         self.entries.push(Entry {
             value: None,
             generation: self.first_generation,

@@ -105,7 +105,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (0..3usize).prop_map(Step::Emit),
         3 => any::<prop::sample::Index>().prop_map(Step::Ack),
-        3 => (any::<prop::sample::Index>(), prop::bool::weighted(0.1)).prop_map(|(index, reject)| Step::Fail(index, reject)),
+        3 => (any::<prop::sample::Index>(), prop::bool::weighted(0.1)).prop_map(|(index, no)| Step::Fail(index, no)),
         2 => (0..30 * MS).prop_map(Step::Pass),
     ];
     prop::collection::vec(step, 0..400)
