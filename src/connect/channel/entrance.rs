@@ -70,7 +70,7 @@ impl<T> Shared<T> {
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```
 /// use squall::{Outlet, TopologyBuilder, connect::{channel, collector}};
 ///
 /// let (sender, source) = channel::<u32>(2);
