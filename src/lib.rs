@@ -1,5 +1,6 @@
 //! squall: a low-latency, per-event topology engine.
 
+pub mod connect;
 pub mod engine;
 pub mod error;
 pub mod sys;

@@ -43,6 +43,23 @@ where
     imp::Builder::new().name(name).spawn(body)
 }
 
+/// Like [`spawn_named`], for a thread that serves an executor and may be started by it: it does not inherit the
+/// executor's pin, but may run on every usable CPU.
+///
+/// # Errors
+///
+/// As [`spawn_named`].
+pub fn spawn_helper<F, T>(name: impl Into<String>, body: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    spawn_named(name, move || {
+        super::cpu::unpin_current_thread();
+        body()
+    })
+}
+
 /// Tells the CPU that this thread is spinning: a few to about a hundred nanoseconds, never a system call.
 #[inline]
 pub fn spin_hint() {

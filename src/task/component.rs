@@ -145,7 +145,7 @@ pub enum Polled<T> {
     Finished,
 }
 
-/// A source of one kind of item that need not know about trees: the adaptor [`Replaying`](crate::connect::Replaying)
+/// A source of one kind of item that need not know about trees: the adaptor [`Replaying`](crate::Replaying)
 /// turns it into a [`Spout`] with replay, back-off and a dead-letter stream.
 pub trait Source: Sized + 'static {
     /// What it produces.

@@ -23,7 +23,7 @@ use std::fmt;
 
 pub use list::{CpuListError, parse_cpu_list};
 pub use machine::{Machine, machine};
-pub use pin::{PinError, Pinned, pin_current_thread};
+pub use pin::{PinError, Pinned, pin_current_thread, unpin_current_thread};
 pub use register::{Claim, CpuRegister, Denial, Denied};
 pub use topology::CpuTopology;
 pub use usable::{UsableCpus, default_executor_count, usable_cpus};

@@ -86,6 +86,22 @@ pub fn pin_current_thread(cpu: CpuId) -> Result<Pinned, PinError> {
     Ok(Pinned { requested: cpu, actual: current_cpu() })
 }
 
+/// Lets the calling thread run on every usable CPU again, whatever it inherited from the thread that started it.
+///
+/// For threads that serve an executor (readers, client libraries): left with the executor's mask they would take turns
+/// with it on its CPU. Best effort: where the system refuses, the thread keeps its mask.
+pub fn unpin_current_thread() {
+    #[cfg(target_os = "linux")]
+    {
+        let mut set = rustix::thread::CpuSet::new();
+        let ids = usable_cpus().ids().iter().filter(|cpu| cpu.0 < rustix::thread::CpuSet::MAX_CPU);
+        ids.for_each(|cpu| set.set(cpu.0));
+        if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+            tracing::debug!(%error, "a helper thread keeps the affinity mask of its parent");
+        }
+    }
+}
+
 fn current_cpu() -> Option<CpuId> {
     #[cfg(target_os = "linux")]
     return Some(CpuId(rustix::thread::sched_getcpu()));
@@ -111,6 +127,15 @@ mod tests {
         assert_eq!(pinned, Pinned { requested: cpu, actual: Some(cpu) });
         assert!(pinned.holds());
         assert_eq!(child_mask, Some(vec![cpu]));
+    }
+
+    #[test]
+    fn an_unpinned_child_of_a_pinned_thread_may_run_everywhere() {
+        let mask = on_a_thread(|| {
+            pin_current_thread(usable_cpus().ids()[0]).unwrap();
+            thread::spawn_helper("unpin-test", affinity_mask).unwrap().join().unwrap()
+        });
+        assert_eq!(mask.as_deref(), Some(usable_cpus().ids()));
     }
 
     #[test]

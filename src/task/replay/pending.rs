@@ -1,0 +1,249 @@
+//! The bookkeeping of [`Replaying`](super::Replaying): which items are pending, when each is due again, and how far
+//! each split is done. Knows no outlet and no clock.
+//!
+//! Entries lie in a slab and are linked, per split, in the order in which they were read. Acking any of them unlinks
+//! it, and the first of a list is the split's lowest unacked position: both O(1), whatever the order of acks and
+//! however long one item stays open. Nothing allocates once the slab has reached its largest size.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::error::Failure;
+use crate::task::component::Position;
+
+const NIL: u32 = u32::MAX;
+const FIRST_BACKOFF_NS: u64 = 1_000_000;
+const SECOND_BACKOFF_NS: u64 = 10_000_000;
+const BACKOFF_NS_MAX: u64 = 1_000_000_000;
+
+/// Items that were emitted and are neither acked nor dead-lettered.
+pub(super) struct Pending<T> {
+    entries: Vec<Entry<T>>,
+    free: Vec<u32>,
+    /// By index of the split.
+    splits: Vec<Ends>,
+    /// Failed entries by due time, then by the order in which they failed. May name entries that are gone.
+    due: BinaryHeap<Reverse<(u64, u64, u64)>>,
+    failures: u64,
+    max_replays: u32,
+    /// Generation of a slot that is used for the first time.
+    first_generation: u32,
+}
+
+struct Entry<T> {
+    /// None while the slot is free.
+    value: Option<T>,
+    /// Distinguishes the users of a slot, so that a callback for an earlier one is recognised.
+    generation: u32,
+    split: u32,
+    position: Position,
+    replays: u32,
+    /// True between a failure and the replay.
+    is_waiting: bool,
+    /// Neighbours among the entries of the split, in reading order.
+    previous: u32,
+    next: u32,
+}
+
+/// First and last entry of a split.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    first: u32,
+    last: u32,
+}
+
+const EMPTY: Ends = Ends { first: NIL, last: NIL };
+
+/// What a failure leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict<T> {
+    /// The item will be due again.
+    Waits,
+    /// The item is given up; the number counts its emits.
+    Dead { value: T, position: Position, attempts: u32 },
+    /// No such item: its split was given up, or an earlier instance of the spout emitted it.
+    Unknown,
+}
+
+/// Time between the failure and the `replay`-th replay, counted from 1.
+fn backoff_ns(replay: u32) -> u64 {
+    match replay {
+        0 | 1 => FIRST_BACKOFF_NS,
+        _ => SECOND_BACKOFF_NS.saturating_mul(1 << (replay - 2).min(20)).min(BACKOFF_NS_MAX),
+    }
+}
+
+impl<T: Clone> Pending<T> {
+    pub fn new(max_replays: u32) -> Self {
+        Pending {
+            entries: Vec::new(),
+            free: Vec::new(),
+            splits: Vec::new(),
+            due: BinaryHeap::new(),
+            failures: 0,
+            max_replays,
+            first_generation: 0,
+        }
+    }
+
+    /// Makes ids differ from those of an earlier instance, whose callbacks may still arrive.
+    pub fn start_ids_at(&mut self, generation: u32) {
+        self.first_generation = generation;
+    }
+
+    /// Adds an item that is being emitted; splits are numbered from 0 without gaps.
+    pub fn insert(&mut self, value: T, split: usize, position: Position) -> u64 {
+        if split >= self.splits.len() {
+            self.splits.resize(split + 1, EMPTY);
+        }
+        let slot = self.free.pop().unwrap_or_else(|| self.add_slot());
+        let last = std::mem::replace(&mut self.splits[split].last, slot);
+        match last {
+            NIL => self.splits[split].first = slot,
+            _ => self.entries[last as usize].next = slot,
+        }
+        let entry = &mut self.entries[slot as usize];
+        *entry = Entry {
+            value: Some(value),
+            generation: entry.generation,
+            split: split as u32,
+            position,
+            replays: 0,
+            is_waiting: false,
+            previous: last,
+            next: NIL,
+        };
+        u64::from(entry.generation) << 32 | u64::from(slot)
+    }
+
+    fn add_slot(&mut self) -> u32 {
+        let slot = u32::try_from(self.entries.len()).expect("there are fewer open trees than slot numbers");
+        self.entries.push(Entry {
+            value: None,
+            generation: self.first_generation,
+            split: 0,
+            position: Position(0),
+            replays: 0,
+            is_waiting: false,
+            previous: NIL,
+            next: NIL,
+        });
+        slot
+    }
+
+    /// The item is done. False if it is unknown.
+    pub fn ack(&mut self, id: u64) -> bool {
+        self.find(id).is_some_and(|slot| {
+            self.remove(slot);
+            true
+        })
+    }
+
+    /// The item failed.
+    pub fn fail(&mut self, id: u64, failure: &Failure, now_ns: u64) -> Verdict<T> {
+        let Some(slot) = self.find(id) else { return Verdict::Unknown };
+        let entry = &mut self.entries[slot as usize];
+        debug_assert!(!entry.is_waiting, "an item that waits has no open tree");
+        let (position, attempts) = (entry.position, entry.replays + 1);
+        if failure.is_reject() || entry.replays == self.max_replays {
+            return Verdict::Dead { value: self.remove(slot), position, attempts };
+        }
+        entry.replays += 1;
+        entry.is_waiting = true;
+        self.failures += 1;
+        self.due.push(Reverse((now_ns.saturating_add(backoff_ns(entry.replays)), self.failures, id)));
+        Verdict::Waits
+    }
+
+    /// The next item that is due, which is then pending under the same id again.
+    pub fn take_due(&mut self, now_ns: u64) -> Option<(u64, T)> {
+        while self.due.peek().is_some_and(|Reverse((due_ns, ..))| *due_ns <= now_ns) {
+            let Reverse((.., id)) = self.due.pop()?;
+            if let Some(slot) = self.find(id) {
+                let entry = &mut self.entries[slot as usize];
+                entry.is_waiting = false;
+                return Some((id, entry.value.clone()?));
+            }
+        }
+        None
+    }
+
+    /// When the first waiting item is due.
+    pub fn next_due_ns(&self) -> Option<u64> {
+        self.due.peek().map(|Reverse((due_ns, ..))| *due_ns)
+    }
+
+    /// Items that wait for their replay.
+    pub fn waiting(&self) -> usize {
+        self.due.len()
+    }
+
+    /// The lowest position of a split that is not acked.
+    pub fn lowest(&self, split: usize) -> Option<Position> {
+        let first = self.splits.get(split)?.first;
+        (first != NIL).then(|| self.entries[first as usize].position)
+    }
+
+    /// The splits have changed: `moved_to` gives each old one's new number, or none if its items are to be forgotten.
+    pub fn renumber(&mut self, moved_to: &[Option<usize>], splits: usize) {
+        let old = std::mem::replace(&mut self.splits, vec![EMPTY; splits]);
+        for (number, ends) in old.into_iter().enumerate() {
+            let moved_to = moved_to.get(number).copied().flatten();
+            let mut slot = ends.first;
+            while slot != NIL {
+                let entry = &mut self.entries[slot as usize];
+                let next = entry.next;
+                match moved_to {
+                    Some(new) => entry.split = new as u32,
+                    None => drop(self.free_slot(slot)),
+                }
+                slot = next;
+            }
+            if let Some(new) = moved_to {
+                self.splits[new] = ends;
+            }
+        }
+        let entries = &self.entries;
+        self.due.retain(|Reverse((.., id))| find_in(entries, *id).is_some());
+    }
+
+    fn find(&self, id: u64) -> Option<u32> {
+        find_in(&self.entries, id)
+    }
+
+    fn remove(&mut self, slot: u32) -> T {
+        let Entry { split, previous, next, .. } = self.entries[slot as usize];
+        let ends = &mut self.splits[split as usize];
+        match previous {
+            NIL => ends.first = next,
+            _ => self.entries[previous as usize].next = next,
+        }
+        match next {
+            NIL => ends.last = previous,
+            _ => self.entries[next as usize].previous = previous,
+        }
+        self.free_slot(slot)
+    }
+
+    fn free_slot(&mut self, slot: u32) -> T {
+        let entry = &mut self.entries[slot as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(slot);
+        entry.value.take().expect("a slot in use has a value")
+    }
+
+    /// Items that are neither acked nor dead.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+}
+
+fn find_in<T>(entries: &[Entry<T>], id: u64) -> Option<u32> {
+    let slot = id as u32;
+    let entry = entries.get(slot as usize)?;
+    (entry.generation == (id >> 32) as u32 && entry.value.is_some()).then_some(slot)
+}
+
+#[cfg(test)]
+mod tests;
