@@ -118,7 +118,9 @@ fn word_count_topology(text: &Bytes, executors: usize, guarantee: Guarantee) -> 
     t.settings(|settings| {
         settings.executors = Some(executors);
         settings.guarantee = guarantee;
-        if let Ok(c) = std::env::var("CAP") { settings.lane_capacity = c.parse().unwrap(); }
+        if let Ok(c) = std::env::var("CAP") {
+            settings.lane_capacity = c.parse().unwrap();
+        }
     });
     let text = text.clone();
     let lines = t.spout("lines", move || Lines { text: text.clone(), at: 0 });

@@ -4,7 +4,12 @@
 //! publishes work and *then* looks for sleepers. With a full fence between the two steps on both sides at least one of
 //! them sees the other. `tests/loom_park.rs` explores it exhaustively.
 
-use crate::sys::sync::{AtomicU32, CachePadded, Mutex, Ordering, fence};
+use std::time::Duration;
+
+#[cfg(not(squall_loom))]
+use crate::sys::sync::Mutex;
+use crate::sys::sync::{AtomicU32, CachePadded, Ordering, fence};
+#[cfg(not(squall_loom))]
 use crate::sys::thread::{Thread, current, park, park_timeout};
 
 /// Why an executor sleeps; decides who wakes it.
@@ -25,20 +30,19 @@ const BLOCKED: u32 = 2;
 pub struct Sleeper {
     /// Written by the sleeper (`IDLE`, `BLOCKED`, `AWAKE`) and by wakers (`AWAKE` only).
     state: CachePadded<AtomicU32>,
-    /// The thread to unpark; none under a driver that steps executors itself.
-    thread: Mutex<Option<Thread>>,
+    gate: Gate,
 }
 
 impl Default for Sleeper {
     fn default() -> Self {
-        Sleeper { state: CachePadded::new(AtomicU32::new(AWAKE)), thread: Mutex::new(None) }
+        Sleeper { state: CachePadded::new(AtomicU32::new(AWAKE)), gate: Gate::default() }
     }
 }
 
 impl Sleeper {
     /// Makes the calling thread the one that sleeps here.
     pub fn adopt_current_thread(&self) {
-        *self.thread.lock().expect("never poisoned: nothing panics under it") = Some(current());
+        self.gate.adopt_current_thread();
     }
 
     /// Announces sleep. The caller must look for work after this and call [`cancel`](Self::cancel) if it finds any.
@@ -65,14 +69,14 @@ impl Sleeper {
     /// Blocks until woken.
     pub fn sleep(&self) {
         while self.is_asleep() {
-            park();
+            self.gate.wait();
         }
     }
 
     /// Blocks until woken or until the time-out, which is only for a due time that is known.
-    pub fn sleep_at_most(&self, timeout: std::time::Duration) {
+    pub fn sleep_at_most(&self, timeout: Duration) {
         if self.is_asleep() {
-            park_timeout(timeout);
+            self.gate.wait_at_most(timeout);
         }
         self.cancel();
     }
@@ -100,10 +104,59 @@ impl Sleeper {
         if crate::sys::mutation::is(crate::sys::mutation::Mutation::LoseWakeup) {
             return;
         }
-        if self.state.swap(AWAKE, Ordering::AcqRel) != AWAKE
-            && let Some(thread) = &*self.thread.lock().expect("never poisoned: nothing panics under it")
-        {
+        if self.state.swap(AWAKE, Ordering::AcqRel) != AWAKE {
+            self.gate.open();
+        }
+    }
+}
+
+/// Where the thread itself waits. It remembers one opening, and it may open without cause.
+#[cfg(not(squall_loom))]
+#[derive(Debug, Default)]
+struct Gate {
+    /// The thread to unpark; none under a driver that steps executors itself.
+    thread: Mutex<Option<Thread>>,
+}
+
+#[cfg(not(squall_loom))]
+impl Gate {
+    fn adopt_current_thread(&self) {
+        *self.thread.lock().expect("never poisoned: nothing panics under it") = Some(current());
+    }
+
+    fn wait(&self) {
+        park();
+    }
+
+    fn wait_at_most(&self, timeout: Duration) {
+        park_timeout(timeout);
+    }
+
+    fn open(&self) {
+        if let Some(thread) = &*self.thread.lock().expect("never poisoned: nothing panics under it") {
             thread.unpark();
         }
     }
+}
+
+/// The same for models: it opens without cause all the time, and the sleeper looks again. A wake-up that is lost leaves the
+/// sleeper looking for ever, which loom reports as too many branches. (Loom's own parking is not used: it takes an unpark
+/// for whatever a thread happens to be blocked on.)
+#[cfg(squall_loom)]
+#[derive(Debug, Default)]
+struct Gate;
+
+#[cfg(squall_loom)]
+impl Gate {
+    fn adopt_current_thread(&self) {}
+
+    fn wait(&self) {
+        loom::thread::yield_now();
+    }
+
+    fn wait_at_most(&self, _timeout: Duration) {
+        loom::thread::yield_now();
+    }
+
+    fn open(&self) {}
 }
