@@ -41,7 +41,10 @@ mod switch {
 }
 
 #[cfg(test)]
-pub use switch::{is, with};
+pub use switch::is;
+#[cfg(test)]
+#[allow(unused_imports, reason = "used by the simulation")]
+pub use switch::with;
 
 /// False: no safety is ever taken out of a build that users run.
 #[cfg(not(test))]

@@ -81,7 +81,7 @@ impl Pool {
                         }
                     }
                 };
-                crate::sys::thread::spawn_named(&format!("squall-offload-{number}"), work)
+                crate::sys::thread::spawn_helper(format!("squall-offload-{number}"), work)
                     .expect("the operating system starts a thread");
             }
             sender

@@ -1,6 +1,7 @@
 //! Where user code emits: the outlet of a bolt or spout task.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use smallbox::SmallBox;
@@ -333,7 +334,7 @@ pub struct SpoutOutlet<O: Outputs, Id> {
     /// The user's id of each tree, by ledger slot.
     pub(crate) ids: Vec<Option<Id>>,
     /// Ids to ack right after the current call, with tracking off.
-    pub(crate) self_acked: Vec<Id>,
+    pub(crate) self_acked: VecDeque<Id>,
     /// End of input has been sent: what is emitted now goes nowhere.
     pub(crate) ended: bool,
 }
@@ -429,7 +430,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         }
         let Some(ledger) = &self.ledger else {
             emit(&mut self.out);
-            self.self_acked.push(id);
+            self.self_acked.push_back(id);
             return;
         };
         let opened = ledger.borrow_mut().open(self.out.core.now_ns);

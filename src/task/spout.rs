@@ -1,5 +1,7 @@
 //! The shell of a spout task: calls of `next`, its ledger's callbacks, deadlines, wake-ups, rebuilding, the end.
 
+use std::collections::VecDeque;
+
 use crate::error::{Failure, FailureKind, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
@@ -78,7 +80,7 @@ impl<S: Spout> SpoutShell<S> {
                 out: Outlet::new(set, core),
                 ledger: parts.ledger.clone(),
                 ids: Vec::new(),
-                self_acked: Vec::new(),
+                self_acked: VecDeque::new(),
                 ended: false,
             },
             appetite: Appetite::Eager,
@@ -316,14 +318,13 @@ impl<S: Spout> SpoutShell<S> {
 
     /// With tracking off, acks what the last call emitted, before anything else happens.
     fn ack_untracked(&mut self) {
-        while !self.out.self_acked.is_empty() {
-            for id in std::mem::take(&mut self.out.self_acked) {
-                let Some(spout) = &mut self.spout else { return };
-                let out = &mut self.out;
-                out.out.core.counts.acked += 1;
-                let result = guarded(&self.origin, || spout.ack(id, out));
-                self.note_callback(result);
-            }
+        // An `ack` may emit, and what it emits is acked too.
+        while let Some(id) = self.out.self_acked.pop_front() {
+            let Some(spout) = &mut self.spout else { return };
+            let out = &mut self.out;
+            out.out.core.counts.acked += 1;
+            let result = guarded(&self.origin, || spout.ack(id, out));
+            self.note_callback(result);
         }
     }
 

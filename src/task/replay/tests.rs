@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::*;
@@ -15,7 +16,7 @@ fn outlet() -> Emits {
         out: Outlet::new(Default::default(), core),
         ledger: None,
         ids: Vec::new(),
-        self_acked: Vec::new(),
+        self_acked: VecDeque::new(),
         ended: false,
     }
 }
@@ -29,13 +30,13 @@ fn a_poison_item_is_replayed_as_often_as_allowed_and_then_dead_lettered() {
     let poison = Failure::retry("no");
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
     for delay_ms in [1, 10, 20] {
-        let id = out.self_acked.pop().unwrap();
+        let id = out.self_acked.pop_front().unwrap();
         spout.fail(id, &poison, &mut out).unwrap();
         assert_eq!(spout.next(&mut out).unwrap(), Next::WakeAfter(Duration::from_millis(delay_ms)));
         out.out.core.now_ns += delay_ms * MS;
         assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
     }
-    let id = out.self_acked.pop().unwrap();
+    let id = out.self_acked.pop_front().unwrap();
     spout.fail(id, &poison, &mut out).unwrap();
     assert_eq!(spout.next(&mut out).unwrap(), Next::Finished);
     let counts = &out.out.core.counts;
@@ -48,17 +49,17 @@ fn due_replays_come_before_new_items_and_winding_down_stops_only_those() {
     let mut spout = opened(10, &[("0/1", None)]);
     let mut out = outlet();
     (0..2).for_each(|_| assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted));
-    let (second, first) = (out.self_acked.pop().unwrap(), out.self_acked.pop().unwrap());
+    let (second, first) = (out.self_acked.pop_front().unwrap(), out.self_acked.pop_front().unwrap());
     spout.fail(second, &Failure::retry("no"), &mut out).unwrap();
     out.out.core.now_ns += MS;
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
-    assert_eq!((out.self_acked.pop(), out.out.core.counts.replayed), (Some(second), 1));
+    assert_eq!((out.self_acked.pop_front(), out.out.core.counts.replayed), (Some(second), 1));
     assert!(spout.wind_down());
     assert_eq!(spout.next(&mut out).unwrap(), Next::Finished, "open trees alone need no further call");
     spout.fail(first, &Failure::retry("no"), &mut out).unwrap();
     out.out.core.now_ns += MS;
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
-    assert_eq!((out.self_acked.pop(), spout.next(&mut out).unwrap()), (Some(first), Next::Finished));
+    assert_eq!((out.self_acked.pop_front(), spout.next(&mut out).unwrap()), (Some(first), Next::Finished));
 }
 
 #[test]
@@ -67,7 +68,7 @@ fn with_too_many_items_waiting_nothing_new_is_read() {
     let mut out = outlet();
     for _ in 0..WAITING_MAX {
         assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
-        let id = out.self_acked.pop().unwrap();
+        let id = out.self_acked.pop_front().unwrap();
         spout.fail(id, &Failure::retry("no"), &mut out).unwrap();
     }
     assert_eq!(spout.next(&mut out).unwrap(), Next::WakeAfter(Duration::from_millis(1)));

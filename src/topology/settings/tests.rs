@@ -79,7 +79,7 @@ fn all_problems_of_all_layers_are_reported_at_once_with_their_places() {
         "main.rs:3: drain_timeout: expected a duration such as \"100ms\" or \"1h 30m\" (1ms to 1day), got \"0s\": out of range",
         "s.toml:1: lane_capcity: unknown key; did you mean lane_capacity?",
         "s.toml:2: pin: expected true or false, got 1",
-        "s.toml:3: max_spout_pending: expected a whole number (1 to 16777216), got 0: out of range",
+        "s.toml:3: max_spout_pending: expected a whole number (1 to 2097152), got 0: out of range",
         "s.toml:4: components.count.paralelism: unknown key; did you mean components.count.parallelism?",
         "broken.toml:1: ",
         "broken.toml:2: ",
