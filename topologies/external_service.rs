@@ -6,11 +6,12 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use squall::connect::Generator;
 use squall::sys::offload::Offload;
-use squall::sys::random::mix;
 use squall::{BoltContext, Door, Failure, ManualBolt, Nothing, Outcome, Outlet, Topology, Tuple, TopologyBuilder};
 
 #[cfg(feature = "mimalloc")]
@@ -57,8 +58,7 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
 
 /// Makes the requests.
 pub struct Service {
-    latency: Duration,
-    fail_every: u64,
+    remote: Arc<Remote>,
     /// Set by `prepare`.
     ways_out: Option<(Offload, Door<Answer>)>,
 }
@@ -66,7 +66,7 @@ pub struct Service {
 impl Service {
     /// A service that takes `latency` to answer and, now and then, does not.
     pub fn new(latency: Duration, fail_every: u64) -> Self {
-        Service { latency, fail_every, ways_out: None }
+        Service { remote: Arc::new(Remote { latency, fail_every, calls: AtomicU64::new(0) }), ways_out: None }
     }
 }
 
@@ -81,10 +81,10 @@ impl ManualBolt for Service {
 
     fn execute(&mut self, request: Tuple<u64>, _out: &mut Outlet<Answer>) -> Outcome {
         let (offload, door) = self.ways_out.clone().expect("prepared");
-        let (latency, fail_every) = (self.latency, self.fail_every);
+        let remote = self.remote.clone();
         offload.run(move || {
             let (question, anchor) = request.split();
-            match ask(question, latency, fail_every) {
+            match remote.ask(question) {
                 Err(why) => anchor.fail(why),
                 // The answer is part of the request's tree before the request is acked.
                 Ok(answer) => match door.emit_anchored(&anchor, (question, answer)) {
@@ -97,15 +97,23 @@ impl ManualBolt for Service {
     }
 }
 
-/// Stands for a call over the network: it blocks its thread, which is why it has one.
-fn ask(question: u64, latency: Duration, fail_every: u64) -> Result<u64, Failure> {
-    std::thread::sleep(latency);
-    // Which requests fail depends on the moment, as it does with a real service.
-    let moment = std::time::Instant::now().elapsed().as_nanos() as u64 ^ mix(question);
-    if mix(moment).is_multiple_of(fail_every) {
-        return Err(Failure::retry("the service did not answer"));
+/// Stands for a service somewhere else: it takes its time, and now and then it does not answer.
+struct Remote {
+    latency: Duration,
+    fail_every: u64,
+    calls: AtomicU64,
+}
+
+impl Remote {
+    /// Blocks its thread, as a call over the network does.
+    fn ask(&self, question: u64) -> Result<u64, Failure> {
+        std::thread::sleep(self.latency);
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        if call.is_multiple_of(self.fail_every) {
+            return Err(Failure::retry("the service did not answer"));
+        }
+        Ok(question * question)
     }
-    Ok(question * question)
 }
 
 /// Adds the answers up.
