@@ -5,125 +5,18 @@ use std::marker::PhantomData;
 use crate::error::{Failure, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
-use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
+use crate::task::component::Outcome;
 use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
-use crate::task::header::{Bare, Header, Layout, Roots, Tracked};
-use crate::task::held::{HeldEvent, HeldTable, Tuple};
+use crate::task::header::{Bare, Header, Layout, Tracked};
+use crate::task::held::{HeldEvent, HeldTable};
 use crate::task::lane::{Control, Item, LaneRx};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
-use crate::task::payload::{Outputs, Payload, PortSet};
+use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
-
-/// What the shell needs of a bolt, whichever of the three styles it is written in.
-pub(crate) trait Logic: Sized + 'static {
-    type In: Payload;
-    type Out: Outputs;
-    /// The bolt settles its inputs itself, through handles.
-    const MANUAL: bool;
-
-    fn prepare(&mut self, ctx: &mut BoltContext<Self::Out>) -> Outcome;
-    fn execute(&mut self, input: Input<Self::In>, out: &mut Outlet<Self::Out>) -> Outcome;
-    fn tick(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
-    fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
-    fn cleanup(&mut self);
-}
-
-/// One input on its way into a bolt.
-pub(crate) struct Input<'a, T> {
-    pub value: T,
-    /// Position of its subscription among the component's inputs.
-    pub number: usize,
-    /// Manual style: the input's trees and where handles are made.
-    pub manual: Option<(Roots, &'a mut HeldTable)>,
-}
-
-/// Automatic style.
-pub(crate) struct Automatic<B>(pub B);
-
-impl<B: Bolt> Logic for Automatic<B> {
-    type In = B::In;
-    type Out = B::Out;
-    const MANUAL: bool = false;
-
-    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
-        self.0.prepare(ctx)
-    }
-    #[inline]
-    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
-        self.0.execute(input.value, out)
-    }
-    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
-        self.0.tick(out)
-    }
-    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
-        self.0.finish(out)
-    }
-    fn cleanup(&mut self) {
-        self.0.cleanup();
-    }
-}
-
-/// How the key is found in an input, for each subscription of a keyed bolt.
-pub(crate) type KeyOfInput<T, K> = Arc<dyn Fn(&T) -> K + Send + Sync>;
-
-/// Automatic style with the key at hand.
-pub(crate) struct Keyed<B: KeyedBolt> {
-    pub bolt: B,
-    pub keys: Arc<[KeyOfInput<B::In, B::Key>]>,
-}
-
-impl<B: KeyedBolt> Logic for Keyed<B> {
-    type In = B::In;
-    type Out = B::Out;
-    const MANUAL: bool = false;
-
-    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
-        self.bolt.prepare(ctx)
-    }
-    #[inline]
-    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
-        let key = (self.keys[input.number])(&input.value);
-        self.bolt.execute(key, input.value, out)
-    }
-    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
-        self.bolt.tick(out)
-    }
-    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
-        self.bolt.finish(out)
-    }
-    fn cleanup(&mut self) {
-        self.bolt.cleanup();
-    }
-}
-
-/// Manual style.
-pub(crate) struct Manual<B>(pub B);
-
-impl<B: ManualBolt> Logic for Manual<B> {
-    type In = B::In;
-    type Out = B::Out;
-    const MANUAL: bool = true;
-
-    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
-        self.0.prepare(ctx)
-    }
-    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
-        let (roots, table) = input.manual.expect("the shell gives a manual bolt its handles");
-        self.0.execute(Tuple::new(input.value, table.hold(roots)), out)
-    }
-    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
-        self.0.tick(out)
-    }
-    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
-        self.0.finish(out)
-    }
-    fn cleanup(&mut self) {
-        self.0.cleanup();
-    }
-}
+use crate::task::style::{Input, Logic};
 
 /// The typed kit of a bolt: its factory.
 pub(crate) struct BoltKit<L> {
@@ -387,18 +280,20 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
+    /// In automatic style inputs are settled one by one, so one more executed than settled means that one is being handled.
+    fn has_open_input(&self) -> bool {
+        let counts = &self.out.core.counts;
+        !L::MANUAL && counts.executed > counts.acked + counts.failed
+    }
+
     /// The current input, if there is one, has been handled to the end.
     fn input_done(&mut self) {
-        if !L::MANUAL && self.out.core.counts.executed > self.out.core.counts.acked + self.out.core.counts.failed {
-            self.out.core.counts.acked += 1;
-        }
+        self.out.core.counts.acked += u64::from(self.has_open_input());
         self.out.core.ack_anchor();
     }
 
     fn input_failed(&mut self, failure: &Failure) {
-        if !L::MANUAL && self.out.core.counts.executed > self.out.core.counts.acked + self.out.core.counts.failed {
-            self.out.core.counts.failed += 1;
-        }
+        self.out.core.counts.failed += u64::from(self.has_open_input());
         self.out.core.fail_anchor(failure);
     }
 

@@ -21,6 +21,7 @@ pub mod replay;
 pub(crate) mod route;
 pub(crate) mod shell;
 pub(crate) mod spout;
+pub(crate) mod style;
 pub mod user_value;
 pub mod waker;
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::task::bolt::KeyOfInput;
 use crate::task::component::{Custom, Source, Spout};
 use crate::task::edge::EdgeSpec;
 use crate::task::key::Key;
@@ -18,6 +17,7 @@ use crate::task::payload::{Payload, Ports};
 use crate::task::replay::{DeadLetter, Replaying};
 use crate::task::route;
 use crate::task::spout::SpoutKit;
+use crate::task::style::KeyOfInput;
 use crate::task::user_value::UserValue;
 use crate::topology::Topology;
 use crate::topology::component::{ByKey, IntoBolt, Keying, Unkeyed};

@@ -4,12 +4,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::error::Failure;
-use crate::task::bolt::{Automatic, BoltKit, Keyed, Manual};
+use crate::task::bolt::BoltKit;
 use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
 use crate::task::key::Key;
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
 use crate::task::shell::TaskKit;
+use crate::task::style::{Automatic, Keyed, Manual};
 use crate::topology::builder::KeysOfInputs;
 use crate::topology::plan::Kind;
 

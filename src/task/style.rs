@@ -1,0 +1,117 @@
+//! The three styles a bolt can be written in, as the one thing its shell knows.
+
+use crate::sys::sync::Arc;
+use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
+use crate::task::context::BoltContext;
+use crate::task::header::Roots;
+use crate::task::held::{HeldTable, Tuple};
+use crate::task::outlet::Outlet;
+use crate::task::payload::{Outputs, Payload};
+
+/// What the shell needs of a bolt, whichever of the three styles it is written in.
+pub(crate) trait Logic: Sized + 'static {
+    type In: Payload;
+    type Out: Outputs;
+    /// The bolt settles its inputs itself, through handles.
+    const MANUAL: bool;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<Self::Out>) -> Outcome;
+    fn execute(&mut self, input: Input<Self::In>, out: &mut Outlet<Self::Out>) -> Outcome;
+    fn tick(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
+    fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
+    fn cleanup(&mut self);
+}
+
+/// One input on its way into a bolt.
+pub(crate) struct Input<'a, T> {
+    pub value: T,
+    /// Position of its subscription among the component's inputs.
+    pub number: usize,
+    /// Manual style: the input's trees and where handles are made.
+    pub manual: Option<(Roots, &'a mut HeldTable)>,
+}
+
+/// Automatic style.
+pub(crate) struct Automatic<B>(pub B);
+
+impl<B: Bolt> Logic for Automatic<B> {
+    type In = B::In;
+    type Out = B::Out;
+    const MANUAL: bool = false;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
+        self.0.prepare(ctx)
+    }
+    #[inline]
+    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.execute(input.value, out)
+    }
+    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.tick(out)
+    }
+    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.finish(out)
+    }
+    fn cleanup(&mut self) {
+        self.0.cleanup();
+    }
+}
+
+/// How the key is found in an input, for each subscription of a keyed bolt.
+pub(crate) type KeyOfInput<T, K> = Arc<dyn Fn(&T) -> K + Send + Sync>;
+
+/// Automatic style with the key at hand.
+pub(crate) struct Keyed<B: KeyedBolt> {
+    pub bolt: B,
+    pub keys: Arc<[KeyOfInput<B::In, B::Key>]>,
+}
+
+impl<B: KeyedBolt> Logic for Keyed<B> {
+    type In = B::In;
+    type Out = B::Out;
+    const MANUAL: bool = false;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
+        self.bolt.prepare(ctx)
+    }
+    #[inline]
+    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
+        let key = (self.keys[input.number])(&input.value);
+        self.bolt.execute(key, input.value, out)
+    }
+    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.bolt.tick(out)
+    }
+    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.bolt.finish(out)
+    }
+    fn cleanup(&mut self) {
+        self.bolt.cleanup();
+    }
+}
+
+/// Manual style.
+pub(crate) struct Manual<B>(pub B);
+
+impl<B: ManualBolt> Logic for Manual<B> {
+    type In = B::In;
+    type Out = B::Out;
+    const MANUAL: bool = true;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
+        self.0.prepare(ctx)
+    }
+    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
+        let (roots, table) = input.manual.expect("the shell gives a manual bolt its handles");
+        self.0.execute(Tuple::new(input.value, table.hold(roots)), out)
+    }
+    fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.tick(out)
+    }
+    fn finish(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.finish(out)
+    }
+    fn cleanup(&mut self) {
+        self.0.cleanup();
+    }
+}
