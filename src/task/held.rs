@@ -7,11 +7,9 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crossbeam::atomic::AtomicCell;
-
 use crate::error::Failure;
 use crate::sys::random::mix;
-use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::task::header::Roots;
 use crate::task::waker::Waker;
 
@@ -46,7 +44,15 @@ struct Slot {
     /// What happened to the handle since the task last looked.
     events: AtomicU8,
     next: AtomicU32,
-    failure: AtomicCell<Option<Failure>>,
+    /// Written by the handle before it notes the failure, taken by the task after: the events order the two, so the lock
+    /// is never contended and nobody waits for it.
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Slot {
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().expect("nothing panics under it")
+    }
 }
 
 impl Segment {
@@ -55,7 +61,7 @@ impl Segment {
             drawn: AtomicU64::new(0),
             events: AtomicU8::new(0),
             next: AtomicU32::new(NIL),
-            failure: AtomicCell::new(None),
+            failure: Mutex::new(None),
         };
         Segment {
             slots: (0..SEGMENT_SLOTS).map(slot).collect(),
@@ -95,7 +101,7 @@ impl Segment {
             // Read before the events are taken: afterwards the slot may be linked again.
             let next = slot.next.load(Ordering::Relaxed);
             let events = slot.events.swap(0, Ordering::AcqRel);
-            let failure = if events & FAIL != 0 { slot.failure.take() } else { None };
+            let failure = if events & FAIL != 0 { slot.failure().take() } else { None };
             each(index, events, slot.drawn.load(Ordering::Relaxed), failure);
             index = next;
         }
@@ -249,7 +255,7 @@ impl Anchor {
     /// Fails every tree of the tuple. Lock-free.
     pub fn fail(mut self, failure: Failure) {
         self.done = true;
-        self.slot.segment.slots[self.slot.index as usize].failure.store(Some(failure));
+        *self.slot.segment.slots[self.slot.index as usize].failure() = Some(failure);
         self.slot.segment.note(self.slot.index, FAIL);
     }
 
