@@ -536,6 +536,11 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
         self.fatal.take()
     }
 
+    fn queued(&self) -> usize {
+        let lanes = self.lanes.iter().zip(&self.parts.lane_feedback);
+        lanes.filter(|(_, feedback)| !**feedback).map(|(lane, _)| lane.len()).sum()
+    }
+
     fn latency(&self) -> Latency {
         self.latency.clone()
     }

@@ -449,6 +449,10 @@ impl<S: Spout> Task for SpoutShell<S> {
         self.fatal.take()
     }
 
+    fn queued(&self) -> usize {
+        0
+    }
+
     fn latency(&self) -> Latency {
         self.latency.clone()
     }
