@@ -78,7 +78,7 @@ pub(crate) struct Executor {
     due_ns: u64,
     /// Tasks that have not sent end of input.
     open_tasks: usize,
-    /// Turns that got something done, and how many there were when control was last told of going idle.
+    /// Things that got done, and how many there were when control was last told of going idle.
     progress: u64,
     progress_told: u64,
     /// No ack waits for room in its lane.
@@ -206,7 +206,9 @@ impl Executor {
         }
         did_something |= self.retry_blocked(now_ns);
         self.progress += u64::from(did_something);
+        let had_unsent_acks = !self.acks_flushed;
         self.acks_flushed = self.acks.flush();
+        self.progress += u64::from(had_unsent_acks && self.acks_flushed);
         self.wake_peers();
         if did_something || !self.ready.is_empty() {
             return Pass::Busy;
@@ -316,11 +318,13 @@ impl Executor {
         }
     }
 
+    /// Applies what has come in; progress even if no tree ends by it, since a probe may have counted it as under way.
     fn take_acks(&mut self, now_ns: u64) {
         for (lane, peer) in &mut self.ends.ack_in {
             while let Ok((root, message)) = lane.pop() {
                 self.peers.popped_from(*peer);
                 self.acks.receive(root, message, now_ns);
+                self.progress += 1;
             }
         }
     }

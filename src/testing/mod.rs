@@ -8,7 +8,9 @@
 
 mod driver;
 mod feeder;
+mod simulation;
 mod stage;
 
 pub use driver::TestDriver;
 pub use feeder::{Captured, Feeder, FeederSpout, capture, feeder};
+pub use simulation::{SimReport, Simulation, seeds};
