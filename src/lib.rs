@@ -5,6 +5,7 @@ pub mod engine;
 pub mod error;
 pub mod sys;
 pub mod task;
+pub mod testing;
 pub mod topology;
 
 pub use engine::Running;

@@ -1,10 +1,10 @@
 //! An executor: runs its tasks in turns, without ever blocking. Waiting is its driver's business.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::engine::control::{Command, Event, Probe};
+use crate::engine::control::{Command, Event, Latencies, Probe};
 use crate::engine::placement::TaskRef;
 use crate::engine::wiring::{Ends, Shared};
 use crate::sys::bits::Bits;
@@ -12,7 +12,7 @@ use crate::sys::random::Random;
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::task::acks::Acks;
 use crate::task::lane::{Peers, Signal};
-use crate::task::metrics::TaskMetrics;
+use crate::task::metrics::{Counts, TaskMetrics};
 use crate::task::shell::{Order, Task, TurnEnd};
 
 /// What a pass found.
@@ -78,7 +78,7 @@ pub(crate) struct Executor {
     due_ns: u64,
     /// Tasks that have not sent end of input.
     open_tasks: usize,
-    /// Turns that got something done, and how many there were when control was last told of going idle.
+    /// Things that got done, and how many there were when control was last told of going idle.
     progress: u64,
     progress_told: u64,
     /// No ack waits for room in its lane.
@@ -88,7 +88,20 @@ pub(crate) struct Executor {
     /// Under simulation: chooses the order of turns.
     shuffle: Option<Random>,
     order: Vec<usize>,
+    /// Under simulation: told of every turn.
+    log: Option<TurnLog>,
 }
+
+/// One turn as a trace keeps it: two runs of one seed must have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TurnRecord {
+    pub task: TaskRef,
+    pub end: TurnEnd,
+    pub at_ns: u64,
+    pub counts: Counts,
+}
+
+pub(crate) type TurnLog = Rc<RefCell<Vec<TurnRecord>>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -131,12 +144,28 @@ impl Executor {
             pulse: Arc::default(),
             shuffle: None,
             order: Vec::new(),
+            log: None,
         }
     }
 
     /// From here on the order of turns is drawn from a seed.
     pub fn shuffle_turns(&mut self, random: Random) {
         self.shuffle = Some(random);
+    }
+
+    /// From here on every turn is written down.
+    pub fn log_turns(&mut self, log: TurnLog) {
+        self.log = Some(log);
+    }
+
+    /// What its tasks have measured so far.
+    pub fn latencies(&self) -> Latencies {
+        self.seats.iter().map(|seat| (seat.reference, seat.task.latency())).collect()
+    }
+
+    /// Items waiting in the lanes into its tasks; feedback lanes, which nobody empties after the end, do not count.
+    pub fn queued(&self) -> usize {
+        self.seats.iter().map(|seat| seat.task.queued()).sum()
     }
 
     /// Opens or prepares every task, upstream last, and tells control how it went.
@@ -177,7 +206,9 @@ impl Executor {
         }
         did_something |= self.retry_blocked(now_ns);
         self.progress += u64::from(did_something);
+        let had_unsent_acks = !self.acks_flushed;
         self.acks_flushed = self.acks.flush();
+        self.progress += u64::from(had_unsent_acks && self.acks_flushed);
         self.wake_peers();
         if did_something || !self.ready.is_empty() {
             return Pass::Busy;
@@ -224,6 +255,10 @@ impl Executor {
         let budget = seat.budget.min(tuples_max);
         seat.budget = if elapsed_ns > time_max_ns { (budget / 2).max(1) } else { (budget + 1).min(tuples_max) };
         seat.due_ns = seat.task.next_due_ns().unwrap_or(u64::MAX);
+        if let Some(log) = &self.log {
+            let counts = seat.metrics.counts();
+            log.borrow_mut().push(TurnRecord { task: seat.reference, end, at_ns: now_ns, counts });
+        }
         self.due_ns = self.due_ns.min(seat.due_ns);
         match end {
             TurnEnd::Idle => self.blocked.clear(position),
@@ -283,11 +318,13 @@ impl Executor {
         }
     }
 
+    /// Applies what has come in; progress even if no tree ends by it, since a probe may have counted it as under way.
     fn take_acks(&mut self, now_ns: u64) {
         for (lane, peer) in &mut self.ends.ack_in {
             while let Ok((root, message)) = lane.pop() {
                 self.peers.popped_from(*peer);
                 self.acks.receive(root, message, now_ns);
+                self.progress += 1;
             }
         }
     }
@@ -360,9 +397,8 @@ impl Executor {
                 Command::Order(order) => self.order_all(order),
                 Command::Probe(round) => self.answer_probe(round),
                 Command::Latencies(reply) => {
-                    let latencies = self.seats.iter().map(|seat| (seat.reference, seat.task.latency())).collect();
                     // The asker may have given up waiting; then nobody wants the answer.
-                    let _ = reply.send(latencies);
+                    let _ = reply.send(self.latencies());
                 }
                 Command::Stop => self.stop(),
             }
@@ -400,8 +436,7 @@ impl Executor {
         if self.state != State::Stopped {
             self.state = State::Stopped;
             self.seats.iter_mut().for_each(|seat| seat.task.stop());
-            let latencies = self.seats.iter().map(|seat| (seat.reference, seat.task.latency())).collect();
-            self.ends.report(Event::Stopped { executor: self.ends.executor, latencies });
+            self.ends.report(Event::Stopped { executor: self.ends.executor, latencies: self.latencies() });
         }
     }
 }

@@ -39,6 +39,10 @@ pub(crate) struct Shared {
     pub seed: u64,
     pub mailboxes: Vec<Arc<Mailbox>>,
     pub has_cycle: bool,
+    /// Slots of each ack lane, and incoming lanes up to which an executor looks at each; a test driver may change both
+    /// before anything is wired.
+    pub ack_lane_capacity: usize,
+    pub polled_lanes_max: usize,
     /// Set once a task waits for the topology to be quiet: from then on every executor tells control when it goes idle.
     pub watches_quiet: AtomicBool,
     /// By component and position.
@@ -67,6 +71,8 @@ impl Shared {
             offload,
             seed,
             mailboxes,
+            ack_lane_capacity: ACK_LANE_CAPACITY,
+            polled_lanes_max: POLLED_LANES_MAX,
             watches_quiet: AtomicBool::new(false),
             metrics,
         }
@@ -135,7 +141,7 @@ pub(crate) fn packages(shared: &Shared, events: &Sender<Event>) -> (Vec<Package>
     let (senders, mut packages): (Vec<_>, Vec<_>) = (0..count)
         .map(|executor| {
             let (sender, commands) = crossbeam::channel::unbounded();
-            let many = incoming_count[executor] > POLLED_LANES_MAX;
+            let many = incoming_count[executor] > shared.polled_lanes_max;
             let package = Package {
                 executor,
                 outgoing: VecDeque::new(),
@@ -164,7 +170,7 @@ pub(crate) fn packages(shared: &Shared, events: &Sender<Event>) -> (Vec<Package>
     if shared.plan.tracking {
         for from in 0..count {
             for to in (0..count).filter(|&to| to != from) {
-                let (tx, rx) = rtrb::RingBuffer::new(ACK_LANE_CAPACITY);
+                let (tx, rx) = rtrb::RingBuffer::new(shared.ack_lane_capacity);
                 packages[from].ack_out.push((tx, to));
                 packages[to].ack_in.push((rx, from));
             }

@@ -11,6 +11,8 @@ use std::{hint, thread as imp};
 pub use std::thread::park_timeout;
 
 pub use imp::{JoinHandle, Thread, ThreadId, current, park, yield_now};
+/// True while this thread unwinds.
+pub use std::thread::panicking;
 
 /// Starts a thread with a name that operating-system tools show (Linux shows the first 15 bytes).
 ///

@@ -116,8 +116,12 @@ impl Acks {
 
     /// Moves overlays into lanes that have room. True if nothing is left over.
     pub fn flush(&self) -> bool {
-        let mut lanes = self.lanes.borrow_mut();
-        lanes.iter_mut().all(|lane| lane.overlay.is_empty() || lane.flush(&self.peers))
+        let mut flushed = true;
+        for lane in self.lanes.borrow_mut().iter_mut() {
+            // Every lane gets its try: one that stays full must not hold up the others.
+            flushed &= lane.overlay.is_empty() || lane.flush(&self.peers);
+        }
+        flushed
     }
 }
 

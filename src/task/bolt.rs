@@ -138,7 +138,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.send_end();
         }
         self.out.core.flush_acks();
-        self.turn_end(now_ns)
+        self.turn_end(now_ns, left)
     }
 
     /// True while another piece of work may be begun: nothing is half done and the budget is not used up.
@@ -150,7 +150,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             && self.fatal.is_none()
     }
 
-    fn turn_end(&mut self, now_ns: u64) -> TurnEnd {
+    fn turn_end(&mut self, now_ns: u64, left: usize) -> TurnEnd {
         if self.fatal.is_some() {
             TurnEnd::Fatal
         } else if self.out.core.blocked_lanes > 0 {
@@ -158,7 +158,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.blocked_since_ns.get_or_insert(now_ns);
             TurnEnd::Blocked
         } else if self.out.handover.is_some()
-            || (self.bolt.is_some() && (!self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()))
+            || (self.bolt.is_some()
+                // A turn that used its budget up has not come to what stands last in it: the end.
+                && (left == 0 || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()))
         {
             TurnEnd::More
         } else {
@@ -477,6 +479,10 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn poll_lanes(&mut self) -> bool {
+        // While backing off, input waits for the due time: a turn could do nothing with it.
+        if self.bolt.is_none() {
+            return false;
+        }
         let mut any = false;
         for (index, lane) in self.lanes.iter().enumerate() {
             if lane.is_remote() && !lane.is_empty() {
@@ -489,9 +495,9 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
 
     fn next_due_ns(&self) -> Option<u64> {
         match self.state {
-            TaskState::BackingOff => Some(self.rebuild_at_ns),
-            // A tick waits for room and for a running iterator; both give the task a turn.
+            // A rebuild and a tick wait for room, which gives the task a turn.
             _ if self.out.core.blocked_lanes > 0 => None,
+            TaskState::BackingOff => Some(self.rebuild_at_ns),
             _ if self.finish_called => self.let_go_at_ns.filter(|_| self.held.open() > 0),
             _ => self.tick_due_ns,
         }
@@ -534,6 +540,11 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
 
     fn take_fatal(&mut self) -> Option<Fatal> {
         self.fatal.take()
+    }
+
+    fn queued(&self) -> usize {
+        let lanes = self.lanes.iter().zip(&self.parts.lane_feedback);
+        lanes.filter(|(_, feedback)| !**feedback).map(|(lane, _)| lane.len()).sum()
     }
 
     fn latency(&self) -> Latency {

@@ -231,6 +231,14 @@ impl<H, T> LaneRx<H, T> {
         }
     }
 
+    /// Items that can be popped right now.
+    pub fn len(&self) -> usize {
+        match &self.end {
+            RxEnd::Local(queue) => queue.len(),
+            RxEnd::Remote { ring, .. } => ring.slots(),
+        }
+    }
+
     pub fn is_remote(&self) -> bool {
         matches!(self.end, RxEnd::Remote { .. })
     }

@@ -72,6 +72,8 @@ pub(crate) trait Task {
     /// True once end of input has been sent and accepted everywhere.
     fn is_done(&self) -> bool;
     fn take_fatal(&mut self) -> Option<Fatal>;
+    /// Items waiting in its lanes, those that close a cycle aside.
+    fn queued(&self) -> usize;
     /// Complete latency of a spout's trees, execute latency of a bolt.
     fn latency(&self) -> Latency;
 }

@@ -49,6 +49,8 @@ struct SpoutShell<S: Spout> {
     active_wanted: bool,
     active: bool,
     winding_down: bool,
+    /// Wound down: `next` is not called again, whatever the callbacks do.
+    next_over: bool,
     end_sent: bool,
     /// Where to resume after a failure: the lowest unacked positions as of some recent turn.
     positions: Vec<(SplitId, Position)>,
@@ -88,6 +90,7 @@ impl<S: Spout> SpoutShell<S> {
             active_wanted: true,
             active: false,
             winding_down: false,
+            next_over: false,
             end_sent: false,
             positions: Vec::new(),
             positions_at_ns: 0,
@@ -125,9 +128,17 @@ impl<S: Spout> SpoutShell<S> {
         }
         self.spout = Some(spout);
         self.active = false;
-        self.appetite = Appetite::Eager;
-        self.state = TaskState::Running;
+        self.state = if self.end_sent { TaskState::Done } else { TaskState::Running };
+        if self.winding_down {
+            self.tell_winding_down();
+        }
+        self.get_hungry();
         Ok(())
+    }
+
+    /// Has `next` called again, unless that is over for good.
+    fn get_hungry(&mut self) {
+        self.appetite = if self.next_over || self.end_sent { Appetite::Finished } else { Appetite::Eager };
     }
 
     /// Everything unacked will be emitted again by the instance that seeks; callbacks for it would be wrong.
@@ -242,7 +253,7 @@ impl<S: Spout> SpoutShell<S> {
                 }
             };
             // A callback may have changed what `next` finds.
-            self.appetite = Appetite::Eager;
+            self.get_hungry();
             self.note_callback(result);
         }
     }
@@ -267,7 +278,7 @@ impl<S: Spout> SpoutShell<S> {
         self.active = activate;
         let result = guarded(&self.origin, || if activate { spout.activate() } else { spout.deactivate() });
         if activate {
-            self.appetite = Appetite::Eager;
+            self.get_hungry();
         }
         self.note_callback(result);
     }
@@ -280,6 +291,7 @@ impl<S: Spout> SpoutShell<S> {
         if matches!(self.appetite, Appetite::Until(at_ns) if at_ns <= now_ns) {
             self.appetite = Appetite::Eager;
         }
+        self.ack_untracked();
         for _ in 0..budget {
             if !self.may_call_next() {
                 break;
@@ -318,9 +330,10 @@ impl<S: Spout> SpoutShell<S> {
 
     /// With tracking off, acks what the last call emitted, before anything else happens.
     fn ack_untracked(&mut self) {
-        // An `ack` may emit, and what it emits is acked too.
-        while let Some(id) = self.out.self_acked.pop_front() {
-            let Some(spout) = &mut self.spout else { return };
+        // One by one: an `ack` may emit, and what an instance that breaks down leaves is for the next one.
+        while let Some(spout) = &mut self.spout
+            && let Some(id) = self.out.self_acked.pop_front()
+        {
             let out = &mut self.out;
             out.out.core.counts.acked += 1;
             let result = guarded(&self.origin, || spout.ack(id, out));
@@ -329,7 +342,7 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     fn end_if_finished(&mut self) {
-        if self.appetite == Appetite::Finished {
+        if self.appetite == Appetite::Finished && self.spout.is_some() && !self.end_sent {
             self.state = TaskState::Finishing;
             if self.out.pending() == 0 {
                 self.send_end();
@@ -361,13 +374,17 @@ impl<S: Spout> SpoutShell<S> {
             return;
         }
         self.winding_down = true;
-        let Some(spout) = &mut self.spout else {
-            self.appetite = Appetite::Finished;
-            return;
-        };
-        let goes_on = guarded(&self.origin, || Ok(spout.wind_down()));
-        self.appetite = if matches!(goes_on, Ok(true)) { Appetite::Eager } else { Appetite::Finished };
+        self.tell_winding_down();
         self.parts.signal.wake();
+    }
+
+    /// An instance that is being rebuilt is told later.
+    fn tell_winding_down(&mut self) {
+        if let Some(spout) = &mut self.spout {
+            let goes_on = guarded(&self.origin, || Ok(spout.wind_down()));
+            self.next_over = !matches!(goes_on, Ok(true));
+            self.get_hungry();
+        }
     }
 }
 
@@ -447,6 +464,10 @@ impl<S: Spout> Task for SpoutShell<S> {
 
     fn take_fatal(&mut self) -> Option<Fatal> {
         self.fatal.take()
+    }
+
+    fn queued(&self) -> usize {
+        0
     }
 
     fn latency(&self) -> Latency {

@@ -1,0 +1,235 @@
+//! What the driver and the simulation share: all executors of a topology on one thread, stepped one pass at a time.
+//!
+//! Parking is as real as on threads: an executor that found nothing to do announces sleep, looks once more, and is then
+//! not stepped again before someone wakes its sleeper or its due time comes. A wake-up that gets lost shows as a run in
+//! which everyone sleeps and nothing is due.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crossbeam::channel::Receiver;
+
+use crate::engine::control::{Control, Event, Phase, Request};
+use crate::engine::executor::{Executor, Pass};
+use crate::engine::placement::place;
+use crate::engine::report::{Report, report};
+use crate::engine::wiring::{Shared, build, packages};
+use crate::error::Result;
+use crate::sys::clock::Clock;
+use crate::sys::offload::Offload;
+use crate::sys::park::Sleep;
+use crate::sys::random::mix;
+use crate::sys::sync::Arc;
+use crate::topology::Topology;
+use crate::topology::settings::Settings;
+
+/// One thing that can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Move {
+    /// A pass of this executor.
+    Executor(usize),
+    /// The control side takes an event, or notes that time has passed.
+    Control,
+    /// An offloaded job runs; by its place in the queue.
+    Job(usize),
+}
+
+pub(super) struct Stage {
+    pub shared: Arc<Shared>,
+    pub actors: Vec<Actor>,
+    control: Control,
+    events: Receiver<Event>,
+    /// Passes and other moves so far, and a running hash of them.
+    pub moves: u64,
+    pub trace: u64,
+}
+
+/// An executor and how it rests.
+pub(super) struct Actor {
+    pub executor: Executor,
+    rest: Rest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Awake,
+    /// It has announced sleep and has to look for work once more.
+    Announced {
+        blocked: bool,
+    },
+    Asleep {
+        due_ns: Option<u64>,
+    },
+    Stopped,
+}
+
+impl Stage {
+    /// Wires a topology under settings that are already effective. `adjust` may change what the plan does not say.
+    pub fn new(topology: Topology, settings: Settings, seed: u64, adjust: impl FnOnce(&mut Shared)) -> Self {
+        let plan = topology.plan(&settings);
+        let placed = place(&topology, &plan, &settings, settings.executors.unwrap_or(1));
+        let (clock, offload) = (Clock::virtual_at_zero(), Offload::deferred());
+        let mut shared = Shared::new(topology, plan, placed, settings, clock, offload, seed);
+        adjust(&mut shared);
+        let shared = Arc::new(shared);
+        let (events_in, events) = crossbeam::channel::unbounded();
+        let (packages, commands) = packages(&shared, &events_in);
+        let control = Control::new(
+            commands,
+            &shared.mailboxes,
+            shared.settings.drain_timeout,
+            shared.settings.kill_wait,
+            shared.has_cycle,
+        );
+        let actors = packages
+            .into_iter()
+            .map(|package| Actor { executor: build(shared.clone(), package), rest: Rest::Awake })
+            .collect();
+        Stage { shared, actors, control, events, moves: 0, trace: 0 }
+    }
+
+    /// Opens and prepares every task.
+    pub fn open(&mut self) {
+        self.actors.iter_mut().for_each(|actor| actor.executor.start());
+    }
+
+    pub fn now_ns(&self) -> u64 {
+        self.shared.clock.now_ns()
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.control.phase()
+    }
+
+    pub fn outcome(&self) -> Result<()> {
+        self.control.outcome()
+    }
+
+    pub fn request(&mut self, request: Request) {
+        self.control.request(request, self.now_ns());
+    }
+
+    /// Lists what can happen now. Empty: everyone sleeps.
+    pub fn possible(&self, moves: &mut Vec<Move>) {
+        moves.clear();
+        moves.extend((0..self.actors.len()).filter(|&number| self.can_run(number)).map(Move::Executor));
+        if self.control_can_run() {
+            moves.push(Move::Control);
+        }
+        moves.extend((0..self.shared.offload.deferred_len()).map(Move::Job));
+    }
+
+    pub fn can_run(&self, number: usize) -> bool {
+        match self.actors[number].rest {
+            Rest::Awake | Rest::Announced { .. } => true,
+            Rest::Asleep { due_ns } => {
+                !self.shared.mailboxes[number].sleeper.is_asleep()
+                    || due_ns.is_some_and(|due_ns| due_ns <= self.now_ns())
+            }
+            Rest::Stopped => false,
+        }
+    }
+
+    pub fn control_can_run(&self) -> bool {
+        !self.events.is_empty() || self.control.next_due_ns().is_some_and(|due_ns| due_ns <= self.now_ns())
+    }
+
+    /// When the next thing happens by itself.
+    pub fn next_due_ns(&self) -> Option<u64> {
+        let executors = self.actors.iter().filter_map(|actor| match actor.rest {
+            Rest::Asleep { due_ns } => due_ns,
+            _ => None,
+        });
+        executors.chain(self.control.next_due_ns()).min()
+    }
+
+    pub fn advance_to(&self, ns: u64) {
+        self.shared.clock.advance_to(ns);
+    }
+
+    pub fn make(&mut self, chosen: Move) {
+        self.moves += 1;
+        let what = match chosen {
+            Move::Executor(number) => self.pass(number) << 16 | number as u64,
+            Move::Control => {
+                if let Ok(event) = self.events.try_recv() {
+                    self.control.event(event);
+                }
+                self.control.time(self.now_ns());
+                u64::MAX
+            }
+            Move::Job(index) => {
+                self.run_job(index);
+                1 << 40 | index as u64
+            }
+        };
+        self.trace = mix(self.trace ^ what).wrapping_add(mix(self.now_ns()));
+    }
+
+    /// As the thread of an executor does between two passes; returns what happened, for the trace.
+    fn pass(&mut self, number: usize) -> u64 {
+        let sleeper = &self.shared.mailboxes[number].sleeper;
+        let actor = &mut self.actors[number];
+        let announced = match actor.rest {
+            Rest::Announced { blocked } => Some(blocked),
+            Rest::Asleep { .. } => {
+                sleeper.cancel();
+                None
+            }
+            Rest::Awake | Rest::Stopped => None,
+        };
+        actor.rest = match (actor.executor.pass(), announced) {
+            (Pass::Stopped, _) => Rest::Stopped,
+            (Pass::Idle { blocked, .. }, None) => {
+                sleeper.announce(if blocked { Sleep::Blocked } else { Sleep::Idle });
+                Rest::Announced { blocked }
+            }
+            (Pass::Idle { due_ns, blocked }, Some(was_blocked)) if blocked == was_blocked => Rest::Asleep { due_ns },
+            (Pass::Busy | Pass::Idle { .. }, _) => {
+                sleeper.cancel();
+                Rest::Awake
+            }
+        };
+        match actor.rest {
+            Rest::Awake => 0,
+            Rest::Announced { .. } => 1,
+            Rest::Asleep { due_ns } => 2 ^ mix(due_ns.unwrap_or(0)),
+            Rest::Stopped => 3,
+        }
+    }
+
+    fn run_job(&self, index: usize) {
+        let job = AssertUnwindSafe(|| self.shared.offload.run_deferred(index));
+        if catch_unwind(job).is_err() {
+            tracing::error!("an offloaded job panicked");
+        }
+    }
+
+    pub fn report(&self) -> Report {
+        let latencies = match self.phase() {
+            Phase::Stopped => self.control.latencies.clone(),
+            _ => self.actors.iter().flat_map(|actor| actor.executor.latencies()).collect(),
+        };
+        let wall = Duration::from_nanos(self.now_ns());
+        report(&self.shared, self.phase(), wall, &latencies, vec![None; self.actors.len()])
+    }
+
+    /// Who sleeps with input waiting, for the message of a run that is stuck.
+    pub fn describe(&self) -> String {
+        let executors = self.actors.iter().enumerate().map(|(number, actor)| {
+            let asleep = self.shared.mailboxes[number].sleeper.is_asleep();
+            let queued = actor.executor.queued();
+            format!(
+                "executor {number}: {:?}, wake-up {}, {queued} queued",
+                actor.rest,
+                if asleep { "none" } else { "seen" }
+            )
+        });
+        let components = self.shared.plan.components.iter().zip(&self.shared.metrics).flat_map(|(component, tasks)| {
+            tasks.iter().enumerate().map(move |(index, task)| {
+                format!("{}[{index}]: {:?}, {} pending", component.id, task.state(), task.pending())
+            })
+        });
+        executors.chain(components).collect::<Vec<_>>().join("; ")
+    }
+}
