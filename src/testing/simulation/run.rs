@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
     }
 
     fn drain_if_due(&mut self) {
-        if self.drain_at_ns.is_some_and(|at_ns| at_ns <= self.stage.now_ns()) 
+        if self.drain_at_ns.is_some_and(|at_ns| at_ns <= self.stage.now_ns())
             && matches!(self.stage.phase(), Phase::Active | Phase::Inactive)
         {
             self.drain_at_ns = None;
