@@ -66,7 +66,7 @@ struct Edge<H, Src, Dst, C, R> {
 }
 
 impl<H: Header, Src, Dst: Payload, C, R> Edge<H, Src, Dst, C, R> {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, position: usize, value: Dst, core: &mut EmitCore) {
         core.note_target(self.tasks[position]);
         let header = H::stamp(core);

@@ -96,7 +96,7 @@ struct LocalQueue<H, T> {
 }
 
 impl<H, T> LocalQueue<H, T> {
-    #[inline]
+    #[inline(always)]
     fn push(&self, item: Item<H, T>) -> Result<(), Item<H, T>> {
         // SAFETY: the type is neither `Sync` nor handed out, so all access is from one thread; no reference into the queue
         // outlives a call, and a call runs no foreign code (a push moves a value, it drops none), so calls never nest.
@@ -145,7 +145,7 @@ pub(crate) struct Bell {
 
 impl<H, T> LaneTx<H, T> {
     /// Sends, or keeps the item as overflow. True if the lane has just become blocked.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, item: Item<H, T>) -> bool {
         if !self.overflow.is_empty() {
             self.overflow.push_back(item);
@@ -182,7 +182,7 @@ impl<H, T> LaneTx<H, T> {
 }
 
 impl<H, T> TxEnd<H, T> {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, item: Item<H, T>) -> Result<(), Item<H, T>> {
         match self {
             TxEnd::Local(queue) => queue.push(item),
@@ -210,7 +210,7 @@ enum RxEnd<H, T> {
 
 impl<H, T> LaneRx<H, T> {
     /// The next item, if any.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<Item<H, T>> {
         match &mut self.end {
             RxEnd::Local(queue) => queue.pop(),

@@ -131,7 +131,7 @@ impl EmitCore {
     }
 
     /// A fresh edge in every current anchor: the tree membership of a tuple emitted now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn draw_edge(&mut self) -> Roots {
         match &self.anchor {
             Roots::One(root, _) => {

@@ -67,7 +67,7 @@ impl<T> Default for PortOut<T> {
 
 impl<T: Payload> PortOut<T> {
     /// Sends to every edge; clones only where there is more than one.
-    #[inline]
+    #[inline(always)]
     pub fn emit(&mut self, value: T, core: &mut EmitCore) {
         core.counts.emitted += 1;
         if let Some((last, others)) = self.edges.split_last_mut() {

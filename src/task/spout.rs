@@ -259,13 +259,10 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     fn note_callback(&mut self, result: Outcome) {
-        if let Err(failure) = result {
-            self.out.out.core.counts.errors += 1;
-            if matches!(failure.kind(), FailureKind::Panic | FailureKind::Fatal) {
-                self.break_down(&failure);
-            } else {
-                tracing::warn!(component = %self.origin.component, %failure, "a callback failed");
-            }
+        if let Err(failure) = result
+            && let Err(failure) = note_callback_failure(failure, &self.origin, &mut self.out)
+        {
+            self.break_down(&failure);
         }
     }
 
@@ -292,36 +289,53 @@ impl<S: Spout> SpoutShell<S> {
             self.appetite = Appetite::Eager;
         }
         self.ack_untracked();
-        for _ in 0..budget {
-            if !self.may_call_next() {
-                break;
-            }
-            let Some(spout) = &mut self.spout else { return false };
-            let out = &mut self.out;
-            out.out.core.counts.executed += 1;
-            match guarded(&self.origin, || spout.next(out)) {
-                Ok(Next::Emitted) => {}
-                Ok(Next::Idle) => self.appetite = Appetite::Waiting,
-                Ok(Next::WakeAfter(after)) => {
-                    self.appetite = Appetite::Until(now_ns.saturating_add(after.as_nanos() as u64));
-                }
-                Ok(Next::Finished) => self.appetite = Appetite::Finished,
-                Err(failure) => self.break_down(&failure),
-            }
-            self.ack_untracked();
+        if self.may_call_next() {
+            self.call_next_in_a_row(now_ns, budget);
         }
         self.appetite == Appetite::Eager && self.active && self.spout.is_some() && !self.is_held_back()
     }
 
-    fn may_call_next(&mut self) -> bool {
-        let wants = self.appetite == Appetite::Eager && self.active && !self.end_sent && self.fatal.is_none();
-        let core = &self.out.out.core;
-        if !wants || core.blocked_lanes > 0 || core.above_low_water {
-            return false;
+    fn may_call_next(&self) -> bool {
+        self.appetite == Appetite::Eager && self.active && !self.end_sent && self.fatal.is_none()
+    }
+
+    /// The hot part: one guard for the whole row of calls, since a guard per call costs as much as an emit.
+    fn call_next_in_a_row(&mut self, now_ns: u64, budget: usize) {
+        let Some(spout) = &mut self.spout else { return };
+        let (out, origin, pending_max) = (&mut self.out, &self.origin, self.parts.max_spout_pending);
+        let found = guarded(origin, || {
+            for _ in 0..budget {
+                let core = &mut out.out.core;
+                if core.blocked_lanes > 0 || core.above_low_water {
+                    break;
+                }
+                if out.ledger.as_ref().is_some_and(|ledger| ledger.borrow().pending() >= pending_max) {
+                    core.counts.held_back += 1;
+                    break;
+                }
+                core.counts.executed += 1;
+                let found = spout.next(out)?;
+                while let Some(id) = out.self_acked.pop_front() {
+                    out.out.core.counts.acked += 1;
+                    if let Err(failure) = spout.ack(id, out) {
+                        note_callback_failure(failure, origin, out)?;
+                    }
+                }
+                if found != Next::Emitted {
+                    return Ok(found);
+                }
+            }
+            Ok(Next::Emitted)
+        });
+        match found {
+            Ok(Next::Emitted) => {}
+            Ok(Next::Idle) => self.appetite = Appetite::Waiting,
+            Ok(Next::WakeAfter(after)) => {
+                self.appetite = Appetite::Until(now_ns.saturating_add(after.as_nanos() as u64));
+            }
+            Ok(Next::Finished) => self.appetite = Appetite::Finished,
+            Err(failure) => self.break_down(&failure),
         }
-        let held_back = self.is_held_back();
-        self.out.out.core.counts.held_back += u64::from(held_back);
-        !held_back
     }
 
     fn is_held_back(&self) -> bool {
@@ -386,6 +400,21 @@ impl<S: Spout> SpoutShell<S> {
             self.get_hungry();
         }
     }
+}
+
+/// A failed callback is counted and reported; an error means that the instance is broken.
+#[cold]
+fn note_callback_failure<O: Outputs, Id>(
+    failure: Failure,
+    origin: &Origin,
+    out: &mut SpoutOutlet<O, Id>,
+) -> Result<(), Failure> {
+    out.out.core.counts.errors += 1;
+    if matches!(failure.kind(), FailureKind::Panic | FailureKind::Fatal) {
+        return Err(failure);
+    }
+    tracing::warn!(component = %origin.component, %failure, "a callback failed");
+    Ok(())
 }
 
 impl<S: Spout> Task for SpoutShell<S> {
