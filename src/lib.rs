@@ -1,8 +1,10 @@
 //! squall: a low-latency, per-event topology engine.
 
+pub mod cli;
 pub mod connect;
 pub mod engine;
 pub mod error;
+pub mod observe;
 pub mod sys;
 pub mod task;
 pub mod testing;

@@ -12,11 +12,7 @@ use std::time::Duration;
 
 use squall::connect::Generator;
 use squall::sys::offload::Offload;
-use squall::{BoltContext, Door, Failure, ManualBolt, Nothing, Outcome, Outlet, Topology, Tuple, TopologyBuilder};
-
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use squall::{BoltContext, Door, Failure, ManualBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder, Tuple};
 
 /// Enriches events by a slow external service, without ever blocking an executor
 #[derive(clap::Args, Clone, Debug)]

@@ -1,4 +1,5 @@
-//! Rolling top words: sliding counts by ticks, rankings in parallel, one ranking of rankings (after Storm's RollingTopWords).
+//! Rolling top words: sliding counts by ticks, rankings in parallel, one ranking of rankings (after Storm's
+//! RollingTopWords).
 //!
 //! ```sh
 //! cargo run --release --example rolling_top_words -- --words 200000 --top 5
@@ -14,10 +15,6 @@ use squall::connect::Generator;
 use squall::sys::random::mix;
 use squall::{Bolt, KeyedBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder};
 
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Ranks the most frequent words of the last seconds, all the time
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -25,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     pub words: Option<u64>,
     /// Words per second
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: u64,
     /// Length of the window
     #[arg(long, value_name = "MS", default_value_t = 9_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -68,7 +65,7 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
         return Err(squall::Error::usage("--window-ms", "the window must be a multiple of the slide"));
     }
     let slide = Duration::from_millis(args.slide_ms);
-    let (count, rate, top) = (args.words, args.rate as f64, args.top);
+    let (count, rate, top) = (args.words, args.rate, args.top);
     let mut t = TopologyBuilder::new("rolling-top-words");
     let words = t.source("words", move || match count {
         Some(count) => Generator::new(count, word).rate(rate),

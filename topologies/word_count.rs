@@ -5,8 +5,8 @@
 //! cargo run --release --example word_count -- --input book.txt --output counts.tsv --parallelism 2
 //! ```
 //!
-//! A word is a maximal run of bytes other than ASCII white space (space, tab, newline, carriage return, vertical tab, form
-//! feed), kept as it is; input need not be text.
+//! A word is a maximal run of bytes other than ASCII white space (space, tab, newline, carriage return, vertical tab,
+//! form feed), kept as it is; input need not be text.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,6 @@ use squall::connect::{FileLines, StdinLines};
 use squall::sys::random::Random;
 use squall::task::metrics::FaultCounters;
 use squall::{Bolt, BoltContext, Failure, Nothing, Outcome, Outlet, Stream, Topology, TopologyBuilder};
-
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Counts the words of a text
 #[derive(clap::Args, Clone, Debug)]
@@ -78,10 +74,8 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
     let tasks = args.parallelism as usize;
     let words = t.bolt("split", split).parallelism(tasks).shuffle(&lines);
     let faults = Faults::new(args, t.fault_counters());
-    let counts = t
-        .bolt("count", move || Count::new(faults.clone()))
-        .parallelism(tasks)
-        .fields(&words, |word: &Word| word);
+    let counts =
+        t.bolt("count", move || Count::new(faults.clone())).parallelism(tasks).fields(&words, |word: &Word| word);
     let (output, top) = (args.output.clone(), args.top);
     t.bolt("report", move || Report { counts: Vec::new(), output: output.clone(), top }).global(&counts);
     t.build()

@@ -38,6 +38,14 @@ impl Progress {
     }
 }
 
+/// For the progress bar of a run: give it to [`TopologyBuilder::progress`](crate::TopologyBuilder::progress).
+impl From<Progress> for crate::topology::Progress {
+    fn from(progress: Progress) -> Self {
+        let bytes_total = progress.bytes_total();
+        Self::new(Self::BYTES, bytes_total, move || progress.bytes_read())
+    }
+}
+
 /// The lines of a file, each without its `\n`: bytes, never checked to be text; a `\r` before the line end is kept. A
 /// last line without a line end counts.
 ///

@@ -14,7 +14,7 @@ use crate::topology::settings::Settings;
 
 /// Percentiles of a latency in microseconds; exact counts, nothing sampled, resolution about 1 %.
 ///
-/// A percentile is left out unless at least 100 samples lie beyond it.
+/// A percentile is `None` (in JSON: `null`; the key is always there) unless at least 100 samples lie beyond it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LatencyReport {
     /// Number of samples.
@@ -22,19 +22,14 @@ pub struct LatencyReport {
     /// Mean.
     pub mean: f64,
     /// Median.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub p50: Option<f64>,
     /// 90th percentile.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub p90: Option<f64>,
     /// 99th percentile.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub p99: Option<f64>,
     /// 99.9th percentile.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub p999: Option<f64>,
     /// 99.99th percentile.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub p9999: Option<f64>,
     /// Largest sample.
     pub max: f64,
@@ -65,6 +60,20 @@ impl LatencyReport {
             max: us(histogram.max()),
         }
     }
+}
+
+/// The counters of one component while it runs, all its tasks together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ComponentCounts {
+    /// Its id.
+    pub id: String,
+    /// `spout` or `bolt`.
+    pub kind: &'static str,
+    /// The counters.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Open trees of a spout, open handles of a manual bolt.
+    pub pending: u64,
 }
 
 /// What one component did, all its tasks together.
@@ -112,6 +121,8 @@ pub struct Report {
     pub complete_latency_us: LatencyReport,
     /// Faults the topology injected into itself.
     pub injected: Injected,
+    /// Times a task was found not to have returned for longer than the setting `stall_limit`.
+    pub stalls: u64,
     /// The CPU of each executor, where it is pinned.
     pub executor_cpus: Vec<Option<usize>>,
     /// The settings of the run.
@@ -126,6 +137,7 @@ pub(crate) fn report(
     wall: Duration,
     latencies: &Latencies,
     executor_cpus: Vec<Option<usize>>,
+    stalls: u64,
 ) -> Report {
     let mut complete = latency();
     let components = shared.plan.components.iter().enumerate().map(|(index, plan)| {
@@ -145,7 +157,9 @@ pub(crate) fn report(
         }
         let task_ns = wall.as_nanos() as f64 * plan.tasks.len() as f64;
         let percent = |ns: u64| if task_ns > 0.0 { (ns as f64 / task_ns * 100.0).min(100.0) } else { 0.0 };
-        let (busy_percent, blocked_percent) = (percent(counts.busy_ns), percent(counts.blocked_ns));
+        let busy_percent = percent(counts.busy_ns);
+        // A task that waits for room also has turns, for its other inputs and its acks: those count as busy.
+        let blocked_percent = percent(counts.blocked_ns).min(100.0 - busy_percent);
         ComponentReport {
             id: plan.id.clone(),
             kind: plan.kind.word(),
@@ -169,6 +183,7 @@ pub(crate) fn report(
         components,
         complete_latency_us: LatencyReport::of(&complete),
         injected: shared.topology.injected(),
+        stalls,
         executor_cpus,
         settings: shared.settings.clone(),
         machine: machine(),

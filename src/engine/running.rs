@@ -10,7 +10,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded}
 use crate::engine::control::{Command, Control, Event, Latencies, Phase, Request};
 use crate::engine::executor::Pulse;
 use crate::engine::placement::{Placed, place};
-use crate::engine::report::{Report, report};
+use crate::engine::report::{ComponentCounts, Report, report};
 use crate::engine::threads;
 use crate::engine::wiring::{Shared, packages};
 use crate::error::{Error, Problem, Result};
@@ -18,10 +18,11 @@ use crate::sys::clock::Clock;
 use crate::sys::cpu::{Claim, CpuId, CpuRegister, default_executor_count, usable_cpus};
 use crate::sys::offload::Offload;
 use crate::sys::random::mix;
-use crate::sys::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::sys::thread::{JoinHandle, spawn_named};
+use crate::task::metrics::{Counts, TaskMetrics};
 use crate::topology::Topology;
-use crate::topology::plan::Plan;
+use crate::topology::plan::{ComponentPlan, Plan};
 use crate::topology::settings::{Resolved, Settings, WaitPolicy};
 
 /// Threads that run what components offload.
@@ -133,6 +134,8 @@ struct Ended {
     /// Closed at the end; waiting threads block on receiving from it.
     signal: Receiver<()>,
     stalled: AtomicBool,
+    /// Stalls so far; written by the control thread only.
+    stalls: AtomicU64,
 }
 
 struct EndedState {
@@ -186,6 +189,7 @@ impl Running {
             }),
             signal,
             stalled: AtomicBool::new(false),
+            stalls: AtomicU64::new(0),
         });
         let (started_in, started) = bounded(1);
         let loop_ = ControlLoop {
@@ -270,14 +274,18 @@ impl Running {
         &self.executor_cpus
     }
 
-    /// Number of trees completed and of trees failed so far, over all spouts; cheap, for progress lines.
-    pub fn counts(&self) -> Vec<(String, crate::task::metrics::Counts)> {
-        let of_component = |(index, component): (usize, &crate::topology::plan::ComponentPlan)| {
-            let mut counts = crate::task::metrics::Counts::default();
-            self.shared.metrics[index].iter().for_each(|metrics| counts += metrics.counts());
-            (component.id.clone(), counts)
+    /// The counters of every component as of its tasks' last turns, in order of declaration. Cheap: some loads per
+    /// task, and no executor is asked; for progress lines.
+    pub fn counts(&self) -> Vec<ComponentCounts> {
+        let of_component = |(component, tasks): (&ComponentPlan, &Vec<Arc<TaskMetrics>>)| {
+            let (mut counts, mut pending) = (Counts::default(), 0);
+            for metrics in tasks {
+                counts += metrics.counts();
+                pending += metrics.pending();
+            }
+            ComponentCounts { id: component.id.clone(), kind: component.kind.word(), counts, pending }
         };
-        self.shared.plan.components.iter().enumerate().map(of_component).collect()
+        self.shared.plan.components.iter().zip(&self.shared.metrics).map(of_component).collect()
     }
 
     /// What the run has done so far. Asks every executor for its histograms; one that is in a long turn is left out.
@@ -292,7 +300,8 @@ impl Running {
             None => (self.ask_latencies(), self.shared.clock.now_ns()),
         };
         let wall = Duration::from_nanos(until_ns.saturating_sub(self.started_ns));
-        report(&self.shared, phase, wall, &latencies, self.executor_cpus.clone())
+        let stalls = self.ended.stalls.load(Ordering::Relaxed);
+        report(&self.shared, phase, wall, &latencies, self.executor_cpus.clone(), stalls)
     }
 
     fn ask_latencies(&self) -> Latencies {
@@ -447,6 +456,7 @@ impl ControlLoop {
             let task = self.shared.placed.executors[number].tasks[pulse.position.load(Ordering::Relaxed) as usize];
             let component = &self.shared.plan.components[task.component].id;
             if !self.ended.stalled.load(Ordering::Relaxed) {
+                self.ended.stalls.fetch_add(1, Ordering::Relaxed);
                 let for_ms = (now_ns - since_ns) / 1_000_000;
                 tracing::warn!(executor = number, %component, task = task.index, for_ms, "a task has not returned");
             }

@@ -7,5 +7,6 @@ pub(crate) mod mutation;
 pub mod offload;
 pub mod park;
 pub mod random;
+pub mod signals;
 pub mod sync;
 pub mod thread;

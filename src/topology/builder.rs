@@ -19,12 +19,12 @@ use crate::task::route;
 use crate::task::spout::SpoutKit;
 use crate::task::style::KeyOfInput;
 use crate::task::user_value::UserValue;
-use crate::topology::Topology;
 use crate::topology::component::{ByKey, IntoBolt, Keying, Unkeyed};
 use crate::topology::draft::{ComponentDraft, Draft, EdgeDraft, KitMaker};
 use crate::topology::plan::{Grouping, Kind};
 use crate::topology::settings::{ComponentSettings, Guarantee, Placement, Settings};
 use crate::topology::stream::{Stream, Streams, Upstream, short_type_name};
+use crate::topology::{Progress, Topology};
 
 /// Builds a [`Topology`]: declare spouts and bolts, join them by groupings, [`build`](Self::build).
 ///
@@ -134,6 +134,13 @@ impl TopologyBuilder {
         self.draft.borrow().faults.clone()
     }
 
+    /// Tells how far the input has been read, so that a run can show a progress bar with the time left. The last call
+    /// counts; without one, a run shows rates only.
+    pub fn progress(&mut self, progress: impl Into<Progress>) -> &mut Self {
+        self.draft.borrow_mut().progress = Some(progress.into());
+        self
+    }
+
     /// Checks the structure and ends the building.
     ///
     /// # Errors
@@ -162,7 +169,21 @@ impl TopologyBuilder {
 #[track_caller]
 fn here() -> String {
     let location = Location::caller();
-    format!("{}:{}", location.file(), location.line())
+    format!("{}:{}", without_detours(location.file()), location.line())
+}
+
+/// A module included by a `#[path]` has a place such as `src/../topologies/words.rs`.
+fn without_detours(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segments.last() {
+            Some(&last) if segment == ".." && !["", ".", ".."].contains(&last) => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    segments.join("/")
 }
 
 /// What all component handles share.
@@ -511,3 +532,13 @@ macro_rules! handle_is_upstream {
 handle_is_upstream!([T: Payload] SpoutHandle<T>);
 handle_is_upstream!([T: Payload] SourceHandle<T>);
 handle_is_upstream!([I: Payload, T: Payload, K: Keying] BoltHandle<I, T, K>);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn places_are_shown_without_detours() {
+        let cases =
+            [("src/../topologies/a.rs", "topologies/a.rs"), ("../../a.rs", "../../a.rs"), ("/a/b/../c", "/a/c")];
+        cases.into_iter().for_each(|(path, short)| assert_eq!(super::without_detours(path), short));
+    }
+}

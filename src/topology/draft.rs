@@ -6,6 +6,7 @@ use crate::error::Problem;
 use crate::task::edge::EdgeKit;
 use crate::task::metrics::FaultCounters;
 use crate::task::shell::TaskKit;
+use crate::topology::Progress;
 use crate::topology::plan::{Grouping, Kind};
 use crate::topology::settings::Layers;
 
@@ -20,6 +21,7 @@ pub struct Draft {
     pub(crate) layers: Layers,
     pub(crate) problems: Vec<Problem>,
     pub(crate) faults: Arc<FaultCounters>,
+    pub(crate) progress: Option<Progress>,
     /// Subscriptions made now close a cycle.
     pub(crate) declaring_cycle: bool,
 }
@@ -33,6 +35,7 @@ impl Draft {
             layers: Layers::new(),
             problems: Vec::new(),
             faults: Arc::default(),
+            progress: None,
             declaring_cycle: false,
         }
     }

@@ -6,6 +6,7 @@ pub mod builder;
 pub mod component;
 mod draft;
 pub mod plan;
+mod progress;
 pub mod settings;
 pub mod stream;
 mod validate;
@@ -23,6 +24,8 @@ use draft::Draft;
 use plan::{ComponentPlan, EdgePlan, Grouping, Kind, Plan, PortPlan};
 use settings::{ComponentSettings, Layers, Placement, Resolved, Settings};
 
+pub use progress::Progress;
+
 /// A checked topology, ready to be explained or started. `Send`; holds factories, no instances.
 pub struct Topology {
     name: String,
@@ -30,6 +33,7 @@ pub struct Topology {
     edges: Vec<Edge>,
     layers: Layers,
     faults: Arc<FaultCounters>,
+    progress: Option<Progress>,
 }
 
 struct Component {
@@ -83,12 +87,18 @@ impl Topology {
             edges: edges.collect(),
             layers,
             faults: draft.faults,
+            progress: draft.progress,
         })
     }
 
     /// The topology's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How far the input has been read, if the topology [says so](crate::TopologyBuilder::progress).
+    pub fn progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
     }
 
     /// Changes the layers of settings, for instance adds a file or an option.

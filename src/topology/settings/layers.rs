@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -50,7 +49,7 @@ impl fmt::Display for Provenance {
 
 /// Collects layers of settings and resolves them into one [`Settings`].
 ///
-/// From lowest to highest: built-in defaults; what the [topology](Layers::topology) sets in code; [files](Layers::file);
+/// From lowest to highest: built-in defaults; what the [topology](Layers::topology) sets in code; [files](Layers::toml);
 /// [options](Layers::set). The kind of a layer decides, not the order of the calls; within one kind later calls win.
 ///
 /// Nothing fails before [`resolve`](Layers::resolve), which then reports everything that is wrong in any layer, also in
@@ -105,18 +104,7 @@ impl Layers {
         self
     }
 
-    /// Adds a TOML file. One that cannot be read is a problem like any other.
-    pub fn file(&mut self, path: impl AsRef<Path>) -> &mut Self {
-        let path = path.as_ref();
-        let source = Source::file(path).unwrap_or_else(|error| {
-            let origin = Provenance::Option { text: path.display().to_string() };
-            Source { entries: Vec::new(), unreadable: vec![(origin, format!("cannot be read: {error}"))] }
-        });
-        self.files.push(source);
-        self
-    }
-
-    /// Adds TOML text, which counts as a file of this name.
+    /// Adds TOML text: that of a file of this name.
     pub fn toml(&mut self, text: &str, name: &str) -> &mut Self {
         self.files.push(Source::toml(text, name));
         self

@@ -1,17 +1,11 @@
 //! Reading TOML text and command-line assignments into entries that still know where they stood.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
 use super::UserValue;
 use super::layers::Provenance;
-
-/// The largest settings file that is read.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A value that some layer gives to a key; whether the key exists is not known yet.
 #[derive(Clone, Debug)]
@@ -46,20 +40,6 @@ impl Source {
             source.unreadable.push((origin, error.message().to_owned()));
         }
         source
-    }
-
-    /// The same for a file.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, is not UTF-8, or is larger than a settings file can be.
-    pub(super) fn file(path: &Path) -> io::Result<Source> {
-        let mut text = String::new();
-        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > FILE_BYTES_MAX {
-            return Err(io::Error::other("larger than the 1 MiB that a settings file can have"));
-        }
-        Ok(Source::toml(&text, &path.display().to_string()))
     }
 
     /// One key and its value, each as text. A value that is not TOML, such as `30s`, is taken as text.

@@ -1,0 +1,145 @@
+//! The options that every program shares, and how they become layers of settings.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use clap::{ArgMatches, FromArgMatches};
+
+use crate::cli::shipped::Shipped;
+use crate::error::{Error, Problem, Result};
+use crate::topology::Topology;
+use crate::topology::settings::Layers;
+
+/// The largest settings file that is read.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+// No doc comment on the structs here: clap would show it as the description of the program.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Engine options")]
+#[group(skip)]
+pub(super) struct EngineOptions {
+    /// Read settings from this TOML file; may be repeated, later files win
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Set any key, such as lane_capacity=64 or components.count.parallelism=4; may be repeated ("config --keys" lists
+    /// them)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Number of pinned threads [default: the usable CPUs minus one, at least one]
+    #[arg(long, value_name = "N")]
+    executors: Option<String>,
+    /// What an idle executor does: spin, adaptive (spin briefly, then sleep) or park (sleep at once)
+    #[arg(long, value_name = "POLICY")]
+    wait: Option<String>,
+    /// What is promised about every input: at-most-once or at-least-once
+    #[arg(long, value_name = "WORD")]
+    guarantee: Option<String>,
+    /// How long a drain waits for what is under way, such as 500ms or 1m
+    #[arg(long, value_name = "TIME")]
+    drain_timeout: Option<String>,
+    /// Seed of every random choice of the engine
+    #[arg(long, value_name = "N")]
+    seed: Option<String>,
+    /// What to log to standard error: error, warn, info, debug, or TARGET=LEVEL,... [default: RUST_LOG, else warn]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// Settings from the command line and the files it names, read.
+pub(super) struct CommandLine {
+    /// Name and text.
+    files: Vec<(String, String)>,
+    options: EngineOptions,
+    problems: Vec<Problem>,
+}
+
+impl CommandLine {
+    /// Takes the engine's options off a command line and reads the files. Problems are kept for
+    /// [`topology`](Self::topology).
+    pub fn read(matches: &ArgMatches) -> Result<Self> {
+        let options = from_matches::<EngineOptions>(matches)?;
+        let (mut files, mut problems) = (Vec::new(), Vec::new());
+        for path in &options.config {
+            let name = path.display().to_string();
+            match read_file(path) {
+                Ok(text) => files.push((name, text)),
+                Err(error) => problems.push(Problem::new(name, format!("the settings file cannot be read: {error}"))),
+            }
+        }
+        Ok(CommandLine { files, options, problems })
+    }
+
+    /// The filter of the log, if one is given.
+    pub fn log_filter(&self) -> Option<&str> {
+        self.options.log.as_deref()
+    }
+
+    /// Remembers a problem, to be reported with all others.
+    pub fn note(&mut self, outcome: Result<()>) {
+        match outcome {
+            Err(error) if error.is_usage() => self.problems.extend_from_slice(error.problems()),
+            Err(error) => self.problems.push(Problem::new("start", error.to_string())),
+            Ok(()) => {}
+        }
+    }
+
+    /// Builds the topology and lays the settings over it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the command line, the files, the settings and the topology.
+    pub fn topology(mut self, shipped: &Shipped, matches: &ArgMatches) -> Result<Topology> {
+        match shipped.build(matches) {
+            Ok(topology) => {
+                let topology = topology.configure(|layers| self.lay(layers));
+                self.note(topology.resolve().map(drop));
+                if self.problems.is_empty() { Ok(topology) } else { Err(Error::invalid(self.problems)) }
+            }
+            Err(error) => {
+                // Without a topology its components are not known; all else about the settings can still be told.
+                let mut layers = Layers::new();
+                self.lay(&mut layers);
+                self.note(Err(error));
+                self.note(layers.resolve().map(drop));
+                Err(Error::invalid(self.problems))
+            }
+        }
+    }
+
+    /// The dedicated options come last, so that they win over `--set`.
+    fn lay(&self, layers: &mut Layers) {
+        for (name, text) in &self.files {
+            layers.toml(text, name);
+        }
+        for assignment in &self.options.set {
+            layers.assign(assignment);
+        }
+        let options = &self.options;
+        let dedicated = [
+            ("--executors", "executors", &options.executors),
+            ("--wait", "wait", &options.wait),
+            ("--guarantee", "guarantee", &options.guarantee),
+            ("--drain-timeout", "drain_timeout", &options.drain_timeout),
+            ("--seed", "seed", &options.seed),
+        ];
+        for (option, key, value) in dedicated {
+            if let Some(value) = value {
+                layers.set(option, key, value);
+            }
+        }
+    }
+}
+
+/// The options of one kind, from a command line that has been checked against them.
+pub(super) fn from_matches<O: FromArgMatches>(matches: &ArgMatches) -> Result<O> {
+    O::from_arg_matches(matches).map_err(|error| Error::usage("options", error.to_string()))
+}
+
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("larger than the 1 MiB that a settings file can have"));
+    }
+    Ok(text)
+}

@@ -1,0 +1,145 @@
+//! `run`: start, watch, report.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, ValueEnum};
+
+use crate::cli::options::{CommandLine, from_matches};
+use crate::cli::output::{BAD_USAGE, DONE, FAILED, complain, note, print};
+use crate::cli::report_file::ReportFile;
+use crate::cli::shipped::Shipped;
+use crate::cli::signals::Signals;
+use crate::engine::Running;
+use crate::engine::report::Report;
+use crate::error::{Error, Result};
+use crate::observe::{Live, Show, logs, report};
+use crate::sys::sync::Arc;
+use crate::topology::Topology;
+
+// No doc comment: see `options`.
+#[derive(clap::Args, Clone, Debug)]
+#[command(next_help_heading = "Output options")]
+#[group(skip)]
+pub(super) struct RunOptions {
+    /// Write the report to this file as JSON when the run has ended
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Show a live line on standard error: auto (if it is a terminal), always or never
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", hide_possible_values = true)]
+    progress: When,
+    /// Print no live line and no table at the end; warnings and errors remain
+    #[arg(long)]
+    quiet: bool,
+    /// On a signal, finish what is under way instead of suspending it; without stored state that is always so
+    #[arg(long)]
+    drain: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq)]
+enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<When> for Show {
+    fn from(when: When) -> Self {
+        match when {
+            When::Auto => Show::Auto,
+            When::Always => Show::Always,
+            When::Never => Show::Never,
+        }
+    }
+}
+
+/// Runs to the end and returns the exit code.
+pub(super) fn run(shipped: &Shipped, matches: &ArgMatches) -> u8 {
+    let prepared = match Prepared::new(shipped, matches) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            complain(shipped.name(), &error);
+            return BAD_USAGE;
+        }
+    };
+    let place = prepared.topology.name().to_owned();
+    match prepared.run() {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(&place, &error);
+            if error.is_usage() { BAD_USAGE } else { FAILED }
+        }
+    }
+}
+
+/// Everything found to be in order; nothing started.
+struct Prepared {
+    topology: Topology,
+    report_file: Option<ReportFile>,
+    show: Show,
+    is_quiet: bool,
+}
+
+impl Prepared {
+    fn new(shipped: &Shipped, matches: &ArgMatches) -> Result<Self> {
+        let options = from_matches::<RunOptions>(matches)?;
+        let mut command_line = CommandLine::read(matches)?;
+        let installed = logs::install(command_line.log_filter());
+        command_line.note(installed);
+        let mut report_file = None;
+        if let Some(path) = &options.report {
+            let checked = ReportFile::check(path).map(|file| report_file = Some(file));
+            command_line.note(checked);
+        }
+        let topology = command_line.topology(shipped, matches)?;
+        let show = if options.quiet { Show::Never } else { options.progress.into() };
+        Ok(Prepared { topology, report_file, show, is_quiet: options.quiet })
+    }
+
+    fn run(self) -> Result<()> {
+        let progress = self.topology.progress().cloned();
+        logs::log_executor_panics();
+        let signals = Signals::install()?;
+        let running = Arc::new(self.topology.start()?);
+        signals.attach(&running);
+        let outcome = watch(&running, Live::start(self.show, progress));
+        let report = running.report();
+        let shown = if self.is_quiet { Ok(()) } else { print(format_args!("\n{}", report::to_text(&report))) };
+        warn(&report);
+        // A report that cannot be written is an error of the run, but not before the run's own.
+        let written = self.report_file.map_or(Ok(()), |file| file.write(&report, &outcome));
+        if let (Err(error), true) = (&written, outcome.is_err()) {
+            complain(&report.topology, error);
+        }
+        outcome.and(written).and(shown)
+    }
+}
+
+/// Waits for the end, keeping the live line up to date.
+fn watch(running: &Running, live: Option<Live>) -> Result<()> {
+    let Some(mut live) = live else { return running.wait() };
+    loop {
+        if let Some(outcome) = running.wait_timeout(live.interval()) {
+            return outcome;
+        }
+        live.update(&running.counts());
+    }
+}
+
+fn warn(report: &Report) {
+    for warning in report::warnings(report) {
+        note(format_args!("warning: {warning}"));
+    }
+}
+
+/// What a subcommand other than `run` returns, as an exit code: it starts nothing, so all that can be wrong is usage;
+/// only printing can fail.
+pub(super) fn code_of(place: &str, outcome: Result<(), Error>) -> u8 {
+    match outcome {
+        Ok(()) => DONE,
+        Err(error) => {
+            complain(place, &error);
+            if error.is_usage() { BAD_USAGE } else { FAILED }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! SIGINT and SIGTERM: the first drains, the second ends the process at once.
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals as Arriving};
+
+use crate::cli::output::note;
+use crate::engine::Running;
+use crate::error::{Error, Result};
+use crate::sys::signals::SecondExits;
+use crate::sys::sync::{Arc, Mutex};
+use crate::sys::thread::{JoinHandle, spawn_named};
+
+/// Handles the two signals until it is dropped.
+pub(super) struct Signals {
+    target: Arc<Mutex<Target>>,
+    _second: SecondExits,
+    arriving: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a signal drains. One that comes while the topology is still starting is kept until it has.
+#[derive(Default)]
+struct Target {
+    running: Option<Arc<Running>>,
+    was_asked: bool,
+}
+
+impl Signals {
+    /// Installs the handlers and starts the thread that acts on the first signal.
+    ///
+    /// # Errors
+    /// The operating system refused.
+    pub fn install() -> Result<Self> {
+        Self::try_install().map_err(|error| Error::io("handling SIGINT and SIGTERM", &error))
+    }
+
+    fn try_install() -> std::io::Result<Self> {
+        // Handlers run in this order: whoever sees the message about the first signal may rely on the second.
+        let second = SecondExits::install(&[SIGINT, SIGTERM])?;
+        let mut arriving = Arriving::new([SIGINT, SIGTERM])?;
+        let handle = arriving.handle();
+        let target = Arc::new(Mutex::new(Target::default()));
+        let drained = target.clone();
+        let thread = spawn_named("squall-signals", move || {
+            if arriving.forever().next().is_some() {
+                drain(&drained);
+            }
+        })?;
+        Ok(Signals { target, _second: second, arriving: handle, thread: Some(thread) })
+    }
+
+    /// Tells what to drain.
+    pub fn attach(&self, running: &Arc<Running>) {
+        let mut target = self.target.lock().expect("nothing panics under it");
+        target.running = Some(running.clone());
+        if target.was_asked {
+            running.drain();
+        }
+    }
+}
+
+fn drain(target: &Mutex<Target>) {
+    {
+        let mut target = target.lock().expect("nothing panics under it");
+        target.was_asked = true;
+        if let Some(running) = &target.running {
+            running.drain();
+        }
+    }
+    note("draining: finishing what is under way; a second signal ends at once");
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        self.arriving.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread for signals panicked");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The report of a run as text: a table of the components, the complete latency, and what deserves a warning.
+
+use std::fmt::Write as _;
+
+use crate::engine::report::{ComponentReport, LatencyReport, Report};
+use crate::observe::table::{Align, Table};
+use crate::observe::units::{grouped, percentile, size, time};
+
+/// The report as a person reads it at the end of a run.
+pub fn to_text(report: &Report) -> String {
+    let mut text = heading(report);
+    text.push('\n');
+    let _ = write!(text, "{}", components(&report.components));
+    text.push('\n');
+    text.push_str(&complete_latency(&report.complete_latency_us));
+    text
+}
+
+/// What a person should look into although the run ended well, one sentence each.
+pub fn warnings(report: &Report) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for component in &report.components {
+        let (id, counts) = (&component.id, &component.counts);
+        if counts.dead_lettered > 0 {
+            let letters = if counts.dead_lettered == 1 { "dead letter" } else { "dead letters" };
+            let count = grouped(counts.dead_lettered);
+            warnings.push(format!("{id}: {count} {letters}: values that were given up, see its dead-letter stream"));
+        }
+        if counts.dropped > 0 {
+            let count = grouped(counts.dropped);
+            warnings.push(format!("{id}: {count} held tuples were dropped without ack or fail, and so failed"));
+        }
+        if counts.errors > 0 {
+            let count = grouped(counts.errors);
+            warnings.push(format!("{id}: {count} errors that belong to no tuple (ticks, callbacks, the end)"));
+        }
+    }
+    if report.stalls > 0 {
+        let (count, limit) = (report.stalls, humantime::format_duration(report.settings.stall_limit));
+        warnings.push(format!("{count} times a task did not return within stall_limit ({limit}); the log names it"));
+    }
+    warnings
+}
+
+fn heading(report: &Report) -> String {
+    let mut text = format!("{}: {} in {:.3} s", report.topology, report.settings.guarantee, report.wall_s);
+    let _ = write!(text, ", {:.3} s of CPU time", report.cpu_s);
+    if let Some(bytes) = report.peak_rss_bytes {
+        let _ = write!(text, ", at most {} of memory", size(bytes));
+    }
+    let cpus = report.executor_cpus.iter().map(|cpu| cpu.map_or_else(|| "any".to_owned(), |cpu| cpu.to_string()));
+    let (cpus, plural) = (cpus.collect::<Vec<_>>(), if report.executor_cpus.len() == 1 { "" } else { "s" });
+    let _ = writeln!(text, ", {} executor{plural} on CPU {}", cpus.len(), cpus.join(", "));
+    if report.injected.fails + report.injected.panics > 0 {
+        let (fails, panics) = (grouped(report.injected.fails), grouped(report.injected.panics));
+        let _ = writeln!(text, "injected on purpose: {fails} fails, {panics} panics");
+    }
+    text
+}
+
+fn components(components: &[ComponentReport]) -> Table {
+    use Align::{Left, Right};
+    let mut table = Table::new(&[
+        ("component", Left),
+        ("tasks", Right),
+        ("emitted", Right),
+        ("executed", Right),
+        ("acked", Right),
+        ("failed", Right),
+        ("replayed", Right),
+        ("dead", Right),
+        ("rebuilt", Right),
+        ("busy", Right),
+        ("idle", Right),
+        ("blocked", Right),
+        ("p50", Right),
+        ("p99", Right),
+        ("max", Right),
+    ]);
+    for component in components {
+        let counts = &component.counts;
+        let mut cells = vec![component.id.clone(), grouped(component.tasks as u64)];
+        cells.extend([counts.emitted, counts.executed, counts.acked, counts.failed].map(grouped));
+        cells.extend([counts.replayed, counts.dead_lettered, counts.rebuilt].map(grouped));
+        let shares = [component.busy_percent, component.idle_percent, component.blocked_percent];
+        cells.extend(shares.map(|percent| format!("{percent:.0} %")));
+        let latency = &component.execute_latency_us;
+        // A spout executes no inputs: its latency is the complete one.
+        let max = if latency.count > 0 { time(latency.max) } else { "-".to_owned() };
+        cells.extend([percentile(latency.p50), percentile(latency.p99), max]);
+        table.row(cells);
+    }
+    table
+}
+
+fn complete_latency(latency: &LatencyReport) -> String {
+    if latency.count == 0 {
+        return "complete latency: no tree was completed\n".to_owned();
+    }
+    let named = [
+        ("p50", latency.p50),
+        ("p90", latency.p90),
+        ("p99", latency.p99),
+        ("p99.9", latency.p999),
+        ("p99.99", latency.p9999),
+    ];
+    let mut text = format!("complete latency of {} trees:", grouped(latency.count));
+    for (name, us) in named {
+        let _ = write!(text, "  {name} {}", percentile(us));
+    }
+    let _ = writeln!(text, "  max {}", time(latency.max));
+    if latency.p9999.is_none() {
+        text.push_str("(-: fewer than 100 samples beyond this percentile)\n");
+    }
+    text
+}

@@ -1,0 +1,43 @@
+//! Signals whose first arrival asks for an end and whose second one is the end.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::{SigId, flag, low_level};
+
+/// Ends the process with exit code 128 + *signal* at the second arrival of any of these signals; the first does nothing
+/// but lose its default effect. Until dropped.
+///
+/// The second one acts within the signal handler itself, so it works whatever all the threads are stuck in; nothing is
+/// flushed or cleaned up.
+#[derive(Debug)]
+pub struct SecondExits {
+    actions: Vec<SigId>,
+}
+
+impl SecondExits {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// The operating system refused.
+    pub fn install(signals: &[i32]) -> io::Result<Self> {
+        // Its own type of the standard library, also under a model: it is set and read in a signal handler.
+        let is_armed = Arc::new(AtomicBool::new(false));
+        let mut second = SecondExits { actions: Vec::new() };
+        for &signal in signals {
+            // In this order: the first arrival finds the flag unset and sets it.
+            second.actions.push(flag::register_conditional_shutdown(signal, 128 + signal, is_armed.clone())?);
+            second.actions.push(flag::register(signal, is_armed.clone())?);
+        }
+        Ok(second)
+    }
+}
+
+impl Drop for SecondExits {
+    fn drop(&mut self) {
+        for action in self.actions.drain(..) {
+            low_level::unregister(action);
+        }
+    }
+}
