@@ -10,6 +10,7 @@ use crate::error::{Error, Failure};
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::task::component::{Outcome, Polled, Position, Replayable, Source, SplitId};
 use crate::task::context::SpoutContext;
+use crate::topology::Progress;
 
 mod blocks;
 mod feed;
@@ -18,33 +19,6 @@ mod splits;
 use blocks::{Cutter, RangeBlocks, StreamBlocks};
 use feed::{FeedStart, Line, Lines};
 use splits::Split;
-
-/// How far a source has read, to be watched from any thread. A watcher may see a value that is a moment old.
-#[derive(Clone, Debug)]
-pub struct Progress {
-    bytes_total: Option<u64>,
-    bytes_read: Arc<AtomicU64>,
-}
-
-impl Progress {
-    /// What there is to read in all, where that is known.
-    pub fn bytes_total(&self) -> Option<u64> {
-        self.bytes_total
-    }
-
-    /// What all tasks have read, never more than the total. Bytes read again after a rebuild count again.
-    pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed).min(self.bytes_total.unwrap_or(u64::MAX))
-    }
-}
-
-/// For the progress bar of a run: give it to [`TopologyBuilder::progress`](crate::TopologyBuilder::progress).
-impl From<Progress> for crate::topology::Progress {
-    fn from(progress: Progress) -> Self {
-        let bytes_total = progress.bytes_total();
-        Self::new(Self::BYTES, bytes_total, move || progress.bytes_read())
-    }
-}
 
 /// The lines of a file, each without its `\n`: bytes, never checked to be text; a `\r` before the line end is kept. A
 /// last line without a line end counts.
@@ -77,7 +51,7 @@ impl From<Progress> for crate::topology::Progress {
 /// let lines = t.source("lines", move || file.clone());
 /// t.bolt("length", |line: Bytes, out: &mut Outlet<usize>| out.emit(line.len())).shuffle(&lines);
 /// # t.build()?;
-/// assert_eq!(progress.bytes_read(), 0);
+/// assert_eq!(progress.done(), 0);
 /// # Ok::<(), squall::Error>(())
 /// ```
 pub struct FileLines {
@@ -94,6 +68,12 @@ struct Opened {
     index: usize,
     count: usize,
     input: Input,
+}
+
+/// Bytes that all tasks have read, never more than the total; bytes read again after a rebuild count again.
+fn progress(bytes_total: Option<u64>, bytes_read: &Arc<AtomicU64>) -> Progress {
+    let bytes_read = Arc::clone(bytes_read);
+    Progress::new(Progress::BYTES, bytes_total, move || bytes_read.load(Ordering::Relaxed))
 }
 
 enum Input {
@@ -130,7 +110,7 @@ impl FileLines {
     /// A handle that tells how far this source and its clones have read; the total is as of now.
     pub fn progress(&self) -> Progress {
         let bytes_total = self.known_size().map(|size| size.saturating_mul(self.rounds));
-        Progress { bytes_total, bytes_read: Arc::clone(&self.bytes_read) }
+        progress(bytes_total, &self.bytes_read)
     }
 
     /// Finds out, before anything starts, whether the file can be read.
@@ -336,7 +316,7 @@ impl StdinLines {
 
     /// A handle that tells how far this source and its clones have read; the total is unknown.
     pub fn progress(&self) -> Progress {
-        Progress { bytes_total: None, bytes_read: Arc::clone(&self.bytes_read) }
+        progress(None, &self.bytes_read)
     }
 }
 

@@ -10,4 +10,4 @@ pub mod lines;
 
 pub use channel::{ChannelSink, ChannelSpout, Receiver, SendError, Sender, TryRecvError, channel, collector};
 pub use generate::Generator;
-pub use lines::{FileLines, Progress, StdinLines};
+pub use lines::{FileLines, StdinLines};

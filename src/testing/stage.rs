@@ -211,7 +211,7 @@ impl Stage {
             _ => self.actors.iter().flat_map(|actor| actor.executor.latencies()).collect(),
         };
         let wall = Duration::from_nanos(self.now_ns());
-        report(&self.shared, self.phase(), wall, &latencies, vec![None; self.actors.len()])
+        report(&self.shared, self.phase(), wall, &latencies, vec![None; self.actors.len()], 0)
     }
 
     /// Who sleeps with input waiting, for the message of a run that is stuck.

@@ -53,7 +53,7 @@ fn read(content: &[u8], repeat: u64) -> Vec<Vec<u8>> {
     let source = FileLines::new(file.path()).repeat(repeat);
     let progress = source.progress();
     let by_thread = lines(&mut opened(&source, &mut task(0, 1, Clock::real())));
-    assert_eq!(progress.bytes_read(), content.len() as u64 * repeat);
+    assert_eq!(progress.done(), content.len() as u64 * repeat);
     let inline = lines(&mut opened(&source, &mut task(0, 1, Clock::virtual_at_zero())));
     assert_eq!(by_thread, inline);
     inline
@@ -201,7 +201,7 @@ fn a_file_that_cannot_be_read_is_a_usage_error_that_names_it() {
 #[test]
 fn an_input_of_unknown_size_is_read_by_the_first_task_alone() {
     let source = FileLines::new("/proc/self/limits");
-    assert_eq!(source.progress().bytes_total(), None);
+    assert_eq!(source.progress().total(), None);
     let mut first = opened(&source, &mut task(0, 2, Clock::real()));
     assert!(first.replayable().is_none());
     assert!(lines(&mut first).len() > 5);
@@ -307,7 +307,7 @@ proptest! {
         let lines: Vec<Vec<u8>> = found.into_iter().map(|(line, _)| line).collect();
         let once = expected(&content);
         prop_assert_eq!(lines, std::iter::repeat_n(once, repeat as usize).flatten().collect::<Vec<_>>());
-        prop_assert_eq!(source.progress().bytes_read(), content.len() as u64 * repeat);
+        prop_assert_eq!(source.progress().done(), content.len() as u64 * repeat);
     }
 
     #[test]
