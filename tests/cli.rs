@@ -391,7 +391,7 @@ fn the_report_has_every_key_and_replaces_the_old_one_whole() {
     let run = done(program(&["--count", "300", "--quiet", "--report", file.to_str().unwrap(), "--executors", "1"]));
     assert_eq!(run.code, Some(0), "{}", run.err);
     let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(files, [file.clone()], "nothing else is left");
+    assert_eq!(files, std::slice::from_ref(&file), "nothing else is left");
 
     let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let has = |value: &Value, keys: &[&str]| {
