@@ -10,8 +10,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What user code returns when a tuple, a tick or a callback did not succeed.
 ///
 /// `?` on any [`std::error::Error`] makes a *retry* failure: the tuple's tree fails and its spout decides what to do
-/// (shipped sources replay it with back-off and dead-letter it after a limit). [`Failure::reject`] dead-letters at once,
-/// [`Failure::fatal`] stops the topology.
+/// (shipped sources replay it with back-off and dead-letter it after a limit). [`Failure::reject`] dead-letters at
+/// once, [`Failure::fatal`] stops the topology.
 ///
 /// Cloning is one reference count; the engine clones a failure when one tuple belongs to several trees.
 ///

@@ -1,7 +1,7 @@
 //! Every interleaving of threads that emit through a task's door: each value is seen, none is slept through.
 //!
-//! The door's queue is a channel with a proof of its own; the model has a counter in its place and checks what the engine
-//! adds: the shared bits that name the task, and the sleeper. Run time: less than a second.
+//! The door's queue is a channel with a proof of its own; the model has a counter in its place and checks what the
+//! engine adds: the shared bits that name the task, and the sleeper. Run time: less than a second.
 #![cfg(squall_loom)]
 
 use loom::sync::Arc;

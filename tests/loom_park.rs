@@ -1,6 +1,7 @@
 //! Every interleaving of an executor that goes to sleep and producers that give it work: no wake-up is lost.
 //!
-//! A lost wake-up leaves the sleeper looking for ever, which loom reports as too many branches. Run time: about a second.
+//! A lost wake-up leaves the sleeper looking for ever, which loom reports as too many branches. Run time: about a
+//! second.
 #![cfg(squall_loom)]
 
 use loom::sync::Arc;

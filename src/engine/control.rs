@@ -36,6 +36,8 @@ pub(crate) enum Event {
     /// It went idle while one of its tasks waits for quiet, or blocked.
     Idle,
     Probed(Probe),
+    /// Something that was offloaded has been done.
+    JobDone,
     /// Every task of it has sent end of input.
     AllDone {
         executor: usize,
@@ -172,6 +174,9 @@ impl Control {
             Event::NotStarted { failure } => self.fail(Error::failed("not_started", failure.to_string())),
             Event::Fatal(fatal) => self.fail(Error::failed(fatal.state, fatal.message)),
             Event::Idle => self.probe(),
+            // Only of interest if someone has asked for quiet before.
+            Event::JobDone if self.round > 0 => self.probe(),
+            Event::JobDone => {}
             Event::Probed(probe) => self.probed(probe),
             Event::AllDone { executor } => {
                 self.executors[executor].done = true;
@@ -299,8 +304,8 @@ impl Control {
         if stuck {
             self.fail(Error::failed(
                 "cycle_full",
-                "every lane of a cycle is full and nothing can move; give the cycle's components a larger lane_capacity \
-                 or emit less inside it",
+                "every lane of a cycle is full and nothing can move; give the cycle's components a larger \
+                 lane_capacity or emit less inside it",
             ));
         } else if quiet {
             self.last_quiet = None;

@@ -417,6 +417,7 @@ impl Executor {
         let quiet = running
             && self.ready.is_empty()
             && self.acks_flushed
+            && self.shared.offload.unfinished() == 0
             && self.seats.iter().all(|seat| seat.done || seat.task.is_quiet())
             && self.shared.mailboxes[self.ends.executor].tasks.is_empty();
         let stuck = running && self.ready.is_empty() && !self.blocked.is_empty();

@@ -12,9 +12,11 @@ use crate::task::metrics::{Counts, Injected, Latency, TaskState, latency};
 use crate::topology::plan::Kind;
 use crate::topology::settings::Settings;
 
-/// Percentiles of a latency in microseconds; exact counts, nothing sampled, resolution about 1 %.
+/// Percentiles of a latency in microseconds; exact counts, nothing sampled, resolution about 1 %. All 0 without
+/// samples.
 ///
-/// A percentile is `None` (in JSON: `null`; the key is always there) unless at least 100 samples lie beyond it.
+/// The data has every percentile, whatever the number of samples; what is shown to people should have
+/// [`printable`](Self::printable) ones only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LatencyReport {
     /// Number of samples.
@@ -22,15 +24,15 @@ pub struct LatencyReport {
     /// Mean.
     pub mean: f64,
     /// Median.
-    pub p50: Option<f64>,
+    pub p50: f64,
     /// 90th percentile.
-    pub p90: Option<f64>,
+    pub p90: f64,
     /// 99th percentile.
-    pub p99: Option<f64>,
+    pub p99: f64,
     /// 99.9th percentile.
-    pub p999: Option<f64>,
+    pub p999: f64,
     /// 99.99th percentile.
-    pub p9999: Option<f64>,
+    pub p9999: f64,
     /// Largest sample.
     pub max: f64,
 }
@@ -45,10 +47,7 @@ impl LatencyReport {
             return LatencyReport::default();
         }
         let us = |ns: u64| ns as f64 / 1_000.0;
-        let at = |quantile: f64| {
-            let beyond = histogram.len() as f64 * (1.0 - quantile);
-            (beyond >= SAMPLES_BEYOND_MIN).then(|| us(histogram.value_at_quantile(quantile)))
-        };
+        let at = |quantile: f64| us(histogram.value_at_quantile(quantile));
         LatencyReport {
             count: histogram.len(),
             mean: histogram.mean() / 1_000.0,
@@ -59,6 +58,21 @@ impl LatencyReport {
             p9999: at(0.9999),
             max: us(histogram.max()),
         }
+    }
+
+    /// The percentiles by name, `None` where fewer than 100 samples lie beyond.
+    pub fn printable(&self) -> [(&'static str, Option<f64>); 5] {
+        let printable = |name, quantile: f64, us| {
+            let beyond = self.count as f64 * (1.0 - quantile);
+            (name, (beyond >= SAMPLES_BEYOND_MIN).then_some(us))
+        };
+        [
+            printable("p50", 0.5, self.p50),
+            printable("p90", 0.9, self.p90),
+            printable("p99", 0.99, self.p99),
+            printable("p99.9", 0.999, self.p999),
+            printable("p99.99", 0.9999, self.p9999),
+        ]
     }
 }
 

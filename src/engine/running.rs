@@ -156,10 +156,14 @@ impl Running {
         let claim = claim_cpus(&settings, &placed);
         let clock = Clock::real();
         let seed = settings.seed.unwrap_or_else(|| mix(crate::sys::clock::wall_ns() as u64) >> 1);
-        let offload = Offload::pool(OFFLOAD_THREADS);
-        let shared = Arc::new(Shared::new(topology, plan, placed, settings, clock, offload, seed));
-
         let (events_in, events) = unbounded();
+        // While jobs are under way the topology is not quiet; when one is done it may be.
+        let job_done = events_in.clone();
+        let offload = Offload::pool(OFFLOAD_THREADS, move || {
+            // After the end nobody listens.
+            let _ = job_done.send(Event::JobDone);
+        });
+        let shared = Arc::new(Shared::new(topology, plan, placed, settings, clock, offload, seed));
         let (packages, commands) = packages(&shared, &events_in);
         let (ready_in, ready) = bounded(packages.len());
         let mut threads = Vec::new();
@@ -391,8 +395,8 @@ struct ControlLoop {
 }
 
 impl ControlLoop {
-    /// Runs until every executor has stopped. Dropping `started` without a message means that the start failed; dropping
-    /// `done` tells everyone who waits.
+    /// Runs until every executor has stopped. Dropping `started` without a message means that the start failed;
+    /// dropping `done` tells everyone who waits.
     fn run(mut self, started: &Sender<()>, done: Sender<()>) {
         let mut last_phase = Phase::Starting;
         while self.control.phase() != Phase::Stopped {

@@ -87,7 +87,8 @@ fn components(components: &[ComponentReport]) -> Table {
         let latency = &component.execute_latency_us;
         // A spout executes no inputs: its latency is the complete one.
         let max = if latency.count > 0 { time(latency.max) } else { "-".to_owned() };
-        cells.extend([percentile(latency.p50), percentile(latency.p99), max]);
+        let [(_, p50), _, (_, p99), ..] = latency.printable();
+        cells.extend([percentile(p50), percentile(p99), max]);
         table.row(cells);
     }
     table
@@ -97,19 +98,12 @@ fn complete_latency(latency: &LatencyReport) -> String {
     if latency.count == 0 {
         return "complete latency: no tree was completed\n".to_owned();
     }
-    let named = [
-        ("p50", latency.p50),
-        ("p90", latency.p90),
-        ("p99", latency.p99),
-        ("p99.9", latency.p999),
-        ("p99.99", latency.p9999),
-    ];
     let mut text = format!("complete latency of {} trees:", grouped(latency.count));
-    for (name, us) in named {
+    for (name, us) in latency.printable() {
         let _ = write!(text, "  {name} {}", percentile(us));
     }
     let _ = writeln!(text, "  max {}", time(latency.max));
-    if latency.p9999.is_none() {
+    if latency.printable().iter().any(|(_, us)| us.is_none()) {
         text.push_str("(-: fewer than 100 samples beyond this percentile)\n");
     }
     text

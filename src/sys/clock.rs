@@ -4,8 +4,8 @@ use crate::sys::sync::{Arc, AtomicU64, Ordering};
 
 /// Monotonic time in nanoseconds since the clock was made.
 ///
-/// The real clock reads the time-stamp counter (about 10 ns a read); the virtual one is moved by its owner. Clones share
-/// the same time. It drifts against wall time by some parts per million: use it for durations, never for dates.
+/// The real clock reads the time-stamp counter (about 10 ns a read); the virtual one is moved by its owner. Clones
+/// share the same time. It drifts against wall time by some parts per million: use it for durations, never for dates.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 

@@ -14,6 +14,16 @@ pub enum Mutation {
 }
 
 #[cfg(test)]
+pub use switch::{is, with};
+
+/// False: no safety is ever taken out of a build that users run.
+#[cfg(not(test))]
+#[inline(always)]
+pub fn is(_mutation: Mutation) -> bool {
+    false
+}
+
+#[cfg(test)]
 mod switch {
     use super::Mutation;
     use std::cell::Cell;
@@ -38,17 +48,4 @@ mod switch {
             COUNT.get().is_multiple_of(7)
         }
     }
-}
-
-#[cfg(test)]
-pub use switch::is;
-#[cfg(test)]
-#[allow(unused_imports, reason = "used by the simulation")]
-pub use switch::with;
-
-/// False: no safety is ever taken out of a build that users run.
-#[cfg(not(test))]
-#[inline(always)]
-pub fn is(_mutation: Mutation) -> bool {
-    false
 }

@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 
 use crossbeam::channel::{Sender, unbounded};
 
-use crate::sys::sync::{Arc, Mutex};
+use std::sync::Weak;
+
+use crate::sys::sync::{Arc, AtomicUsize, Mutex, Ordering};
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs jobs elsewhere. Clones share the same threads.
 ///
-/// The threads start with the first job and end when the last clone is gone. The queue of waiting jobs is not bounded by
-/// itself: bound it by the tuples a bolt holds.
+/// The threads start with the first job and end when the last clone is gone. The queue of waiting jobs is not bounded
+/// by itself: bound it by the tuples a bolt holds.
 #[derive(Clone)]
 pub struct Offload(Kind);
 
@@ -24,12 +26,21 @@ enum Kind {
 struct Pool {
     threads: usize,
     jobs: Mutex<Option<Sender<Job>>>,
+    /// Jobs that wait or run.
+    unfinished: AtomicUsize,
+    /// Called after every job.
+    on_done: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Offload {
-    /// A pool of threads.
-    pub fn pool(threads: usize) -> Self {
-        Offload(Kind::Pool(Arc::new(Pool { threads: threads.max(1), jobs: Mutex::new(None) })))
+    /// A pool of threads that calls `on_done` after every job.
+    pub fn pool(threads: usize, on_done: impl Fn() + Send + Sync + 'static) -> Self {
+        Offload(Kind::Pool(Arc::new(Pool {
+            threads: threads.max(1),
+            jobs: Mutex::new(None),
+            unfinished: AtomicUsize::new(0),
+            on_done: Box::new(on_done),
+        })))
     }
 
     /// No threads: jobs wait until [`run_deferred`](Self::run_deferred).
@@ -43,8 +54,16 @@ impl Offload {
     /// If the operating system refuses the first threads.
     pub fn run(&self, job: impl FnOnce() + Send + 'static) {
         match &self.0 {
-            Kind::Pool(pool) => pool.send(Box::new(job)),
+            Kind::Pool(pool) => Pool::send(pool, Box::new(job)),
             Kind::Deferred(jobs) => jobs.lock().expect("jobs run outside the lock").push_back(Box::new(job)),
+        }
+    }
+
+    /// Jobs that wait or run.
+    pub fn unfinished(&self) -> usize {
+        match &self.0 {
+            Kind::Pool(pool) => pool.unfinished.load(Ordering::Acquire),
+            Kind::Deferred(_) => self.deferred_len(),
         }
     }
 
@@ -68,19 +87,14 @@ impl Offload {
 }
 
 impl Pool {
-    fn send(&self, job: Job) {
-        let mut sender = self.jobs.lock().expect("nothing panics under it");
+    fn send(pool: &Arc<Pool>, job: Job) {
+        pool.unfinished.fetch_add(1, Ordering::Relaxed);
+        let mut sender = pool.jobs.lock().expect("nothing panics under it");
         let sender = sender.get_or_insert_with(|| {
             let (sender, receiver) = unbounded::<Job>();
-            for number in 0..self.threads {
-                let receiver = receiver.clone();
-                let work = move || {
-                    for job in receiver {
-                        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
-                            tracing::error!("an offloaded job panicked");
-                        }
-                    }
-                };
+            for number in 0..pool.threads {
+                let (receiver, pool) = (receiver.clone(), Arc::downgrade(pool));
+                let work = move || receiver.into_iter().for_each(|job| Pool::work(&pool, job));
                 crate::sys::thread::spawn_helper(format!("squall-offload-{number}"), work)
                     .expect("the operating system starts a thread");
             }
@@ -88,5 +102,15 @@ impl Pool {
         });
         // The receivers live as long as this sender, so a send cannot fail.
         let _ = sender.send(job);
+    }
+
+    fn work(pool: &Weak<Pool>, job: Job) {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+            tracing::error!("an offloaded job panicked");
+        }
+        if let Some(pool) = pool.upgrade() {
+            pool.unfinished.fetch_sub(1, Ordering::Release);
+            (pool.on_done)();
+        }
     }
 }

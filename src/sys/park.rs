@@ -139,9 +139,9 @@ impl Gate {
     }
 }
 
-/// The same for models: it opens without cause all the time, and the sleeper looks again. A wake-up that is lost leaves the
-/// sleeper looking for ever, which loom reports as too many branches. (Loom's own parking is not used: it takes an unpark
-/// for whatever a thread happens to be blocked on.)
+/// The same for models: it opens without cause all the time, and the sleeper looks again. A wake-up that is lost leaves
+/// the sleeper looking for ever, which loom reports as too many branches. (Loom's own parking is not used: it takes an
+/// unpark for whatever a thread happens to be blocked on.)
 #[cfg(squall_loom)]
 #[derive(Debug, Default)]
 struct Gate;

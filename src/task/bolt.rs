@@ -198,7 +198,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// The instance is gone: schedule the next one, or give up.
     fn break_down(&mut self, failure: Failure) {
-        tracing::warn!(component = %self.origin.component, task = self.origin.task_index, %failure, "rebuilding a bolt");
+        tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
         self.out.handover = None;
         self.state = TaskState::BackingOff;
         if let Some(broken) = self.bolt.take() {
@@ -282,7 +282,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    /// In automatic style inputs are settled one by one, so one more executed than settled means that one is being handled.
+    /// In automatic style inputs are settled one by one, so one more executed than settled means that one is being
+    /// handled.
     fn has_open_input(&self) -> bool {
         let counts = &self.out.core.counts;
         !L::MANUAL && counts.executed > counts.acked + counts.failed
@@ -434,7 +435,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         if self.held.open() == 0 || self.let_go_at_ns.is_none_or(|at_ns| now_ns < at_ns) {
             return;
         }
-        tracing::warn!(component = %self.origin.component, held = self.held.open(), "failing tuples held after the end");
+        tracing::warn!(task = %self.origin, held = self.held.open(), "failing tuples held after the end");
         let failure = Failure::reject("ended: still held after the end of input").at(&self.origin);
         let core = &mut self.out.core;
         self.held.let_go(|roots| {

@@ -29,8 +29,8 @@ pub enum Next {
 
 /// A source of streams. All methods run on the executor thread that owns the task and never overlap.
 ///
-/// The order of calls is `open`, `activate`, then `next`, `ack`, `fail` in any order, `deactivate`/`activate` in between,
-/// at last `close`. Acks and fails keep arriving while a spout is deactivated.
+/// The order of calls is `open`, `activate`, then `next`, `ack`, `fail` in any order, `deactivate`/`activate` in
+/// between, at last `close`. Acks and fails keep arriving while a spout is deactivated.
 ///
 /// A spout must not block: one that reads from something that may block does so on a thread of its own and wakes the
 /// task (see [`SpoutContext::waker`]). A bare spout has Storm's behaviour: nothing is replayed unless `fail` emits it
@@ -175,11 +175,12 @@ pub trait Source: Sized + 'static {
     }
 }
 
-/// A step of a topology in automatic style: everything emitted in `execute` is anchored to the input, which is acked when
-/// `execute` returns `Ok` and failed when it returns `Err` or panics.
+/// A step of a topology in automatic style: everything emitted in `execute` is anchored to the input, which is acked
+/// when `execute` returns `Ok` and failed when it returns `Err` or panics.
 ///
 /// A plain function or closure `Fn(In, &mut Outlet<Out>)`, returning nothing or an [`Outcome`], is a bolt too.
-/// An instance belongs to one task and one thread; it is built by the factory given to the topology, again after a panic.
+/// An instance belongs to one task and one thread; it is built by the factory given to the topology, again after a
+/// panic.
 pub trait Bolt: Sized + 'static {
     /// The input type.
     type In: Payload;

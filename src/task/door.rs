@@ -1,7 +1,7 @@
 //! The multi-producer entrance of a bolt task: threads that are not executors emit through it.
 //!
-//! A foreign emit under an anchor is itself one edge of the anchor's trees: it is drawn *before* the value is queued, so
-//! that no ack can overtake it, and replaced by the real edges when the value is routed on the executor.
+//! A foreign emit under an anchor is itself one edge of the anchor's trees: it is drawn *before* the value is queued,
+//! so that no ack can overtake it, and replaced by the real edges when the value is routed on the executor.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -66,7 +66,8 @@ impl<O: Outputs> Door<O> {
         self.try_deliver(Delivery { emission, roots }).inspect_err(|_| anchor.give_back(edge))
     }
 
-    /// Emits untracked; waits while the door is full. Never call it from a spout or bolt method: it would wait for itself.
+    /// Emits untracked; waits while the door is full. Never call it from a spout or bolt method: it would wait for
+    /// itself.
     ///
     /// # Errors
     /// Gives the value back when the task is gone.

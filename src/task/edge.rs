@@ -1,7 +1,8 @@
 //! An edge at run time: the lanes from one producing task to all tasks of one subscriber, under one grouping.
 //!
-//! [`EdgeSpec`] is the edge's typed kit: the builder captures it where all types are known; the engine asks it for rings,
-//! lanes and edge ends without knowing them. `Any` appears here only, while a topology is wired, never per tuple.
+//! [`EdgeSpec`] is the edge's typed kit: the builder captures it where all types are known; the engine asks it for
+//! rings, lanes and edge ends without knowing them. `Any` appears here only, while a topology is wired, never per
+//! tuple.
 
 use std::any::Any;
 use std::marker::PhantomData;

@@ -1,8 +1,8 @@
 //! Held tuples: owned handles of manual style, which may be acked, failed, reset or dropped on any thread.
 //!
-//! Each handle owns a preallocated slot of its task. Whatever happens to the handle is noted in the slot, and the slot is
-//! linked into an intrusive list that the task empties at its turns: nothing blocks, allocates or fails. A slot is linked
-//! at most once, because only the change of its events from "none" links it. A loom model below explores this.
+//! Each handle owns a preallocated slot of its task. Whatever happens to the handle is noted in the slot, and the slot
+//! is linked into an intrusive list that the task empties at its turns: nothing blocks, allocates or fails. A slot is
+//! linked at most once, because only the change of its events from "none" links it. A loom model below explores this.
 
 use std::fmt;
 use std::ops::Deref;
@@ -44,8 +44,8 @@ struct Slot {
     /// What happened to the handle since the task last looked.
     events: AtomicU8,
     next: AtomicU32,
-    /// Written by the handle before it notes the failure, taken by the task after: the events order the two, so the lock
-    /// is never contended and nobody waits for it.
+    /// Written by the handle before it notes the failure, taken by the task after: the events order the two, so the
+    /// lock is never contended and nobody waits for it.
     failure: Mutex<Option<Failure>>,
 }
 
@@ -236,8 +236,8 @@ impl SlotRef {
 
 /// The right and duty to settle a held tuple: ack it, or fail it. `Send`: may be settled on any thread.
 ///
-/// Dropped without either, it fails its trees at once, which is counted. After the topology has stopped all of this does
-/// nothing.
+/// Dropped without either, it fails its trees at once, which is counted. After the topology has stopped all of this
+/// does nothing.
 #[must_use = "a dropped anchor fails its trees"]
 pub struct Anchor {
     slot: SlotRef,
@@ -347,7 +347,8 @@ impl<T> Deref for Tuple<T> {
     }
 }
 
-/// What an emit can be anchored to: a tuple, an anchor, or several of either. The same one twice counts twice, as in Storm.
+/// What an emit can be anchored to: a tuple, an anchor, or several of either. The same one twice counts twice, as in
+/// Storm.
 pub trait Anchors {
     #[doc(hidden)]
     fn each(&self, visit: impl FnMut(&Anchor));

@@ -102,8 +102,8 @@ pub trait Canonical {
     /// Where a single run of bytes in memory is the whole key, calls `use_bytes` with it: that is hashed without being
     /// copied. Those bytes need not delimit themselves.
     ///
-    /// The answer must be `Some` for all values of a type or `None` for all; the default is `None`, and the whole key is
-    /// then its [part](Canonical::write_part).
+    /// The answer must be `Some` for all values of a type or `None` for all; the default is `None`, and the whole key
+    /// is then its [part](Canonical::write_part).
     #[inline]
     fn with_single<R>(&self, use_bytes: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let _ = use_bytes;
@@ -113,8 +113,8 @@ pub trait Canonical {
 
 /// What tuples can be partitioned by: any [`Canonical`] value that can be owned, compared and sent.
 ///
-/// Implemented for every type that qualifies; nobody implements it by hand. Cloning should be cheap. A `Bytes` that is a
-/// slice of a large buffer keeps the whole buffer alive for as long as the key is kept.
+/// Implemented for every type that qualifies; nobody implements it by hand. Cloning should be cheap. A `Bytes` that is
+/// a slice of a large buffer keeps the whole buffer alive for as long as the key is kept.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
     note = "a key is `squall::task::key::Canonical + Clone + Eq + Hash + Send + 'static`"
@@ -155,8 +155,8 @@ pub fn write_canonical<K: Canonical + ?Sized, S: CanonicalSink>(key: &K, out: &m
 
 /// The key group of a hash: 0 to `groups` − 1, from the *high* bits, in proportion.
 ///
-/// The keys of one group therefore share their high bits; a hash table within a group must not tell its entries apart by
-/// those.
+/// The keys of one group therefore share their high bits; a hash table within a group must not tell its entries apart
+/// by those.
 #[inline]
 pub fn key_group(hash: u64, groups: u32) -> u32 {
     debug_assert!(groups > 0, "a topology has at least one key group");

@@ -98,8 +98,9 @@ struct LocalQueue<H, T> {
 impl<H, T> LocalQueue<H, T> {
     #[inline(always)]
     fn push(&self, item: Item<H, T>) -> Result<(), Item<H, T>> {
-        // SAFETY: the type is neither `Sync` nor handed out, so all access is from one thread; no reference into the queue
-        // outlives a call, and a call runs no foreign code (a push moves a value, it drops none), so calls never nest.
+        // SAFETY: the type is neither `Sync` nor handed out, so all access is from one thread; no reference into the
+        // queue outlives a call, and a call runs no foreign code (a push moves a value, it drops none), so calls never
+        // nest.
         let queue = unsafe { &mut *self.queue.get() };
         if queue.len() >= self.capacity {
             return Err(item);

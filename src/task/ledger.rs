@@ -1,8 +1,8 @@
 //! The ledger of one spout task: which of its trees are open, and when each is complete, failed or overdue.
 //!
-//! Storm's XOR ledger, kept where the spout is: a tree's slot and generation *are* its root id, so there is no hash map,
-//! no init message and no completion message. XOR of all edge ids ever announced is zero exactly when every delivered
-//! tuple has been acked (up to one false zero in 2⁶⁴).
+//! Storm's XOR ledger, kept where the spout is: a tree's slot and generation *are* its root id, so there is no hash
+//! map, no init message and no completion message. XOR of all edge ids ever announced is zero exactly when every
+//! delivered tuple has been acked (up to one false zero in 2⁶⁴).
 
 use std::collections::VecDeque;
 

@@ -221,8 +221,8 @@ impl<T: Payload> Outlet<T> {
         self.core.recorded()
     }
 
-    /// Emits to one task of the direct subscribers. False, and nothing sent, if the task subscribes to no stream of this
-    /// task.
+    /// Emits to one task of the direct subscribers. False, and nothing sent, if the task subscribes to no stream of
+    /// this task.
     ///
     /// # Panics
     /// If the task's component subscribes by another grouping than direct.
@@ -271,9 +271,9 @@ impl<O: Outputs> Outlet<O> {
         self.set.send(emission, &mut self.core);
     }
 
-    /// Hands over an iterator instead of emitting in a loop: the engine pulls from it as room appears, so that one input
-    /// that becomes a million outputs needs no memory and holds nobody up. What it yields is anchored as emits are; in
-    /// automatic style the input is acked when the iterator has ended. No other input is handled before that.
+    /// Hands over an iterator instead of emitting in a loop: the engine pulls from it as room appears, so that one
+    /// input that becomes a million outputs needs no memory and holds nobody up. What it yields is anchored as emits
+    /// are; in automatic style the input is acked when the iterator has ended. No other input is handled before that.
     ///
     /// Iterators up to 128 bytes are stored without allocating. With several ports the items are the component's
     /// emission type.
@@ -387,8 +387,8 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         !self.ended && self.out.emit_direct_on::<N>(task, value)
     }
 
-    /// Emits as the root of a tree to one task of the direct subscribers of port `N`. A task that does not subscribe gets
-    /// nothing and the tree, having no tuples, is acked.
+    /// Emits as the root of a tree to one task of the direct subscribers of port `N`. A task that does not subscribe
+    /// gets nothing and the tree, having no tuples, is acked.
     pub fn emit_direct_tracked_on<const N: usize>(
         &mut self,
         task: TaskId,

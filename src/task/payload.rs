@@ -9,8 +9,8 @@ use crate::task::outlet::EmitCore;
 
 /// Anything that can travel on a stream. Implemented for every `Clone + Send + 'static` type.
 ///
-/// A clone is made per additional subscriber, per pending root of a replaying source, and when a stream is recorded: put
-/// large data into [`bytes::Bytes`] or an [`Arc`](std::sync::Arc).
+/// A clone is made per additional subscriber, per pending root of a replaying source, and when a stream is recorded:
+/// put large data into [`bytes::Bytes`] or an [`Arc`](std::sync::Arc).
 pub trait Payload: Clone + Send + 'static {}
 impl<T: Clone + Send + 'static> Payload for T {}
 

@@ -38,8 +38,8 @@ pub(crate) enum Order {
     Deactivate,
     /// Spouts: no new input; finish what is under way.
     WindDown,
-    /// Nothing is queued or running anywhere, at most tuples are held: finished spouts end their input although trees are
-    /// open, and loops close.
+    /// Nothing is queued or running anywhere, at most tuples are held: finished spouts end their input although trees
+    /// are open, and loops close.
     EndInput,
 }
 

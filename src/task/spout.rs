@@ -209,7 +209,7 @@ impl<S: Spout> SpoutShell<S> {
             self.fatal = Some(Fatal { state: "failed", message: failure.to_string() });
             return;
         }
-        tracing::warn!(component = %self.origin.component, task = self.origin.task_index, %failure, "rebuilding a spout");
+        tracing::warn!(task = %self.origin, %failure, "rebuilding a spout");
         self.state = TaskState::BackingOff;
         if let Some(broken) = self.spout.take() {
             let _ = guarded(&self.origin, || {

@@ -21,8 +21,8 @@ impl Mailbox {
 
 /// Gets a task a turn, from any thread: a source's reader thread uses it when there is something to read.
 ///
-/// Wakes coalesce. Costs two atomic operations, and a system call if the executor sleeps. After the topology has stopped
-/// it does nothing.
+/// Wakes coalesce. Costs two atomic operations, and a system call if the executor sleeps. After the topology has
+/// stopped it does nothing.
 #[derive(Clone, Debug)]
 pub struct Waker(Option<(Arc<Mailbox>, usize)>);
 

@@ -15,8 +15,8 @@ const MOVES_MAX: u64 = 1_000_000;
 /// Runs a topology without threads, in virtual time: nothing happens unless a method of the driver makes it happen, and
 /// time stands still unless it is [advanced](Self::advance). The same calls give the same run, always.
 ///
-/// The settings of the topology hold, except that the number of executors is 1 unless set, the seed is 0 unless set, and
-/// nothing is pinned. Dropping the driver kills the topology, so that its components are closed and cleaned up.
+/// The settings of the topology hold, except that the number of executors is 1 unless set, the seed is 0 unless set,
+/// and nothing is pinned. Dropping the driver kills the topology, so that its components are closed and cleaned up.
 ///
 /// See [`feeder`](super::feeder) for an example.
 pub struct TestDriver {

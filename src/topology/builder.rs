@@ -53,7 +53,7 @@ use crate::topology::{Progress, Topology};
 ///         Ok(())
 ///     }
 ///     fn cleanup(&mut self) {
-///         assert_eq!(self.0, (0..1_000).map(|n| n * n).sum());
+///         assert_eq!(self.0, (0..1_000).map(|n| n * n).sum::<u64>());
 ///     }
 /// }
 /// # Ok(())
@@ -103,9 +103,9 @@ impl TopologyBuilder {
     /// Declares a bolt: a factory of a [`Bolt`](crate::Bolt), [`KeyedBolt`](crate::KeyedBolt) or
     /// [`ManualBolt`](crate::ManualBolt), or a function or closure.
     #[track_caller]
-    pub fn bolt<B: IntoBolt<M>, M>(&mut self, id: impl Into<String>, bolt: B) -> BoltHandle<B::In, B::Out, B::Keying>
+    pub fn bolt<B, M>(&mut self, id: impl Into<String>, bolt: B) -> BoltHandle<B::In, B::Out, B::Keying>
     where
-        B: 'static,
+        B: IntoBolt<M> + 'static,
         B::Out: Streams,
     {
         let keys = KeysOfInputs::default();
@@ -370,8 +370,8 @@ impl<I: Payload, O: Streams, K: Keying> BoltHandle<I, O, K> {
         self
     }
 
-    /// Declares that the subscriptions made in `subscribe` close a cycle. Their end is not waited for: the loop ends when
-    /// its other inputs have ended and nothing is under way in it.
+    /// Declares that the subscriptions made in `subscribe` close a cycle. Their end is not waited for: the loop ends
+    /// when its other inputs have ended and nothing is under way in it.
     pub fn closing_cycle(self, subscribe: impl FnOnce(Self) -> Self) -> Self {
         let draft = self.handle.draft.clone();
         draft.borrow_mut().declaring_cycle = true;
@@ -426,8 +426,8 @@ impl<I: Payload, O: Streams> BoltHandle<I, O, Unkeyed> {
         self.subscribe(upstream, Grouping::LocalOrShuffle, route::Shuffle { prefer_local: true })
     }
 
-    /// Subscribes by a key within the tuple: the same key always goes to the same task, on every machine and after every
-    /// restart.
+    /// Subscribes by a key within the tuple: the same key always goes to the same task, on every machine and after
+    /// every restart.
     #[track_caller]
     pub fn fields<K: Key>(
         self,

@@ -41,7 +41,8 @@ impl<K: Key> Keying for ByKey<K> {
 /// `Marker` only tells these apart and is inferred.
 #[diagnostic::on_unimplemented(
     message = "this is neither a factory of a bolt nor a function that can be one",
-    note = "give a factory `|| MyBolt::new()`, or a function or closure `|input: In, out: &mut Outlet<Out>| ...` with its types written out"
+    note = "give a factory `|| MyBolt::new()`, or a function or closure with its types written out",
+    note = "such as `|input: In, out: &mut Outlet<Out>| ...`"
 )]
 pub trait IntoBolt<Marker> {
     /// The input type.

@@ -121,7 +121,8 @@ fn unreachable(draft: &Draft, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Components in an order in which every one comes after all it subscribes to, feedback aside; shorter if there is a cycle.
+/// Components in an order in which every one comes after all it subscribes to, feedback aside; shorter if there is a
+/// cycle.
 fn topological_order(draft: &Draft) -> Vec<usize> {
     let mut waiting = vec![0usize; draft.components.len()];
     for edge in draft.edges.iter().filter(|edge| !edge.feedback) {

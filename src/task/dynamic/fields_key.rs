@@ -32,7 +32,7 @@ mod tag {
 /// | `String` | 4, then the length as `u64` and the UTF-8 bytes |
 /// | `Bytes` | 5, then the length as `u64` and the bytes |
 /// | `List` | 6, then the number of values as `u64` and each value |
-/// | `Map` | 7, then the number of entries as `u64` and, in the order of the names as bytes, each name (as length and bytes) and value |
+/// | `Map` | 7, the number of entries as `u64`, in the order of the names each name (length, bytes) and value |
 ///
 /// So `Int(1)`, `Float(1.0)` and `String("1")` differ, while all NaNs are one key and both zeros are one key.
 impl Canonical for Value {

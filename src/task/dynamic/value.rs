@@ -65,8 +65,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The accessors are casts, not conversions: an `Int` is not a float, a `String` is not bytes. To keep a text, list or map
-/// without copying it, clone the value.
+/// The accessors are casts, not conversions: an `Int` is not a float, a `String` is not bytes. To keep a text, list or
+/// map without copying it, clone the value.
 impl Value {
     /// A list of these values: `Value::list([1.into(), "a".into()])`.
     pub fn list(values: impl IntoIterator<Item = Value>) -> Value {

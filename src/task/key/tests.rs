@@ -144,7 +144,10 @@ proptest! {
     }
 
     #[test]
-    fn distinct_texts_and_byte_strings_have_distinct_bytes(a in (text(), text(), text()), b in (text(), text(), text())) {
+    fn distinct_texts_and_byte_strings_have_distinct_bytes(
+        a in (text(), text(), text()),
+        b in (text(), text(), text()),
+    ) {
         check_injective(&a, &b)?;
         check_injective(&a.0, &b.0)?;
         check_injective(&Some(a.1), &Some(b.1))?;

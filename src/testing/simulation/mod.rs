@@ -13,13 +13,13 @@ use crate::error::{Error, Result};
 use crate::topology::Topology;
 use run::Run;
 
-/// Runs a topology under a seed: the seed chooses the number of executors, the capacity of lanes (down to 1), the length
-/// and order of turns, which executor goes on next, how long others are held up, how time passes, and when offloaded jobs
-/// run. The same seed gives the same run on every machine.
+/// Runs a topology under a seed: the seed chooses the number of executors, the capacity of lanes (down to 1), the
+/// length and order of turns, which executor goes on next, how long others are held up, how time passes, and when
+/// offloaded jobs run. The same seed gives the same run on every machine.
 ///
 /// At the end of every run it is checked that everything has ended: no stuck task, no open tree, no held tuple, nothing
-/// left in a lane. What a topology is meant to compute is for the caller to check, usually by values that its sinks leave
-/// behind.
+/// left in a lane. What a topology is meant to compute is for the caller to check, usually by values that its sinks
+/// leave behind.
 ///
 /// Components must take randomness, time and other threads from their context only, and must not depend on the order of
 /// iteration of a `HashMap` with random state.
@@ -38,8 +38,8 @@ use run::Run;
 ///     Simulation::new(seed).run(|| {
 ///         let mut t = TopologyBuilder::new("doubling");
 ///         let numbers = t.spout("numbers", spout.clone());
-///         let doubled = t.bolt("double", |n: u64, out: &mut Outlet<u64>| out.emit(2 * n)).parallelism(3).shuffle(&numbers);
-///         capture(&mut t, &doubled);
+///         let doubled = t.bolt("double", |n: u64, out: &mut Outlet<u64>| out.emit(2 *
+///   n)).parallelism(3).shuffle(&numbers); capture(&mut t, &doubled);
 ///         t.build()
 ///     })?;
 ///     assert_eq!(feeder.acked().len(), 50);
@@ -92,10 +92,10 @@ impl Simulation {
     /// Builds and runs the topology once.
     ///
     /// # Errors
-    /// When the topology is invalid, stops in a failed state, gets stuck or leaves something behind. The message names the
-    /// seed and how to run it again alone (for tests that take their seeds from [`seeds`]).
+    /// When the topology is invalid, stops in a failed state, gets stuck or leaves something behind. The message names
+    /// the seed and how to run it again alone (for tests that take their seeds from [`seeds`]).
     pub fn run(&self, build: impl FnOnce() -> Result<Topology>) -> Result<SimReport> {
-        Run::new(self, build()?, None)?.to_the_end()
+        Run::new(self, build()?, None)?.finish()
     }
 
     /// Builds and runs the topology twice and compares the traces, turn by turn.
@@ -105,7 +105,7 @@ impl Simulation {
     pub fn run_twice(&self, build: impl Fn() -> Result<Topology>) -> Result<SimReport> {
         let once = || {
             let log = run::TurnLog::default();
-            let report = Run::new(self, build()?, Some(&log))?.to_the_end()?;
+            let report = Run::new(self, build()?, Some(&log))?.finish()?;
             Ok::<_, Error>((report, log.take()))
         };
         let (first, first_turns) = once()?;
@@ -129,8 +129,8 @@ impl Simulation {
     }
 }
 
-/// The seeds that a test should run: the one of the environment variable `SQUALL_SEED`, or as many as `SQUALL_SEEDS` says,
-/// or as many as given.
+/// The seeds that a test should run: the one of the environment variable `SQUALL_SEED`, or as many as `SQUALL_SEEDS`
+/// says, or as many as given.
 ///
 /// # Panics
 /// If one of the variables is set and not a number.

@@ -85,7 +85,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    pub fn to_the_end(mut self) -> Result<SimReport> {
+    pub fn finish(mut self) -> Result<SimReport> {
         self.stage.open();
         while self.stage.phase() != Phase::Stopped {
             self.drain_if_due();

@@ -49,8 +49,9 @@ impl fmt::Display for Provenance {
 
 /// Collects layers of settings and resolves them into one [`Settings`].
 ///
-/// From lowest to highest: built-in defaults; what the [topology](Layers::topology) sets in code; [files](Layers::toml);
-/// [options](Layers::set). The kind of a layer decides, not the order of the calls; within one kind later calls win.
+/// From lowest to highest: built-in defaults; what the [topology](Layers::topology) sets in code;
+/// [files](Layers::toml); [options](Layers::set). The kind of a layer decides, not the order of the calls; within one
+/// kind later calls win.
 ///
 /// Nothing fails before [`resolve`](Layers::resolve), which then reports everything that is wrong in any layer, also in
 /// values that a higher layer overrides.
@@ -141,9 +142,9 @@ impl Layers {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, at once, each problem with its place: files that cannot be read, syntax errors, unknown
-    /// keys and components, values of the wrong type or out of range; and settings that contradict each other, as far
-    /// as they could be read.
+    /// Everything that is wrong, at once, each problem with its place: files that cannot be read, syntax errors,
+    /// unknown keys and components, values of the wrong type or out of range; and settings that contradict each other,
+    /// as far as they could be read.
     pub fn resolve(&self) -> Result<Resolved> {
         let mut resolution = Resolution::new(self.components.as_ref());
         let values = Name::all(&self.topology);

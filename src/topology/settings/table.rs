@@ -13,7 +13,8 @@ pub(super) trait Setting: Sized {
     /// What a value looks like, in the words of an error message.
     const EXPECTED: &'static str;
 
-    /// The value, or a remark on why `value` is none (empty if there is nothing to add to [`EXPECTED`](Self::EXPECTED)).
+    /// The value, or a remark on why `value` is none (empty if there is nothing to add to
+    /// [`EXPECTED`](Self::EXPECTED)).
     fn read(value: &UserValue) -> Result<Self, String>;
 
     /// The value in the form that [`read`](Self::read) takes; `None` if nothing is set.

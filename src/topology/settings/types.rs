@@ -149,8 +149,8 @@ pub(super) fn duration_text(duration: Duration) -> String {
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    // These limits keep the sum of the parts far below what a `Duration` holds; the parser's own check of the carry from
-    // nanoseconds to seconds panics at the very end of that range.
+    // These limits keep the sum of the parts far below what a `Duration` holds; the parser's own check of the carry
+    // from nanoseconds to seconds panics at the very end of that range.
     let longest_number = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or(0);
     if text.len() > 48 || longest_number > 11 {
         return Err("too long".to_owned());

@@ -71,10 +71,10 @@ impl Spec {
         let mut random = Random::new(seed).fork(7);
         let mut components = draw_components(&mut random);
         let edges = draw_edges(&components, &mut random);
-        for number in 0..components.len() {
+        for (number, component) in components.iter_mut().enumerate() {
             // A loop closes when nothing is queued or running in it: it does not wait for what is held.
-            if in_loop(&edges, number) && components[number].role == Role::Manual {
-                components[number].role = Role::Automatic;
+            if in_loop(&edges, number) && component.role == Role::Manual {
+                component.role = Role::Automatic;
             }
         }
         let faults = draw_faults(&mut random);

@@ -25,7 +25,7 @@ fn run_seed(seed: u64) -> Result<(usize, usize, usize), String> {
         *world.borrow_mut() = Some(of_run);
         Ok(topology)
     };
-    let result = if seed % 100 == 0 { simulation.run_twice(build) } else { simulation.run(build) };
+    let result = if seed.is_multiple_of(100) { simulation.run_twice(build) } else { simulation.run(build) };
     let world = world.into_inner().ok_or("the generator made no valid topology")?;
     let verdict = world.verdict(spec.drain_after.is_some());
     match (result, verdict) {
