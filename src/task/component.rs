@@ -18,7 +18,7 @@ pub type Outcome = Result<(), Failure>;
 pub enum Next {
     /// Something was emitted (or may have been); call again as soon as the budget allows.
     Emitted,
-    /// Nothing to emit now. Not called again before the spout's [`Waker`](crate::task::context::Waker) is used, or a
+    /// Nothing to emit now. Not called again before the spout's [`Waker`](crate::Waker) is used, or a
     /// tree of this spout is acked or failed.
     Idle,
     /// Nothing to emit before this much time has passed (or the waker is used earlier).
