@@ -615,7 +615,7 @@ fn direct_streams_go_to_the_named_task_or_to_nobody() {
 
 /// The messages of everything that is wrong with a topology.
 fn problems(t: TopologyBuilder) -> Vec<String> {
-    t.build().err().expect("invalid").problems().iter().map(ToString::to_string).collect()
+    t.build().expect_err("invalid").problems().iter().map(ToString::to_string).collect()
 }
 
 fn pass(n: u32, out: &mut Outlet<u32>) {

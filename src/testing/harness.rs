@@ -15,9 +15,9 @@ use crate::topology::stream::{Stream, Streams};
 /// Declares the bolt under test, subscribed to a stream, and picks the output to look at.
 type Declare<I, T> = Box<dyn Fn(&mut TopologyBuilder, &Stream<I>, Option<Duration>) -> Stream<T>>;
 
-/// Runs a bolt against inputs in every manner that an engine may choose, and checks that outputs, acks and fails are the
-/// same in all of them: one input at a time or all at once; with roomy lanes on one executor or with lanes of capacity 1
-/// across executors, so that the output is full every other call; with ticks between the inputs or none.
+/// Runs a bolt against inputs in every manner that an engine may choose, and checks that outputs, acks and fails are
+/// the same in all of them: one input at a time or all at once; with roomy lanes on one executor or with lanes of
+/// capacity 1 across executors, so that the output is full every other call; with ticks between the inputs or none.
 ///
 /// Every input is tracked; at the end the input ends, so what a bolt emits in `finish` counts. In each manner every
 /// input must end exactly once: acked, unless it is [expected to fail](Self::expect_failed). Deadlines are off: a tuple
@@ -29,8 +29,8 @@ type Declare<I, T> = Box<dyn Fn(&mut TopologyBuilder, &Stream<I>, Option<Duratio
 /// use squall::Outlet;
 /// use squall::testing::BoltHarness;
 ///
-/// BoltHarness::new(|line: String, out: &mut Outlet<String>| line.split(' ').for_each(|word| out.emit(word.to_owned())))
-///     .inputs(["to be or".to_owned(), "not".to_owned()])
+/// BoltHarness::new(|line: String, out: &mut Outlet<String>| line.split(' ').for_each(|word|
+/// out.emit(word.to_owned())))     .inputs(["to be or".to_owned(), "not".to_owned()])
 ///     .expect(["to", "be", "or", "not"].map(str::to_owned))
 ///     .check();
 /// ```
@@ -66,8 +66,8 @@ struct Ending<T> {
 }
 
 impl<I: Payload, T: Payload> BoltHarness<I, T> {
-    /// A harness for a bolt with one output: a factory of a [`Bolt`](crate::Bolt) or [`ManualBolt`](crate::ManualBolt), or
-    /// a function.
+    /// A harness for a bolt with one output: a factory of a [`Bolt`](crate::Bolt) or [`ManualBolt`](crate::ManualBolt),
+    /// or a function.
     pub fn new<B, M>(bolt: B) -> Self
     where
         B: IntoBolt<M, In = I, Out = T, Keying = Unkeyed> + Clone + 'static,
