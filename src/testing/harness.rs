@@ -29,8 +29,11 @@ type Declare<I, T> = Box<dyn Fn(&mut TopologyBuilder, &Stream<I>, Option<Duratio
 /// use squall::Outlet;
 /// use squall::testing::BoltHarness;
 ///
-/// BoltHarness::new(|line: String, out: &mut Outlet<String>| line.split(' ').for_each(|word|
-/// out.emit(word.to_owned())))     .inputs(["to be or".to_owned(), "not".to_owned()])
+/// fn words(line: String, out: &mut Outlet<String>) {
+///     line.split(' ').for_each(|word| out.emit(word.to_owned()));
+/// }
+/// BoltHarness::new(words)
+///     .inputs(["to be or".to_owned(), "not".to_owned()])
 ///     .expect(["to", "be", "or", "not"].map(str::to_owned))
 ///     .check();
 /// ```

@@ -141,19 +141,19 @@ impl Simulation {
     }
 }
 
-/// The seeds that a test should run: the one of the environment variable `SQUALL_SEED`, or as many as `SQUALL_SEEDS`
-/// says, or as many as given.
+/// The seeds that a test should run: the one of the environment variable `SQUALL_SEED`; or those of `SQUALL_SEEDS`, which
+/// is a number of seeds or a range such as `100000..200000`; or as many as given.
 ///
 /// # Panics
-/// If one of the variables is set and not a number.
+/// If one of the variables is set to anything else.
 pub fn seeds(count: u64) -> std::ops::Range<u64> {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok()?;
-        Some(text.trim().parse::<u64>().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
-    };
-    match number("SQUALL_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SQUALL_SEEDS").unwrap_or(count),
+    let number = |text: &str| text.trim().parse::<u64>().unwrap_or_else(|_| panic!("{text:?} is no seed"));
+    if let Ok(seed) = std::env::var("SQUALL_SEED") {
+        return number(&seed)..number(&seed) + 1;
+    }
+    match std::env::var("SQUALL_SEEDS") {
+        Ok(range) => range.split_once("..").map_or_else(|| 0..number(&range), |(from, to)| number(from)..number(to)),
+        Err(_) => 0..count,
     }
 }
 
