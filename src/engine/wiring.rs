@@ -14,8 +14,10 @@ use crate::engine::placement::{POLLED_LANES_MAX, Placed, TaskRef};
 use crate::sys::bits::{Bits, SharedBits};
 use crate::sys::clock::Clock;
 use crate::sys::offload::Offload;
+use crate::sys::random::Random;
 use crate::sys::sync::AtomicBool;
 use crate::task::acks::{ACK_LANE_CAPACITY, AckMessage, Acks, LedgerPlace, LocalLedger};
+use crate::task::chaos::{Chaos, Odds};
 use crate::task::context::TaskInfo;
 use crate::task::edge::EdgeEnds;
 use crate::task::header::Root;
@@ -43,6 +45,8 @@ pub(crate) struct Shared {
     /// before anything is wired.
     pub ack_lane_capacity: usize,
     pub polled_lanes_max: usize,
+    /// Faults that a simulation injects into bolts.
+    pub chaos: Option<Odds>,
     /// Set once a task waits for the topology to be quiet: from then on every executor tells control when it goes idle.
     pub watches_quiet: AtomicBool,
     /// By component and position.
@@ -73,6 +77,7 @@ impl Shared {
             mailboxes,
             ack_lane_capacity: ACK_LANE_CAPACITY,
             polled_lanes_max: POLLED_LANES_MAX,
+            chaos: None,
             watches_quiet: AtomicBool::new(false),
             metrics,
         }
@@ -358,6 +363,10 @@ fn build_task(shared: &Shared, executor: usize, wiring: Wiring, acks: &Rc<Acks>)
         clock: shared.clock.clone(),
         offload: shared.offload.clone(),
         seed: shared.seed,
+        chaos: shared.chaos.filter(|_| plan.kind != Kind::Spout).map(|odds| {
+            let random = Random::new(shared.seed).fork(u64::from(plan.tasks[index].0)).fork(u64::MAX);
+            Chaos::new(odds, random, shared.topology.fault_counters())
+        }),
     };
     shared.topology.task_kit(component).build(layout, parts)
 }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use crate::error::{Failure, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
+use crate::task::chaos::{Chaos, Strike};
 use crate::task::component::Outcome;
 use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
@@ -326,11 +327,36 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         while self.may_go_on(*left) {
             let bits = &self.parts.signal.lanes;
             let Some(lane) = bits.next_from(self.next_lane).or_else(|| bits.next_from(0)) else { return };
+            if self.parts.chaos.is_some() && self.strike(lane, left) {
+                continue;
+            }
             if self.drain_lane(lane, left) {
                 self.parts.signal.lanes.clear(lane);
             }
             self.next_lane = if lane + 1 == lanes { 0 } else { lane + 1 };
         }
+    }
+
+    /// Under simulation: has a fault happen to the next input of a lane, now and then. True if it did.
+    #[cold]
+    fn strike(&mut self, lane: usize, left: &mut usize) -> bool {
+        let Some(strike) = self.parts.chaos.as_mut().and_then(Chaos::draw) else { return false };
+        match self.lanes[lane].pop() {
+            None => return false,
+            Some(Item::Control(control)) => self.take_control(lane, control),
+            Some(Item::Tuple(header, _)) => {
+                *left -= 1;
+                self.out.core.counts.executed += 1;
+                self.out.core.set_anchor(header.into_roots());
+                let (Strike::Fail(failure) | Strike::BreakDown(failure)) = &strike;
+                let failure = failure.clone().at(&self.origin);
+                self.input_failed(&failure);
+                if matches!(strike, Strike::BreakDown(_)) {
+                    self.break_down(failure);
+                }
+            }
+        }
+        true
     }
 
     /// Takes from one lane; true if it was found empty.

@@ -4,6 +4,7 @@ use std::fmt;
 
 pub(crate) mod acks;
 pub(crate) mod bolt;
+pub(crate) mod chaos;
 pub mod component;
 pub mod context;
 pub mod door;

@@ -11,6 +11,7 @@ use crate::sys::offload::Offload;
 use crate::sys::random::Random;
 use crate::sys::sync::Arc;
 use crate::task::acks::Acks;
+use crate::task::chaos::Chaos;
 use crate::task::context::{SpoutContext, TaskInfo};
 use crate::task::header::Layout;
 use crate::task::lane::Signal;
@@ -117,6 +118,8 @@ pub(crate) struct TaskParts {
     pub clock: Clock,
     pub offload: Offload,
     pub seed: u64,
+    /// Under simulation, of a bolt.
+    pub chaos: Option<Chaos>,
 }
 
 impl TaskParts {

@@ -8,9 +8,11 @@
 
 mod driver;
 mod feeder;
+mod harness;
 mod simulation;
 mod stage;
 
 pub use driver::TestDriver;
 pub use feeder::{Captured, Feeder, FeederSpout, capture, feeder};
+pub use harness::BoltHarness;
 pub use simulation::{SimReport, Simulation, seeds};

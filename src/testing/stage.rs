@@ -233,3 +233,43 @@ impl Stage {
         executors.chain(components).collect::<Vec<_>>().join("; ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::outlet::Outlet;
+    use crate::testing::{capture, feeder};
+    use crate::topology::builder::TopologyBuilder;
+
+    /// Spout, bolt, ledger and back to the spout, each on an executor of its own.
+    #[test]
+    fn with_every_ring_at_capacity_one_acks_included_nothing_waits_for_itself() {
+        let (feeder, spout) = feeder::<u32>();
+        let mut t = TopologyBuilder::new("rings");
+        t.settings(|settings| {
+            settings.one_thread_per_task = true;
+            settings.lane_capacity = 1;
+        });
+        let numbers = t.spout("numbers", spout).parallelism(2);
+        let twice = |n: u32, out: &mut Outlet<u32>| {
+            out.emit(n);
+            out.emit(n);
+        };
+        let doubled = t.bolt("twice", twice).parallelism(2).shuffle(&numbers);
+        let captured = capture(&mut t, &doubled);
+        let topology = t.build().unwrap();
+        let settings = topology.resolve().unwrap().settings;
+        let mut stage = Stage::new(topology, settings, 0, |shared| shared.ack_lane_capacity = 1);
+        assert_eq!(stage.actors.len(), 5);
+        stage.open();
+        (0..500).for_each(|id| feeder.feed(id, 0));
+        feeder.finish();
+        let mut moves = Vec::new();
+        while stage.phase() != Phase::Stopped {
+            stage.possible(&mut moves);
+            assert!(!moves.is_empty(), "stuck: {}", stage.describe());
+            moves.iter().for_each(|chosen| stage.make(*chosen));
+        }
+        assert_eq!((captured.len(), feeder.acked().len()), (1_000, 500));
+    }
+}

@@ -165,6 +165,10 @@ impl Topology {
         tasks
     }
 
+    pub(crate) fn fault_counters(&self) -> Arc<FaultCounters> {
+        self.faults.clone()
+    }
+
     pub(crate) fn injected(&self) -> Injected {
         self.faults.get()
     }

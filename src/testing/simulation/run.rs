@@ -48,6 +48,9 @@ impl<'a> Run<'a> {
         let mut random = Random::new(simulation.seed);
         let mut settings = topology.resolve()?.settings;
         let plan = topology.plan(&settings);
+        if simulation.odds.is_some() {
+            (settings.rebuilds_max, settings.rebuild_progress_tuples) = (u32::MAX, 1);
+        }
         draw_settings(&mut settings, &plan, &mut random);
         let seed = random.next_u64() >> 1;
         let ack_lane_capacity = draw(&mut random, &[1, 1, 2, 5, 4_096]);
@@ -55,6 +58,7 @@ impl<'a> Run<'a> {
         let mut stage = Stage::new(topology, settings, seed, |shared| {
             shared.ack_lane_capacity = ack_lane_capacity;
             shared.polled_lanes_max = polled_lanes_max;
+            shared.chaos = simulation.odds;
         });
         for (number, actor) in stage.actors.iter_mut().enumerate() {
             if random.chance(0.75) {
