@@ -13,12 +13,16 @@
 //! let (sink, words) = collector::<String>(16);
 //! let mut t = TopologyBuilder::new("hello");
 //! let numbers = t.source("numbers", || Generator::new(3, |n| n));
-//! let greetings = t.bolt("greet", |n: u64, out: &mut Outlet<String>| out.emit(format!("hello {n}"))).shuffle(&numbers);
+//! let greetings = t.bolt("greet", greet).shuffle(&numbers);
 //! t.bolt("words", move || sink.clone()).global(&greetings);
 //!
 //! let report = t.build()?.run()?;
 //! assert_eq!(report.components[0].counts.acked, 3);
 //! assert_eq!(words.try_recv().unwrap(), "hello 0");
+//!
+//! fn greet(n: u64, out: &mut Outlet<String>) {
+//!     out.emit(format!("hello {n}"));
+//! }
 //! # Ok(())
 //! # }
 //! ```

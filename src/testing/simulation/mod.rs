@@ -141,8 +141,8 @@ impl Simulation {
     }
 }
 
-/// The seeds that a test should run: the one of the environment variable `SQUALL_SEED`; or those of `SQUALL_SEEDS`, which
-/// is a number of seeds or a range such as `100000..200000`; or as many as given.
+/// The seeds that a test should run: the one of the environment variable `SQUALL_SEED`; or those of `SQUALL_SEEDS`,
+/// which is a number of seeds or a range such as `100000..200000`; or as many as given.
 ///
 /// # Panics
 /// If one of the variables is set to anything else.
