@@ -1,10 +1,9 @@
 //! The two ends of a topology under test: a spout that is fed by hand, and a sink that remembers.
 
 use std::collections::VecDeque;
-use std::sync::MutexGuard;
 
 use crate::error::Failure;
-use crate::sys::sync::{Arc, Mutex};
+use crate::sys::sync::{Arc, Mutex, MutexGuard};
 use crate::task::component::{Bolt, Next, Outcome, Spout};
 use crate::task::context::SpoutContext;
 use crate::task::outlet::{Outlet, SpoutOutlet};

@@ -1,13 +1,11 @@
 //! The oracle: what every part of a generated topology tells it, and what it finds wrong.
 
-use std::sync::MutexGuard;
-
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::error::Failure;
-use crate::sys::sync::{Arc, Mutex};
+use crate::sys::sync::{Arc, Mutex, MutexGuard};
 use crate::task::TaskId;
 use crate::task::context::TaskInfo;
 use crate::task::key::{key_hash, task_of_key};
