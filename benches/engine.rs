@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 use squall::{Bolt, Failure, Guarantee, Next, Nothing, Outcome, Outlet, Spout, SpoutOutlet, TopologyBuilder};
 
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
