@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use squall::connect::channel;
-use squall::sys::cpu::{machine, process_cpu_time};
+use squall::sys::cpu::{CpuId, machine, pin_current_thread, process_cpu_time};
 use squall::sys::thread::spawn_named;
 use squall::{Nothing, Outlet, TopologyBuilder};
 
@@ -35,7 +35,12 @@ fn main() {
 
     let (wake_in, wake) = mpsc::channel::<Instant>();
     let (plain_in, plain) = mpsc::channel();
+    // On the executor's CPU: a wake-up across CPUs takes longer than one on the same.
+    let cpu = running.executor_cpus()[0];
     let parked = spawn_named("plain", move || {
+        if let Some(cpu) = cpu {
+            pin_current_thread(CpuId(cpu)).expect("the executor is pinned there too");
+        }
         for sent in wake {
             plain_in.send(sent.elapsed()).expect("the bench waits for every time");
         }

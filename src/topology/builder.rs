@@ -17,9 +17,8 @@ use crate::task::payload::{Payload, Ports};
 use crate::task::replay::{DeadLetter, Replaying};
 use crate::task::route;
 use crate::task::spout::SpoutKit;
-use crate::task::style::KeyOfInput;
 use crate::task::user_value::UserValue;
-use crate::topology::component::{ByKey, IntoBolt, Keying, Unkeyed};
+use crate::topology::component::{ByKey, IntoBolt, Keying, KeysOfInputs, Unkeyed};
 use crate::topology::draft::{ComponentDraft, Draft, EdgeDraft, KitMaker};
 use crate::topology::plan::{Grouping, Kind};
 use crate::topology::settings::{ComponentSettings, Guarantee, Placement, Settings};
@@ -155,11 +154,10 @@ impl TopologyBuilder {
         id: String,
         kind: Kind,
         kit: KitMaker,
-        ports: Vec<(String, &'static str)>,
+        ports: Vec<(String, String)>,
     ) -> ComponentHandle<O> {
         let mut draft = self.draft.borrow_mut();
         let index = draft.components.len();
-        let ports = ports.into_iter().map(|(name, carries)| (name, carries.to_owned())).collect();
         draft.components.push(ComponentDraft { id, kind, place: here(), ports, inputs: 0, kit: Some(kit) });
         drop(draft);
         ComponentHandle { streams: O::handles(&self.draft, index), draft: self.draft.clone(), index }
@@ -315,27 +313,6 @@ impl<T: Payload> Deref for SourceHandle<T> {
     }
 }
 
-/// The key functions of a keyed bolt's inputs, filled as it subscribes.
-pub(crate) struct KeysOfInputs<I, K>(Rc<RefCell<Vec<KeyOfInput<I, K>>>>);
-
-impl<I, K> Default for KeysOfInputs<I, K> {
-    fn default() -> Self {
-        KeysOfInputs(Rc::default())
-    }
-}
-
-impl<I, K> Clone for KeysOfInputs<I, K> {
-    fn clone(&self) -> Self {
-        KeysOfInputs(self.0.clone())
-    }
-}
-
-impl<I, K> KeysOfInputs<I, K> {
-    pub fn take(&self) -> Vec<KeyOfInput<I, K>> {
-        self.0.take()
-    }
-}
-
 /// A declared bolt. Derefs to its [`Stream`], or to a tuple of them for several outputs.
 ///
 /// Subscriptions are made by groupings, each at most once per stream. `K` is the bolt's keying: a
@@ -434,7 +411,7 @@ impl<I: Payload, O: Streams> BoltHandle<I, O, Unkeyed> {
         upstream: impl Upstream<I>,
         key: impl Fn(&I) -> &K + Clone + Send + Sync + 'static,
     ) -> Self {
-        let grouping = Grouping::Fields(short_type_name::<K>().to_owned());
+        let grouping = Grouping::Fields(short_type_name::<K>());
         self.subscribe(upstream, grouping, route::Fields(route::BorrowedKey(key, PhantomData)))
     }
 
@@ -445,7 +422,7 @@ impl<I: Payload, O: Streams> BoltHandle<I, O, Unkeyed> {
         upstream: impl Upstream<I>,
         key: impl Fn(&I) -> K + Clone + Send + Sync + 'static,
     ) -> Self {
-        let grouping = Grouping::Fields(short_type_name::<K>().to_owned());
+        let grouping = Grouping::Fields(short_type_name::<K>());
         self.subscribe(upstream, grouping, route::Fields(route::OwnedKey(key, PhantomData)))
     }
 
@@ -456,7 +433,7 @@ impl<I: Payload, O: Streams> BoltHandle<I, O, Unkeyed> {
         upstream: impl Upstream<I>,
         key: impl Fn(&I) -> &K + Clone + Send + Sync + 'static,
     ) -> Self {
-        let grouping = Grouping::PartialKey(short_type_name::<K>().to_owned());
+        let grouping = Grouping::PartialKey(short_type_name::<K>());
         self.subscribe(upstream, grouping, route::PartialKey(route::BorrowedKey(key, PhantomData)))
     }
 
@@ -491,7 +468,7 @@ impl<I: Payload, O: Streams> BoltHandle<I, O, Unkeyed> {
         upstream: impl Upstream<I>,
         grouping: impl Fn() -> C + Send + Sync + 'static,
     ) -> Self {
-        let name = Grouping::Custom(short_type_name::<C>().to_owned());
+        let name = Grouping::Custom(short_type_name::<C>());
         self.subscribe(upstream, name, route::CustomGrouping(grouping))
     }
 }
@@ -501,16 +478,16 @@ impl<I: Payload, O: Streams, K: Key> BoltHandle<I, O, ByKey<K>> {
     #[track_caller]
     pub fn fields(self, upstream: impl Upstream<I>, key: impl Fn(&I) -> &K + Clone + Send + Sync + 'static) -> Self {
         let of_input = key.clone();
-        self.keys.0.borrow_mut().push(Arc::new(move |input: &I| of_input(input).clone()));
-        let grouping = Grouping::Fields(short_type_name::<K>().to_owned());
+        self.keys.push(Arc::new(move |input: &I| of_input(input).clone()));
+        let grouping = Grouping::Fields(short_type_name::<K>());
         self.subscribe(upstream, grouping, route::Fields(route::BorrowedKey(key, PhantomData)))
     }
 
     /// Subscribes by the bolt's key, computed from the tuple.
     #[track_caller]
     pub fn fields_by(self, upstream: impl Upstream<I>, key: impl Fn(&I) -> K + Clone + Send + Sync + 'static) -> Self {
-        self.keys.0.borrow_mut().push(Arc::new(key.clone()));
-        let grouping = Grouping::Fields(short_type_name::<K>().to_owned());
+        self.keys.push(Arc::new(key.clone()));
+        let grouping = Grouping::Fields(short_type_name::<K>());
         self.subscribe(upstream, grouping, route::Fields(route::OwnedKey(key, PhantomData)))
     }
 }

@@ -1,6 +1,8 @@
 //! What can be given as a component: factories, functions and closures, told apart by their types.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::error::Failure;
@@ -10,8 +12,7 @@ use crate::task::key::Key;
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
 use crate::task::shell::TaskKit;
-use crate::task::style::{Automatic, Keyed, Manual};
-use crate::topology::builder::KeysOfInputs;
+use crate::task::style::{Automatic, KeyOfInput, Keyed, Manual};
 use crate::topology::plan::Kind;
 
 /// A bolt whose inputs may be grouped in any way.
@@ -32,6 +33,32 @@ impl Keying for Unkeyed {
 
 impl<K: Key> Keying for ByKey<K> {
     type Key = K;
+}
+
+/// The key functions of a keyed bolt's inputs, filled as it subscribes.
+pub(crate) struct KeysOfInputs<I, K>(Rc<RefCell<Vec<KeyOfInput<I, K>>>>);
+
+impl<I, K> Default for KeysOfInputs<I, K> {
+    fn default() -> Self {
+        KeysOfInputs(Rc::default())
+    }
+}
+
+impl<I, K> Clone for KeysOfInputs<I, K> {
+    fn clone(&self) -> Self {
+        KeysOfInputs(self.0.clone())
+    }
+}
+
+impl<I, K> KeysOfInputs<I, K> {
+    /// One more input, and how its key is found.
+    pub fn push(&self, key: KeyOfInput<I, K>) {
+        self.0.borrow_mut().push(key);
+    }
+
+    pub fn take(&self) -> Vec<KeyOfInput<I, K>> {
+        self.0.take()
+    }
 }
 
 /// What can be given to [`TopologyBuilder::bolt`](crate::TopologyBuilder::bolt): a factory `Fn() -> B` of a [`Bolt`],

@@ -80,7 +80,7 @@ pub trait Streams: Outputs {
     fn handles(draft: &Rc<RefCell<Draft>>, component: usize) -> Self::Handles;
     /// Name and type of each port, before the user renames them.
     #[doc(hidden)]
-    fn ports() -> Vec<(String, &'static str)>;
+    fn ports() -> Vec<(String, String)>;
 }
 
 impl<T: Payload> Streams for T {
@@ -88,7 +88,7 @@ impl<T: Payload> Streams for T {
     fn handles(draft: &Rc<RefCell<Draft>>, component: usize) -> Stream<T> {
         Stream::new(draft, component, 0)
     }
-    fn ports() -> Vec<(String, &'static str)> {
+    fn ports() -> Vec<(String, String)> {
         vec![("default".to_owned(), short_type_name::<T>())]
     }
 }
@@ -100,7 +100,7 @@ macro_rules! streams {
             fn handles(draft: &Rc<RefCell<Draft>>, component: usize) -> Self::Handles {
                 ($(Stream::<$ty>::new(draft, component, $index),)+)
             }
-            fn ports() -> Vec<(String, &'static str)> {
+            fn ports() -> Vec<(String, String)> {
                 vec![$((if $index == 0 { "default".to_owned() } else { format!("out{}", $index) },
                     short_type_name::<$ty>())),+]
             }
@@ -113,9 +113,31 @@ streams!(A 0, B 1);
 streams!(A 0, B 1, C 2);
 streams!(A 0, B 1, C 2, D 3);
 
-/// A type's name without module paths.
-pub(crate) fn short_type_name<T: ?Sized>() -> &'static str {
-    let full = std::any::type_name::<T>();
-    let head = full.split('<').next().unwrap_or(full);
-    &full[head.rfind("::").map_or(0, |at| at + 2)..]
+/// A type's name without module paths: `SmallVec<[u8; 24]>` for `smallvec::SmallVec<[u8; 24]>`.
+pub(crate) fn short_type_name<T: ?Sized>() -> String {
+    let mut short = String::new();
+    let mut rest = std::any::type_name::<T>();
+    while let Some(first) = rest.chars().next() {
+        let in_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        let path = &rest[..rest.find(|c| !in_path(c)).unwrap_or(rest.len())];
+        if path.is_empty() {
+            short.push(first);
+            rest = &rest[first.len_utf8()..];
+        } else {
+            short.push_str(path.rsplit("::").next().unwrap_or(path));
+            rest = &rest[path.len()..];
+        }
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_type_name;
+
+    #[test]
+    fn type_names_lose_their_paths_and_keep_their_shape() {
+        assert_eq!(short_type_name::<u64>(), "u64");
+        assert_eq!(short_type_name::<(Vec<std::sync::Arc<str>>, [u8; 3])>(), "(Vec<Arc<str>>, [u8; 3])");
+    }
 }
