@@ -176,3 +176,22 @@ fn a_killed_topology_ends_although_its_spout_never_would() {
     running.kill(Some(Duration::ZERO));
     running.wait().unwrap();
 }
+
+#[test]
+fn more_spinning_executors_than_cpus_are_refused_unless_forced() {
+    let build = |force: bool| {
+        let mut t = TopologyBuilder::new("spinning");
+        t.settings(|s| {
+            s.wait = squall::WaitPolicy::BusySpin;
+            s.one_thread_per_task = true;
+            s.force_oversubscription = force;
+        });
+        let numbers = t.spout("numbers", || Numbers { next: 0, end: 10 });
+        let tasks = squall::sys::cpu::usable_cpus().count() + 1;
+        t.bolt("sink", |_: u64, _: &mut Outlet<Nothing>| {}).parallelism(tasks).shuffle(&numbers);
+        t.build().unwrap()
+    };
+    let error = build(false).start().err().expect("refused");
+    assert!(error.is_usage() && error.to_string().contains("force_oversubscription"), "{error}");
+    build(true).run().unwrap();
+}

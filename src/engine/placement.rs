@@ -197,3 +197,80 @@ fn tasks_text(plan: &Plan, tasks: &[TaskRef]) -> String {
     });
     text.collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::component::{Next, Spout};
+    use crate::task::outlet::{Outlet, SpoutOutlet};
+    use crate::task::payload::Nothing;
+    use crate::topology::builder::TopologyBuilder;
+
+    struct Silent;
+
+    impl Spout for Silent {
+        type Out = u64;
+        type Id = ();
+        fn next(&mut self, _: &mut SpoutOutlet<u64, ()>) -> Result<Next, crate::error::Failure> {
+            Ok(Next::Finished)
+        }
+    }
+
+    /// Spout, middle and sink with this many tasks of middle and sink.
+    fn placed(tasks: usize, executors: usize, change: impl FnOnce(&mut Settings)) -> (Plan, Placed) {
+        let mut t = TopologyBuilder::new("placed");
+        let numbers = t.spout("spout", || Silent);
+        let middle = t.bolt("middle", |n: u64, out: &mut Outlet<u64>| out.emit(n)).parallelism(tasks).shuffle(&numbers);
+        t.bolt("sink", |_: u64, _: &mut Outlet<Nothing>| {}).parallelism(tasks).fields(&middle, |n: &u64| n);
+        t.settings(change);
+        let topology = t.build().unwrap();
+        let settings = topology.resolve().unwrap().settings;
+        let plan = topology.plan(&settings);
+        let placed = place(&topology, &plan, &settings, executors);
+        (plan, placed)
+    }
+
+    #[test]
+    fn parallel_copies_are_apart_and_a_pipelines_copies_together() {
+        let (_, placed) = placed(4, 2, |_| {});
+        assert_eq!(placed.executor_of, [vec![0], vec![0, 0, 1, 1], vec![0, 0, 1, 1]]);
+        let first = &placed.executors[0].tasks;
+        assert_eq!(first.iter().map(|task| task.component).collect::<Vec<_>>(), [2, 2, 1, 1, 0], "sinks first");
+    }
+
+    #[test]
+    fn what_cannot_use_two_executors_gets_one() {
+        let (_, placed) = placed(1, 2, |_| {});
+        assert_eq!(placed.executors.len(), 1);
+        assert_eq!(placed.remote_lanes, 0);
+    }
+
+    #[test]
+    fn explicit_placement_comes_first() {
+        let (_, placed) = placed(2, 1, |settings| {
+            settings.components.entry("sink".to_owned()).or_default().placement = Some(Placement::Dedicated);
+            settings.components.entry("spout".to_owned()).or_default().placement = Some(Placement::On(7));
+        });
+        assert_eq!(placed.executors[0].wanted_cpu, Some(7));
+        assert_eq!(placed.executor_of, [vec![0], vec![0, 0], vec![1, 2]]);
+    }
+
+    #[test]
+    fn one_thread_per_task_is_one_executor_per_task() {
+        let (plan, placed) = placed(3, 1, |settings| settings.one_thread_per_task = true);
+        assert_eq!(placed.executors.len(), plan.task_count());
+        assert!(placed.executors.iter().all(|executor| executor.tasks.len() == 1));
+    }
+
+    #[test]
+    fn lanes_between_executors_shrink_to_the_budget_but_not_below_eight() {
+        let (_, roomy) = placed(40, 2, |_| {});
+        assert_eq!(roomy.remote_capacity, [1_024, 1_024]);
+        // 820 lanes cross, and the two ack lanes alone take 256 KiB.
+        let (_, tight) = placed(40, 2, |settings| settings.lane_memory_bytes = 2 << 20);
+        assert!(tight.remote_bytes <= 2 << 20, "{}", tight.remote_bytes);
+        assert!(tight.remote_capacity.iter().all(|&capacity| (8..1_024).contains(&capacity)));
+        let (_, least) = placed(40, 2, |settings| settings.lane_memory_bytes = 64 << 10);
+        assert_eq!(least.remote_capacity, [8, 8], "the least that works, even beyond the budget");
+    }
+}
