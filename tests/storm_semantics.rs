@@ -674,6 +674,43 @@ fn everything_wrong_with_a_structure_is_reported_at_once_with_its_place() {
 }
 
 #[test]
+fn a_declared_cycle_that_is_none_is_refused() {
+    let (_, spout) = feeder::<u32>();
+    let mut t = TopologyBuilder::new("straight");
+    let numbers = t.spout("numbers", spout);
+    t.bolt("first", pass).closing_cycle(|first| first.shuffle(&numbers));
+    assert!(problems(t).iter().any(|problem| problem.contains("numbers -> first closes no cycle")));
+}
+
+#[test]
+fn a_cycle_stays_open_for_what_comes_in_further_along_it() {
+    let ((early, early_spout), (late, late_spout)) = (feeder::<u32>(), feeder::<u32>());
+    let mut t = TopologyBuilder::new("side-entry");
+    t.settings(|settings| settings.executors = Some(3));
+    let numbers = t.spout("early", early_spout);
+    let head = t.bolt("head", pass).shuffle(&numbers);
+    let others = t.spout("late", late_spout);
+    let down = |n: u32, out: &mut Outlet<u32>| {
+        if n > 0 {
+            out.emit(n - 1);
+        }
+    };
+    let back = t.bolt("back", down).shuffle(&head).shuffle(&others);
+    let _ = head.closing_cycle(|head| head.shuffle(&back));
+    let mut driver = start(t);
+    early.feed(1, 2);
+    early.finish();
+    driver.run_until_idle().unwrap();
+    let head_states =
+        driver.report().components.iter().find(|component| component.id == "head").unwrap().states.clone();
+    assert!(!head_states.contains_key("done"), "something may still come round: {head_states:?}");
+    late.feed_untracked(10);
+    late.finish();
+    driver.run_to_end().unwrap();
+    assert_eq!(driver.counts("head").executed, 3 + 10, "what came in late went round too");
+}
+
+#[test]
 fn a_topology_without_a_spout_is_refused() {
     let mut t = TopologyBuilder::new("spoutless");
     t.bolt("deaf", pass);

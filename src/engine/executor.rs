@@ -421,7 +421,7 @@ impl Executor {
             && self.seats.iter().all(|seat| seat.done || seat.task.is_quiet())
             && self.shared.mailboxes[self.ends.executor].tasks.is_empty();
         let stuck = running && self.ready.is_empty() && !self.blocked.is_empty();
-        let wanted = self.seats.iter().any(|seat| !seat.done && seat.task.wants_quiet());
+        let wanted = self.seats.iter().any(|seat| !seat.done && seat.task.can_use_quiet());
         self.ends.report(Event::Probed(Probe {
             executor: self.ends.executor,
             round,

@@ -333,6 +333,7 @@ fn build_task(shared: &Shared, executor: usize, wiring: Wiring, acks: &Rc<Acks>)
         (edge.port, shared.topology.edge_kit(number).edge(layout, ends))
     });
     let settings = &shared.settings;
+    let feeders = if wiring.lane_feedback.contains(&true) { shared.plan.loop_feeders(component) } else { Vec::new() };
     let parts = TaskParts {
         info: TaskInfo {
             topology: shared.plan.name.as_str().into(),
@@ -345,6 +346,7 @@ fn build_task(shared: &Shared, executor: usize, wiring: Wiring, acks: &Rc<Acks>)
         lanes: wiring.lanes,
         lane_inputs: wiring.lane_inputs,
         lane_feedback: wiring.lane_feedback,
+        loop_feeders: feeders.into_iter().flat_map(|feeder| shared.metrics[feeder].iter().cloned()).collect(),
         edges: edges.collect(),
         acks: acks.clone(),
         ledger: wiring.ledger,

@@ -41,6 +41,9 @@ struct BoltShell<H, L: Logic> {
     open_lanes: usize,
     /// It is part of a cycle, which closes when everything is quiet.
     loop_open: bool,
+    /// Everything was quiet once and nothing can come into the cycle from outside any more. It closes when all is quiet
+    /// again, since what came in last may have come in after the first time.
+    loop_closing: bool,
     /// Where the last turn stopped, so that lanes take turns.
     next_lane: usize,
     held: HeldTable,
@@ -82,6 +85,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             open_lanes: parts.lane_feedback.iter().filter(|feedback| !**feedback).count(),
             lanes,
             loop_open: parts.lane_feedback.contains(&true),
+            loop_closing: false,
             next_lane: 0,
             held: HeldTable::new(parts.waker.clone(), mix(seed)),
             let_go_at_ns: None,
@@ -531,8 +535,9 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn order(&mut self, order: Order) {
-        if order == Order::EndInput && self.open_lanes == 0 {
-            self.loop_open = false;
+        if order == Order::EndInput && self.can_use_quiet() {
+            self.loop_open = !self.loop_closing;
+            self.loop_closing = true;
             self.parts.signal.wake();
         }
     }
@@ -559,6 +564,10 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
 
     fn wants_quiet(&self) -> bool {
         self.open_lanes == 0 && self.loop_open
+    }
+
+    fn can_use_quiet(&self) -> bool {
+        self.wants_quiet() && self.parts.loop_feeders.iter().all(|feeder| feeder.state() == TaskState::Done)
     }
 
     fn is_done(&self) -> bool {

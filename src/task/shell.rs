@@ -70,6 +70,10 @@ pub(crate) trait Task {
     fn is_quiet(&self) -> bool;
     /// True if it waits for the whole topology to be quiet: see `Order::EndInput`.
     fn wants_quiet(&self) -> bool;
+    /// True if it could do something with quiet now.
+    fn can_use_quiet(&self) -> bool {
+        self.wants_quiet()
+    }
     /// True once end of input has been sent and accepted everywhere.
     fn is_done(&self) -> bool;
     fn take_fatal(&mut self) -> Option<Fatal>;
@@ -101,6 +105,8 @@ pub(crate) struct TaskParts {
     pub lane_inputs: Vec<usize>,
     /// For each lane whether it closes a declared cycle; such a lane's end is not waited for.
     pub lane_feedback: Vec<bool>,
+    /// If it closes a cycle: all tasks outside that have edges into the cycle, here or further along it.
+    pub loop_feeders: Vec<Arc<TaskMetrics>>,
     pub signal: Rc<Signal>,
     /// Port and boxed `Box<dyn EdgeOut<T>>` of every outgoing edge.
     pub edges: Vec<(usize, Box<dyn Any>)>,

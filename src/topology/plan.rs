@@ -138,6 +138,30 @@ impl Plan {
         self.components.iter().map(|component| component.tasks.len()).sum()
     }
 
+    /// The components outside the cycles through a component that have an edge into one of them: as long as one of
+    /// these has not ended, something may still come round.
+    pub(crate) fn loop_feeders(&self, head: usize) -> Vec<usize> {
+        let reach = |step: fn(&EdgePlan) -> (usize, usize)| {
+            let mut reached = vec![false; self.components.len()];
+            let mut next = vec![head];
+            while let Some(at) = next.pop() {
+                for (from, to) in self.edges.iter().map(step) {
+                    if from == at && !std::mem::replace(&mut reached[to], true) {
+                        next.push(to);
+                    }
+                }
+            }
+            reached
+        };
+        let (after, before) = (reach(|edge| (edge.from, edge.to)), reach(|edge| (edge.to, edge.from)));
+        let inside = |component: usize| after[component] && before[component];
+        let entries = self.edges.iter().filter(|edge| inside(edge.to) && !inside(edge.from));
+        let mut feeders: Vec<usize> = entries.map(|edge| edge.from).collect();
+        feeders.sort_unstable();
+        feeders.dedup();
+        feeders
+    }
+
     /// The plan as text: components with tasks and inputs.
     pub fn to_text(&self) -> String {
         let mut text = format!("topology {}, {}\n", self.name, self.guarantee);

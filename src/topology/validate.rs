@@ -16,6 +16,7 @@ pub(super) fn problems(draft: &Draft) -> Vec<Problem> {
         problems.push(cycle);
     } else {
         unreachable(draft, &mut problems);
+        straight_feedback(draft, &mut problems);
     }
     problems
 }
@@ -117,6 +118,26 @@ fn unreachable(draft: &Draft, problems: &mut Vec<Problem>) {
         if !reached.contains(&index) && component.inputs > 0 {
             let message = format!("bolt {:?} is reached by no spout", component.id);
             problems.push(Problem::new(&component.place, message));
+        }
+    }
+}
+
+/// Subscriptions declared to close a cycle that close none: their end would not be waited for.
+fn straight_feedback(draft: &Draft, problems: &mut Vec<Problem>) {
+    for edge in draft.edges.iter().filter(|edge| edge.feedback) {
+        let mut reached = BTreeSet::from([edge.to]);
+        loop {
+            let before = reached.len();
+            let further = draft.edges.iter().filter(|next| reached.contains(&next.from)).map(|next| next.to);
+            reached.extend(further.collect::<Vec<_>>());
+            if reached.len() == before {
+                break;
+            }
+        }
+        if !reached.contains(&edge.from) {
+            let (from, to) = (&draft.components[edge.from].id, &draft.components[edge.to].id);
+            let message = format!("{from} -> {to} closes no cycle; subscribe outside of closing_cycle");
+            problems.push(Problem::new(&edge.place, message));
         }
     }
 }

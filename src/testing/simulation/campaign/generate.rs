@@ -187,9 +187,10 @@ impl Spec {
     }
 }
 
-/// True for everything between the two ends of an edge that closes a cycle.
+/// True for everything on a way from one end to the other of an edge that closes a cycle.
 fn in_loop(edges: &[Edge], component: usize) -> bool {
-    edges.iter().any(|edge| edge.feedback && (edge.to..=edge.from).contains(&component))
+    let mut feedback = edges.iter().filter(|edge| edge.feedback);
+    feedback.any(|edge| leads_to(edges, edge.to, component) && leads_to(edges, component, edge.from))
 }
 
 fn draw_components(random: &mut Random) -> Vec<Component> {
@@ -231,12 +232,20 @@ fn draw_edges(components: &[Component], random: &mut Random) -> Vec<Edge> {
             });
         }
     }
-    if random.chance(0.1) && components.len() - spouts > 1 {
+    if random.chance(0.2) && components.len() - spouts > 1 {
         let to = spouts + random.below((components.len() - spouts - 1) as u64) as usize;
         let from = to + 1 + random.below((components.len() - to - 1) as u64) as usize;
-        add_edge(&mut edges, components, from, to, true, random);
+        if leads_to(&edges, to, from) {
+            add_edge(&mut edges, components, from, to, true, random);
+        }
     }
     edges
+}
+
+/// True if there is a way along edges that close no cycle.
+fn leads_to(edges: &[Edge], from: usize, to: usize) -> bool {
+    let mut further = edges.iter().filter(|edge| edge.from == from && !edge.feedback);
+    from == to || further.any(|edge| leads_to(edges, edge.to, to))
 }
 
 fn add_edge(
