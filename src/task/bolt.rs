@@ -142,7 +142,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.pull_handover(&mut left);
             self.send_end();
         }
-        self.out.core.flush_acks();
         self.turn_end(now_ns, left)
     }
 
@@ -203,8 +202,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// The instance is gone: schedule the next one, or give up.
     fn break_down(&mut self, failure: Failure) {
+        if failure.is_fatal() {
+            self.stop_for(&failure);
+            return;
+        }
         tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
         self.out.handover = None;
+        self.out.core.forget_call();
         self.state = TaskState::BackingOff;
         if let Some(broken) = self.bolt.take() {
             // A panic in its destructor has nothing left to break.
@@ -319,9 +323,20 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         while self.may_go_on(*left) {
             let Ok(delivery) = self.door_inside.try_recv() else { return };
             *left -= 1;
-            self.out.core.set_anchor(delivery.roots);
-            self.out.set.send(delivery.emission, &mut self.out.core);
-            self.out.core.ack_anchor();
+            let out = &mut self.out;
+            out.core.set_anchor(delivery.roots);
+            // Conversions, keys and groupings are user code.
+            let routed = guarded(&self.origin, || {
+                out.set.send(delivery.emission, &mut out.core);
+                Ok(())
+            });
+            match routed {
+                Ok(()) => self.out.core.ack_anchor(),
+                Err(failure) => {
+                    self.out.core.fail_anchor(&failure);
+                    self.break_down(failure);
+                }
+            }
         }
     }
 
@@ -369,6 +384,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
+        let finished = &self.finish_called;
         let mut control = None;
         let mut failed = None;
         let drained = guarded(origin, || {
@@ -382,8 +398,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                         return Ok(false);
                     }
                 };
-                out.core.counts.executed += 1;
                 let roots = header.into_roots();
+                if *finished {
+                    // From a loop that has closed: nothing is executed after the last call.
+                    out.core.fail_roots(&roots, &Failure::reject("ended: the loop has closed").at(origin));
+                    continue;
+                }
+                out.core.counts.executed += 1;
                 let manual = if L::MANUAL {
                     Some((roots, &mut *held))
                 } else {
@@ -482,6 +503,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.end_sent = true;
             self.state = TaskState::Done;
             self.out.set.control(Control::End, &mut self.out.core);
+            // Closes the door: nothing may follow the end.
+            self.door_inside = crossbeam::channel::never();
         }
     }
 }
@@ -496,7 +519,10 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
         self.out.core.now_ns = now_ns;
         self.executed_before = self.out.core.counts.executed;
-        self.run(now_ns, budget)
+        let end = self.run(now_ns, budget);
+        // However the turn ended: an ack must not wait for room in a data lane, nor for a rebuild.
+        self.out.core.flush_acks();
+        end
     }
 
     fn after_turn(&mut self, elapsed_ns: u64) {
@@ -544,7 +570,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
 
     fn stop(&mut self) {
         if let Some(mut bolt) = self.bolt.take() {
-            let cleaned = guarded(&self.origin, || {
+            let cleaned = guarded(&self.origin, move || {
                 bolt.cleanup();
                 Ok(())
             });

@@ -94,6 +94,8 @@ where
             panic!("a regular emit on a stream with a direct subscriber: use emit_direct");
         }
         let value = self.convert.convert(value);
+        // Empty, unless a grouping or a clone panicked half way the last time.
+        self.listed.clear();
         match self.router.pick(&value, &mut self.listed) {
             Pick::One(position) => self.push(position, value, core),
             Pick::Listed => {

@@ -183,6 +183,12 @@ impl EmitCore {
         }
     }
 
+    /// After a panic in the middle of an emit: nobody asks for its targets any more.
+    pub(crate) fn forget_call(&mut self) {
+        self.targets.clear();
+        self.records_targets = false;
+    }
+
     fn record_targets(&mut self) {
         self.targets.clear();
         self.records_targets = true;

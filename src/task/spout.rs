@@ -6,7 +6,7 @@ use crate::error::{Failure, FailureKind, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::component::{Next, Outcome, Position, SplitId, Spout};
-use crate::task::header::{Layout, Roots};
+use crate::task::header::Layout;
 use crate::task::lane::Control;
 use crate::task::ledger::Verdict;
 use crate::task::metrics::{Latency, TaskState, latency};
@@ -165,13 +165,16 @@ impl<S: Spout> SpoutShell<S> {
         self.remember_positions(now_ns);
         let core = &mut self.out.out.core;
         core.flush_acks();
+        let has_ended = self.parts.ledger.as_ref().is_some_and(|ledger| ledger.borrow().has_ended());
+        let calls_back = has_ended && self.spout.is_some();
         if self.fatal.is_some() {
             TurnEnd::Fatal
         } else if core.blocked_lanes > 0 {
             core.counts.blocked += 1;
             self.blocked_since_ns.get_or_insert(now_ns);
-            TurnEnd::Blocked
-        } else if self.parts.ledger.as_ref().is_some_and(|ledger| ledger.borrow().has_ended()) && self.spout.is_some() {
+            // Callbacks need no room: those beyond the budget are due now.
+            if calls_back { TurnEnd::More } else { TurnEnd::Blocked }
+        } else if calls_back {
             TurnEnd::More
         } else if more && core.above_low_water {
             TurnEnd::Blocked
@@ -218,7 +221,9 @@ impl<S: Spout> SpoutShell<S> {
             });
         }
         let core = &mut self.out.out.core;
-        core.set_anchor(Roots::None);
+        // A panic in the middle of a tracked emit leaves its tree announced in part: it could never complete.
+        core.fail_anchor(failure);
+        core.forget_call();
         core.counts.rebuilt += 1;
         match self.rebuilds.next(core.now_ns, core.counts.emitted, &self.origin, failure) {
             Ok(at_ns) => self.rebuild_at_ns = at_ns,
@@ -377,9 +382,14 @@ impl<S: Spout> SpoutShell<S> {
         if now_ns < self.positions_at_ns {
             return;
         }
-        if let Some(source) = self.spout.as_mut().and_then(Spout::replayable) {
-            self.positions = source.positions();
-            self.positions_at_ns = now_ns + POSITIONS_AGE_NS;
+        let Some(spout) = &mut self.spout else { return };
+        match guarded(&self.origin, || Ok(spout.replayable().map(|source| source.positions()))) {
+            Ok(Some(positions)) => {
+                self.positions = positions;
+                self.positions_at_ns = now_ns + POSITIONS_AGE_NS;
+            }
+            Ok(None) => {}
+            Err(failure) => self.break_down(&failure),
         }
     }
 
@@ -397,6 +407,8 @@ impl<S: Spout> SpoutShell<S> {
         if let Some(spout) = &mut self.spout {
             let goes_on = guarded(&self.origin, || Ok(spout.wind_down()));
             self.next_over = !matches!(goes_on, Ok(true));
+            // A deactivated one must still come to its end: what it holds back are replays only.
+            self.active_wanted |= !self.next_over;
             self.get_hungry();
         }
     }
@@ -465,7 +477,7 @@ impl<S: Spout> Task for SpoutShell<S> {
 
     fn stop(&mut self) {
         if let Some(mut spout) = self.spout.take() {
-            let closed = guarded(&self.origin, || {
+            let closed = guarded(&self.origin, move || {
                 spout.close();
                 Ok(())
             });
