@@ -11,8 +11,43 @@ use squall::{
     SplitId, Spout, SpoutOutlet, TaskId, TopologyBuilder, Tuple,
 };
 
+/// Long enough for any machine; a topology that hangs never ends.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 fn start(t: TopologyBuilder) -> TestDriver {
     TestDriver::start(t.build().unwrap()).unwrap()
+}
+
+/// Its destructor panics, which nothing can catch for it.
+struct Mine;
+
+impl Iterator for Mine {
+    type Item = u64;
+    fn next(&mut self) -> Option<u64> {
+        None
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        panic!("a destructor that panics");
+    }
+}
+
+#[test]
+fn an_executor_that_dies_ends_the_topology_in_a_named_state() {
+    let mut t = TopologyBuilder::new("mined");
+    t.settings(|s| s.executors = Some(2));
+    let numbers = t.source("numbers", || Generator::endless(|n| n));
+    let mined = t.bolt("mined", |_: u64, out: &mut Outlet<u64>| out.hand_over(Mine)).shuffle(&numbers);
+    t.bolt("drop", |_: u64, _: &mut Outlet<Nothing>| {}).parallelism(2).shuffle(&mined);
+    let running = t.build().unwrap().start().unwrap();
+    let outcome = running.wait_timeout(PATIENCE);
+    let Some(outcome) = outcome else {
+        std::mem::forget(running); // it would wait for ever
+        panic!("the topology hangs");
+    };
+    assert_eq!(outcome.unwrap_err().state(), Some("executor_died"));
 }
 
 /// Chooses the task with the index that a value names; panics when told to.
@@ -33,6 +68,20 @@ impl Custom<u64> for Picky {
             chosen.push(TaskId(u32::MAX));
         }
     }
+}
+
+#[test]
+fn an_executor_that_dies_while_it_is_built_fails_the_start() {
+    let (told, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut t = TopologyBuilder::new("unbuilt");
+        let numbers = t.source("numbers", || Generator::new(1, |n| n));
+        let picky = || Picky { tasks: Vec::new(), panics_at_once: true };
+        t.bolt("drop", |_: u64, _: &mut Outlet<Nothing>| {}).custom(&numbers, picky);
+        let error = t.build().unwrap().start().err();
+        let _ = told.send(error.and_then(|error| error.state().map(str::to_owned)));
+    });
+    assert_eq!(heard.recv_timeout(PATIENCE).expect("the start hangs").as_deref(), Some("not_started"));
 }
 
 #[test]
@@ -258,6 +307,17 @@ fn a_spout_that_panics_when_asked_for_its_positions_is_rebuilt() {
     let mut driver = start(t);
     driver.advance(Duration::from_secs(1)).unwrap();
     assert_eq!(driver.counts("lost").rebuilt, 1);
+}
+
+#[test]
+fn a_kill_that_waits_for_ever_can_be_followed_by_one_that_does_not() {
+    let mut t = TopologyBuilder::new("patient");
+    let numbers = t.source("numbers", || Generator::endless(|n| n).rate(10));
+    t.bolt("drop", |_: u64, _: &mut Outlet<Nothing>| {}).shuffle(&numbers);
+    let running = t.build().unwrap().start().unwrap();
+    running.kill(Some(Duration::MAX));
+    running.kill(Some(Duration::ZERO));
+    running.wait().unwrap();
 }
 
 #[test]

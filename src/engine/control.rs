@@ -46,6 +46,10 @@ pub(crate) enum Event {
         executor: usize,
         latencies: Latencies,
     },
+    /// Its thread has panicked outside of what is guarded; nothing more will come from it.
+    Died {
+        executor: usize,
+    },
 }
 
 /// An executor's answer: quiet means that nothing is queued or running in it.
@@ -186,10 +190,11 @@ impl Control {
             }
             Event::Stopped { executor, latencies } => {
                 self.latencies.extend(latencies);
-                self.executors[executor].stopped = true;
-                if self.executors.iter().all(|seat| seat.stopped) {
-                    self.phase = Phase::Stopped;
-                }
+                self.stopped(executor);
+            }
+            Event::Died { executor } => {
+                self.fail(Error::failed("executor_died", format!("executor {executor} panicked; the log says where")));
+                self.stopped(executor);
             }
         }
     }
@@ -206,13 +211,13 @@ impl Control {
             }
             (Request::Drain, Phase::Active | Phase::Inactive) => {
                 self.phase = Phase::Draining;
-                self.deadline_ns = Some(now_ns + self.drain_timeout_ns);
+                self.deadline_ns = Some(now_ns.saturating_add(self.drain_timeout_ns));
                 self.order(Order::WindDown);
             }
             (Request::Kill { wait_ns }, Phase::Active | Phase::Inactive | Phase::Draining | Phase::Killing) => {
                 self.phase = Phase::Killing;
                 self.order(Order::Deactivate);
-                self.deadline_ns = Some(now_ns + wait_ns.unwrap_or(self.kill_wait_ns));
+                self.deadline_ns = Some(now_ns.saturating_add(wait_ns.unwrap_or(self.kill_wait_ns)));
                 self.time(now_ns);
             }
             (Request::Kill { .. }, Phase::Starting) => self.stop(),
@@ -251,6 +256,13 @@ impl Control {
             self.phase = Phase::Stopping;
             self.deadline_ns = None;
             self.send(|| Command::Stop);
+        }
+    }
+
+    fn stopped(&mut self, executor: usize) {
+        self.executors[executor].stopped = true;
+        if self.executors.iter().all(|seat| seat.stopped) {
+            self.phase = Phase::Stopped;
         }
     }
 

@@ -105,7 +105,7 @@ pub(crate) type TurnLog = Rc<RefCell<Vec<TurnRecord>>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Built; waits for the command to start.
+    /// Built, waits for the command to start; or after a fatal failure, waits for the one to stop.
     Waiting,
     Running,
     Stopped,
@@ -200,8 +200,8 @@ impl Executor {
             let end;
             (end, now_ns) = self.turn(position, now_ns);
             did_something |= end != TurnEnd::Blocked;
-            if self.state == State::Stopped {
-                return Pass::Stopped;
+            if self.state == State::Waiting {
+                return Pass::Idle { due_ns: None, blocked: false };
             }
         }
         did_something |= self.retry_blocked(now_ns);
@@ -276,6 +276,7 @@ impl Executor {
 
     fn report_fatal(&mut self, position: usize) {
         if let Some(fatal) = self.seats[position].task.take_fatal() {
+            self.state = State::Waiting;
             self.ends.report(Event::Fatal(fatal));
         }
     }

@@ -165,18 +165,30 @@ impl Running {
         });
         let shared = Arc::new(Shared::new(topology, plan, placed, settings, clock, offload, seed));
         let (packages, commands) = packages(&shared, &events_in);
-        let (ready_in, ready) = bounded(packages.len());
         let mut threads = Vec::new();
         let mut threads_ready = Vec::new();
         for (number, package) in packages.into_iter().enumerate() {
             let cpu = claim.as_ref().and_then(|claim| claim.cpus().get(number).copied());
             let wait = wait_policy(&shared.settings, claim.as_ref(), cpu);
-            let (shared, ready_in) = (shared.clone(), ready_in.clone());
-            let body = move || threads::run(shared, package, cpu, wait, &ready_in);
+            let of_thread = shared.clone();
+            // A channel of its own: it is closed if this thread dies before it has anything to tell.
+            let (ready_in, ready) = bounded(1);
+            let body = move || threads::run(of_thread, package, cpu, wait, &ready_in);
             let thread = spawn_named(format!("squall-{number}"), body);
-            threads.push(thread.map_err(|error| Error::io("starting an executor's thread", &error))?);
-            threads_ready
-                .push(ready.recv().map_err(|_| Error::failed("not_started", "an executor died while it was built"))?);
+            let started =
+                thread.map_err(|error| Error::io("starting an executor's thread", &error)).and_then(|thread| {
+                    threads.push(thread);
+                    ready
+                        .recv()
+                        .map_err(|_| Error::failed("not_started", format!("executor {number} died while it was built")))
+                });
+            match started {
+                Ok(ready) => threads_ready.push(ready),
+                Err(error) => {
+                    call_off(&shared, &commands, threads);
+                    return Err(error);
+                }
+            }
         }
         let executor_cpus = threads_ready.iter().map(|ready| ready.cpu.map(|cpu| cpu.0)).collect();
         let pulses = threads_ready.into_iter().map(|ready| ready.pulse).collect();
@@ -210,7 +222,7 @@ impl Running {
             pulses,
             ended: ended.clone(),
             threads,
-            _claim: claim,
+            claim,
         };
         let control = spawn_named("squall-control", move || loop_.run(&started_in, done))
             .map_err(|error| Error::io("starting the control thread", &error))?;
@@ -260,7 +272,7 @@ impl Running {
     /// Deactivates the spouts, waits (`None`: as the setting `kill_wait` says), then stops whatever is still under way.
     /// Returns at once.
     pub fn kill(&self, wait: Option<Duration>) {
-        self.request(Request::Kill { wait_ns: wait.map(|wait| wait.as_nanos() as u64) });
+        self.request(Request::Kill { wait_ns: wait.map(saturating_ns) });
     }
 
     /// Where the topology is in its life.
@@ -363,6 +375,21 @@ impl Drop for Running {
     }
 }
 
+/// Ends the executors that were started before one of them failed to.
+fn call_off(shared: &Shared, commands: &[Sender<Command>], threads: Vec<JoinHandle<()>>) {
+    for (commands, mailbox) in commands.iter().zip(&shared.mailboxes) {
+        // The one that failed does not listen.
+        let _ = commands.send(Command::Stop);
+        mailbox.sleeper.wake();
+    }
+    // A panic has been reported already.
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+}
+
+fn saturating_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// CPUs for the executors; none when pinning is off.
 fn claim_cpus(settings: &Settings, placed: &Placed) -> Option<Claim> {
     if !settings.pin {
@@ -391,7 +418,7 @@ struct ControlLoop {
     ended: Arc<Ended>,
     threads: Vec<JoinHandle<()>>,
     /// Given back when the threads are gone.
-    _claim: Option<Claim>,
+    claim: Option<Claim>,
 }
 
 impl ControlLoop {
@@ -405,7 +432,8 @@ impl ControlLoop {
             self.control.time(now_ns);
             self.watch_for_stalls(now_ns);
             let phase = self.control.phase();
-            if phase != last_phase {
+            // The end is told below, together with how it came about.
+            if phase != last_phase && phase != Phase::Stopped {
                 self.ended.state.lock().expect("nothing panics under it").phase = phase;
                 if phase == Phase::Active {
                     // Only the first activation has a listener.
@@ -426,6 +454,8 @@ impl ControlLoop {
         state.latencies = std::mem::take(&mut self.control.latencies);
         state.wakers.drain(..).for_each(std::task::Waker::wake);
         drop(state);
+        // Whoever waited may start the next topology at once, on the same CPUs.
+        drop(self.claim.take());
         drop(done);
     }
 

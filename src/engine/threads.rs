@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use crossbeam::channel::Sender;
+
+use crate::engine::control::Event;
 use crate::engine::executor::{Executor, Pass};
 use crate::engine::wiring::{Package, Shared, build};
 use crate::sys::cpu::{CpuId, pin_current_thread};
 use crate::sys::park::{Sleep, Sleeper};
 use crate::sys::sync::Arc;
-use crate::sys::thread::spin_hint;
+use crate::sys::thread::{panicking, spin_hint};
 use crate::topology::settings::WaitPolicy;
 
 /// What an executor's thread tells the one that started it, once it is pinned and built.
@@ -17,14 +20,9 @@ pub(crate) struct Ready {
 }
 
 /// The body of an executor's thread.
-pub(crate) fn run(
-    shared: Arc<Shared>,
-    package: Package,
-    cpu: Option<CpuId>,
-    wait: WaitPolicy,
-    ready: &crossbeam::channel::Sender<Ready>,
-) {
+pub(crate) fn run(shared: Arc<Shared>, package: Package, cpu: Option<CpuId>, wait: WaitPolicy, ready: &Sender<Ready>) {
     let number = package.executor;
+    let _obituary = Obituary { executor: number, events: package.events.clone() };
     let pinned = cpu.and_then(|cpu| match pin_current_thread(cpu) {
         Ok(pinned) => pinned.actual,
         Err(error) => {
@@ -37,6 +35,21 @@ pub(crate) fn run(
     let _ = ready.send(Ready { cpu: pinned, pulse: executor.pulse.clone() });
     executor.start();
     drive(&mut executor, &shared, number, wait);
+}
+
+/// Tells control if the thread panics, so that nobody waits for it for ever.
+struct Obituary {
+    executor: usize,
+    events: Sender<Event>,
+}
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        if panicking() {
+            // Control outlives its executors unless the process is ending.
+            let _ = self.events.send(Event::Died { executor: self.executor });
+        }
+    }
 }
 
 /// Passes until told to stop; waits in between as the policy says.
