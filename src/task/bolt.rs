@@ -11,7 +11,7 @@ use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Header, Layout, Tracked};
-use crate::task::held::{HeldEvent, HeldTable};
+use crate::task::held::HeldTable;
 use crate::task::lane::{Control, Item, LaneRx};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
@@ -203,8 +203,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// The instance is gone: schedule the next one, or give up.
     fn break_down(&mut self, failure: Failure) {
         if failure.is_fatal() {
-            self.stop_for(&failure);
-            return;
+            return self.stop_for(&failure);
         }
         tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
         self.out.handover = None;
@@ -251,20 +250,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         if self.held.open() == 0 {
             return;
         }
-        let core = &mut self.out.core;
-        let origin = &self.origin;
-        self.held.take_events(|event| match event {
-            HeldEvent::Acked { roots, drawn } => {
-                core.counts.acked += 1;
-                core.ack_roots(&roots, drawn);
-            }
-            HeldEvent::Failed { roots, failure, dropped } => {
-                core.counts.failed += 1;
-                core.counts.dropped += u64::from(dropped);
-                core.fail_roots(&roots, &failure.at(origin));
-            }
-            HeldEvent::Reset { roots } => core.reset_roots(&roots),
-        });
+        self.held.take_events(|event| event.apply(&mut self.out.core, &self.origin));
     }
 
     /// Pulls from an iterator until it ends, a lane is full or the budget is used up; then its input is done.
@@ -323,11 +309,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         while self.may_go_on(*left) {
             let Ok(delivery) = self.door_inside.try_recv() else { return };
             *left -= 1;
-            let out = &mut self.out;
-            out.core.set_anchor(delivery.roots);
+            self.out.core.set_anchor(delivery.roots);
             // Conversions, keys and groupings are user code.
             let routed = guarded(&self.origin, || {
-                out.set.send(delivery.emission, &mut out.core);
+                self.out.set.send(delivery.emission, &mut self.out.core);
                 Ok(())
             });
             match routed {

@@ -7,10 +7,11 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::error::Failure;
+use crate::error::{Failure, Origin};
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::task::header::Roots;
+use crate::task::outlet::EmitCore;
 use crate::task::waker::Waker;
 
 const ACK: u8 = 1;
@@ -114,6 +115,24 @@ pub(crate) enum HeldEvent {
     Acked { roots: Roots, drawn: u64 },
     Failed { roots: Roots, failure: Failure, dropped: bool },
     Reset { roots: Roots },
+}
+
+impl HeldEvent {
+    /// Counts it and tells the trees.
+    pub fn apply(self, core: &mut EmitCore, origin: &Origin) {
+        match self {
+            HeldEvent::Acked { roots, drawn } => {
+                core.counts.acked += 1;
+                core.ack_roots(&roots, drawn);
+            }
+            HeldEvent::Failed { roots, failure, dropped } => {
+                core.counts.failed += 1;
+                core.counts.dropped += u64::from(dropped);
+                core.fail_roots(&roots, &failure.at(origin));
+            }
+            HeldEvent::Reset { roots } => core.reset_roots(&roots),
+        }
+    }
 }
 
 /// The task's side: which tuples are held.
