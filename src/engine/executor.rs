@@ -35,6 +35,8 @@ pub(crate) struct Seat {
     metrics: Arc<TaskMetrics>,
     /// Tuples of its next turn: halved by a turn that took too long, recovering slowly.
     budget: usize,
+    /// What it had done when it last ended a turn blocked.
+    done_when_blocked: u64,
     due_ns: u64,
     done: bool,
 }
@@ -47,7 +49,24 @@ impl Seat {
         woken: Rc<Cell<bool>>,
         metrics: Arc<TaskMetrics>,
     ) -> Self {
-        Seat { reference, task, signal, woken, metrics, budget: usize::MAX, due_ns: u64::MAX, done: false }
+        Seat {
+            reference,
+            task,
+            signal,
+            woken,
+            metrics,
+            budget: usize::MAX,
+            done_when_blocked: 0,
+            due_ns: u64::MAX,
+            done: false,
+        }
+    }
+
+    /// True if a task that ended its turn blocked has done something since it last did.
+    fn has_got_on(&mut self) -> bool {
+        let counts = self.metrics.counts();
+        let done = counts.executed + counts.acked + counts.failed + counts.emitted;
+        std::mem::replace(&mut self.done_when_blocked, done) != done
     }
 }
 
@@ -197,9 +216,9 @@ impl Executor {
         self.begin_order();
         let mut next = 0;
         while let Some(position) = self.next_turn(&mut next) {
-            let end;
-            (end, now_ns) = self.turn(position, now_ns);
-            did_something |= end != TurnEnd::Blocked;
+            let got_on;
+            (got_on, now_ns) = self.turn(position, now_ns);
+            did_something |= got_on;
             if self.state == State::Waiting {
                 return Pass::Idle { due_ns: None, blocked: false };
             }
@@ -240,8 +259,8 @@ impl Executor {
         Some(position)
     }
 
-    /// One turn of one task; returns how it ended and the time now.
-    fn turn(&mut self, position: usize, now_ns: u64) -> (TurnEnd, u64) {
+    /// One turn of one task; returns whether it got on, and the time now.
+    fn turn(&mut self, position: usize, now_ns: u64) -> (bool, u64) {
         let settings = &self.shared.settings;
         let (tuples_max, time_max_ns) = (settings.turn_tuples_max, settings.turn_time_max.as_nanos() as u64);
         self.pulse.position.store(position as u64, Ordering::Relaxed);
@@ -260,6 +279,7 @@ impl Executor {
             log.borrow_mut().push(TurnRecord { task: seat.reference, end, at_ns: now_ns, counts });
         }
         self.due_ns = self.due_ns.min(seat.due_ns);
+        let got_on = end != TurnEnd::Blocked || seat.has_got_on();
         match end {
             TurnEnd::Idle => self.blocked.clear(position),
             TurnEnd::More => {
@@ -271,7 +291,7 @@ impl Executor {
         }
         self.note_done(position);
         self.wake_peers();
-        (end, after_ns)
+        (got_on, after_ns)
     }
 
     fn report_fatal(&mut self, position: usize) {
@@ -299,11 +319,9 @@ impl Executor {
         while let Some(position) = self.blocked.next_from(next) {
             next = position + 1;
             if !self.ready.get(position) {
-                let before = self.seats[position].metrics.counts();
-                let end;
-                (end, now_ns) = self.turn(position, now_ns);
-                let after = self.seats[position].metrics.counts();
-                progress |= end != TurnEnd::Blocked || before.executed != after.executed || before.acked != after.acked;
+                let got_on;
+                (got_on, now_ns) = self.turn(position, now_ns);
+                progress |= got_on;
             }
         }
         progress

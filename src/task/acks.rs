@@ -150,10 +150,11 @@ impl AckTx {
         let (ring, peer) = (&mut self.ring, self.peer);
         self.overlay.retain(|root, pending| {
             // A failed tree needs neither its acks nor a fresh deadline.
+            let failed = pending.failure.is_some();
             let mut left = [
                 pending.failure.take().map(AckMessage::Fail),
-                (pending.reset && pending.failure.is_none()).then_some(AckMessage::Reset),
-                (pending.xor != 0).then_some(AckMessage::Ack(pending.xor)),
+                (pending.reset && !failed).then_some(AckMessage::Reset),
+                (pending.xor != 0 && !failed).then_some(AckMessage::Ack(pending.xor)),
             ];
             for message in &mut left {
                 if let Some(taken) = message.take() {
