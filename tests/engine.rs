@@ -195,3 +195,28 @@ fn more_spinning_executors_than_cpus_are_refused_unless_forced() {
     assert!(error.is_usage() && error.to_string().contains("force_oversubscription"), "{error}");
     build(true).run().unwrap();
 }
+
+#[test]
+fn a_full_cycle_stops_the_topology_in_a_named_state() {
+    for executors in [1, 2] {
+        let mut t = TopologyBuilder::new("full");
+        t.settings(|s| {
+            s.executors = Some(executors);
+            s.lane_capacity = 4;
+            s.message_timeouts_enabled = false;
+        });
+        let numbers = t.spout("numbers", || Numbers { next: 0, end: 100 });
+        // Every tuple that comes round becomes two.
+        let double = |n: u64, out: &mut Outlet<u64>| {
+            out.emit(n);
+            out.emit(n);
+        };
+        let first = t.bolt("first", double).shuffle(&numbers);
+        let second = t.bolt("second", |n: u64, out: &mut Outlet<u64>| out.emit(n)).shuffle(&first);
+        let second = if executors == 2 { second.dedicated() } else { second };
+        let _ = first.closing_cycle(|first| first.shuffle(&second));
+        let running = t.build().unwrap().start().unwrap();
+        let error = running.wait().expect_err("it can never end");
+        assert_eq!(error.state(), Some("cycle_full"), "{executors} executors: {error}");
+    }
+}
