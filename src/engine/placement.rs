@@ -76,14 +76,16 @@ pub fn place(topology: &Topology, plan: &Plan, settings: &Settings, executors: u
     }
     let shared = executor_plans.len().min(executors).max(1);
 
+    let pipelines = pipelines(plan);
     let mut executor_of = Vec::with_capacity(plan.components.len());
-    for component in &plan.components {
+    for (component, pipeline) in plan.components.iter().zip(pipelines) {
         let count = component.tasks.len();
         let of_component = (0..count).map(|index| match component.placement {
             placement if dedicated(placement) => new_executor(&mut executor_plans, None),
             Placement::On(cpu) => by_cpu[&cpu],
-            // The same share of every component lands on the same executor, so that a pipeline's copies stay together.
-            _ => index * shared / count,
+            // The same share of every component lands on the same executor, so that a pipeline's copies stay together;
+            // pipelines that have nothing to do with each other begin at different executors.
+            _ => (index * shared / count + pipeline) % shared,
         });
         executor_of.push(of_component.collect::<Vec<_>>());
     }
@@ -109,6 +111,19 @@ pub fn place(topology: &Topology, plan: &Plan, settings: &Settings, executors: u
     };
     budget_lanes(topology, plan, settings, &mut placed);
     placed
+}
+
+/// For each component the number of its pipeline: those that edges connect, counted from 0 in order of declaration.
+fn pipelines(plan: &Plan) -> Vec<usize> {
+    let mut pipeline: Vec<usize> = (0..plan.components.len()).collect();
+    for edge in &plan.edges {
+        let (from, to) = (pipeline[edge.from], pipeline[edge.to]);
+        pipeline.iter_mut().filter(|number| **number == from.max(to)).for_each(|number| *number = from.min(to));
+    }
+    let mut firsts = pipeline.clone();
+    firsts.sort_unstable();
+    firsts.dedup();
+    pipeline.iter().map(|number| firsts.binary_search(number).expect("it is one of them")).collect()
 }
 
 fn drop_unused(executors: &mut Vec<ExecutorPlan>, executor_of: &mut [Vec<usize>], used: &[bool]) {
@@ -243,6 +258,20 @@ mod tests {
         let (_, placed) = placed(1, 2, |_| {});
         assert_eq!(placed.executors.len(), 1);
         assert_eq!(placed.remote_lanes, 0);
+    }
+
+    #[test]
+    fn independent_pipelines_begin_at_different_executors() {
+        let mut t = TopologyBuilder::new("two");
+        for number in 0..2 {
+            let numbers = t.spout(format!("spout{number}"), || Silent);
+            t.bolt(format!("sink{number}"), |_: u64, _: &mut Outlet<Nothing>| {}).shuffle(&numbers);
+        }
+        let topology = t.build().unwrap();
+        let settings = topology.resolve().unwrap().settings;
+        let plan = topology.plan(&settings);
+        assert_eq!(place(&topology, &plan, &settings, 2).executor_of, [[0], [0], [1], [1]]);
+        assert_eq!(place(&topology, &plan, &settings, 1).executor_of, [[0], [0], [0], [0]]);
     }
 
     #[test]
