@@ -1,7 +1,7 @@
 //! One hop, word count, and acking on and off, each beside what it is measured against.
 //!
-//! `cargo bench --bench engine`. Every figure is the time of a whole topology from start to end divided by its
-//! elements, so that start-up is included; inputs are large enough for it not to matter. Compare rows of one run only.
+//! `cargo bench --bench engine`. Every figure is the time from the end of the start to the end of the topology, divided
+//! by its elements; inputs are large enough for what ran before to matter little. Compare rows of one run only.
 
 use std::hint::black_box;
 use std::sync::Arc;
