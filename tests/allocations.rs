@@ -7,7 +7,7 @@
 use std::alloc::System;
 use std::hint::black_box;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use squall::sys::alloc::{self, Counted, Counting};
 use squall::testing::TestDriver;
@@ -30,6 +30,10 @@ const PENDING_MAX: usize = 512;
 
 /// What each task has counted; made large enough at first.
 type Results = Arc<Mutex<Vec<(&'static str, Counted)>>>;
+
+/// Set when the call that floods has returned. The consumer waits for it, since one on another executor might otherwise
+/// keep up, and what grows only while a lane is full would do so later.
+type Flooded = Arc<OnceLock<()>>;
 
 /// A task's count.
 struct Window {
@@ -62,6 +66,7 @@ impl Window {
 /// ends within the call that begins it, so as many trees as there can be wait for their callbacks at once.
 struct Numbers {
     next: Option<u64>,
+    flooded: Flooded,
     window: Window,
 }
 
@@ -73,6 +78,7 @@ impl Spout for Numbers {
             (FLOOD..u64::MAX).for_each(|value| out.emit_tracked_on::<1>(value, value));
             (FLOOD..u64::MAX).for_each(|value| out.emit_tracked_on::<0>(value, value));
             self.next = Some(0);
+            self.flooded.get_or_init(|| ());
             return Ok(Next::Emitted);
         };
         if value == 0 && out.pending() > 0 {
@@ -88,17 +94,23 @@ impl Spout for Numbers {
     }
 }
 
-/// Passes values on, each of a flood more than once.
-struct PassOn(Window);
+/// Passes values on, with a flood of its own at the first of a flood.
+struct PassOn {
+    before: Flooded,
+    flooded: Flooded,
+    window: Window,
+}
 
 impl Bolt for PassOn {
     type In = u64;
     type Out = u64;
     fn execute(&mut self, value: u64, out: &mut Outlet<u64>) -> Outcome {
-        self.0.pass(value);
+        self.before.wait();
+        self.window.pass(value);
         out.emit(value);
         if value == FLOOD {
             (FLOOD..u64::MAX).for_each(|value| out.emit(value));
+            self.flooded.get_or_init(|| ());
         }
         Ok(())
     }
@@ -106,6 +118,7 @@ impl Bolt for PassOn {
 
 /// Takes values.
 struct Take {
+    before: Flooded,
     window: Window,
     boxes: bool,
 }
@@ -114,6 +127,7 @@ impl Bolt for Take {
     type In = u64;
     type Out = Nothing;
     fn execute(&mut self, value: u64, _: &mut Outlet<Nothing>) -> Outcome {
+        self.before.wait();
         self.window.pass(value);
         if self.boxes {
             drop(black_box(Box::new(value)));
@@ -138,12 +152,24 @@ fn topology(executors: usize, guarantee: Guarantee, to: To, boxes: bool, results
         settings.lane_capacity = LANE_CAPACITY;
         settings.max_spout_pending = PENDING_MAX;
     });
-    let (of_numbers, of_pass, of_take) = (results.clone(), results.clone(), results.clone());
-    let outputs = t.spout("numbers", move || Numbers { next: None, window: Window::new("numbers", &of_numbers) });
-    let pass = t.bolt("pass", move || PassOn(Window::new("pass", &of_pass)));
+    let (flooded_first, flooded_second) = (Flooded::default(), Flooded::default());
+    let window = |task| {
+        let results = results.clone();
+        move || Window::new(task, &results)
+    };
+    let (window_of_numbers, window_of_pass, window_of_take) = (window("numbers"), window("pass"), window("take"));
+    let flooded = flooded_first.clone();
+    let outputs =
+        t.spout("numbers", move || Numbers { next: None, flooded: flooded.clone(), window: window_of_numbers() });
+    let flooded = flooded_second.clone();
+    let pass = t.bolt("pass", move || PassOn {
+        before: flooded_first.clone(),
+        flooded: flooded.clone(),
+        window: window_of_pass(),
+    });
     let pass = if executors == 1 { pass } else { pass.dedicated() };
     let passed = pass.shuffle(&outputs.0);
-    let take = t.bolt("take", move || Take { window: Window::new("take", &of_take), boxes });
+    let take = t.bolt("take", move || Take { before: flooded_second.clone(), window: window_of_take(), boxes });
     match to {
         To::OneTask => take.shuffle(&passed),
         To::TwoTasksByKey => take.parallelism(2).fields(&passed, |value: &u64| value),
@@ -231,7 +257,11 @@ fn a_replayed_source_allocates_nothing_per_tuple() {
         t.settings(|settings| settings.executors = Some(executors));
         let (of_counter, of_take) = (results.clone(), results.clone());
         let numbers = t.source("numbers", move || Counter { next: 0, window: Window::new("numbers", &of_counter) });
-        let take = t.bolt("take", move || Take { window: Window::new("take", &of_take), boxes: false });
+        let take = t.bolt("take", move || Take {
+            before: Arc::new(OnceLock::from(())),
+            window: Window::new("take", &of_take),
+            boxes: false,
+        });
         let _ = if executors == 1 { take.shuffle(&numbers) } else { take.dedicated().shuffle(&numbers) };
         let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
         driver.run_to_end().unwrap();
