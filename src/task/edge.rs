@@ -11,7 +11,9 @@ use std::rc::Rc;
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
 use crate::task::header::{Bare, Header, Layout, Tracked};
-use crate::task::lane::{Bell, Control, Item, LaneRx, LaneTx, Peers, Ring, Signal, local, remote_rx, remote_tx, ring};
+use crate::task::lane::{
+    Bell, Control, Item, LaneRx, LaneTx, Peers, Ring, Sent, Signal, local, remote_rx, remote_tx, ring,
+};
 use crate::task::outlet::EmitCore;
 use crate::task::payload::Payload;
 use crate::task::route::{Grouping, Pick, RouteInfo, Router};
@@ -69,14 +71,19 @@ struct Edge<H, Src, Dst, C, R> {
 impl<H: Header, Src, Dst: Payload, C, R> Edge<H, Src, Dst, C, R> {
     #[inline(always)]
     fn push(&mut self, position: usize, value: Dst, core: &mut EmitCore) {
-        core.note_target(self.tasks[position]);
+        core.note_target(|| self.tasks[position]);
         let header = H::stamp(core);
-        let lane = &mut self.lanes[position];
-        if lane.send(Item::Tuple(header, value)) {
-            self.blocked.push(position);
-            core.blocked_lanes += 1;
+        match self.lanes[position].send(Item::Tuple(header, value)) {
+            Sent::BelowLowWater | Sent::Kept => {}
+            Sent::AboveLowWater => core.above_low_water = true,
+            Sent::Blocked => self.note_blocked(position, core),
         }
-        core.above_low_water |= lane.is_above_low_water();
+    }
+
+    #[cold]
+    fn note_blocked(&mut self, position: usize, core: &mut EmitCore) {
+        self.blocked.push(position);
+        core.blocked_lanes += 1;
     }
 }
 
@@ -124,9 +131,8 @@ where
 
     fn control(&mut self, control: Control, core: &mut EmitCore) {
         for position in 0..self.lanes.len() {
-            if self.lanes[position].send(Item::Control(control)) {
-                self.blocked.push(position);
-                core.blocked_lanes += 1;
+            if self.lanes[position].send(Item::Control(control)) == Sent::Blocked {
+                self.note_blocked(position, core);
             }
         }
     }

@@ -90,6 +90,9 @@ impl Roots {
 
 /// What precedes a value in a lane. Chosen at plan time by the guarantee, so that what is not needed takes no bytes.
 pub(crate) trait Header: Send + Sized + 'static {
+    /// False if no tuple ever belongs to a tree.
+    const TRACKED: bool;
+
     /// The header of a tuple emitted now, with a fresh edge in the current anchors.
     fn stamp(core: &mut EmitCore) -> Self;
     /// The tree membership it carries.
@@ -101,6 +104,8 @@ pub(crate) trait Header: Send + Sized + 'static {
 pub(crate) struct Bare;
 
 impl Header for Bare {
+    const TRACKED: bool = false;
+
     #[inline]
     fn stamp(_core: &mut EmitCore) -> Self {
         Bare
@@ -117,6 +122,8 @@ impl Header for Bare {
 pub(crate) struct Tracked(Roots);
 
 impl Header for Tracked {
+    const TRACKED: bool = true;
+
     #[inline]
     fn stamp(core: &mut EmitCore) -> Self {
         Tracked(core.draw_edge())

@@ -25,7 +25,7 @@ pub struct EmitCore {
     pub(crate) counts: Counts,
     /// Lanes with overflow. While there are any, the task gets no input.
     pub(crate) blocked_lanes: usize,
-    /// A local lane was seen at least half full; a spout waits.
+    /// A local lane was seen above low water: the turn ends, so that its consumer comes next.
     pub(crate) above_low_water: bool,
     /// Time of the current turn.
     pub(crate) now_ns: u64,
@@ -61,6 +61,12 @@ impl EmitCore {
             targets: SmallVec::new(),
             records_targets: false,
         }
+    }
+
+    /// True while another piece of work may be begun.
+    #[inline(always)]
+    pub(crate) fn is_free(&self) -> bool {
+        self.blocked_lanes == 0 && !self.above_low_water
     }
 
     /// From here on, emits are anchored to `roots`.
@@ -176,10 +182,10 @@ impl EmitCore {
         }
     }
 
-    #[inline]
-    pub(crate) fn note_target(&mut self, task: TaskId) {
+    #[inline(always)]
+    pub(crate) fn note_target(&mut self, task: impl FnOnce() -> TaskId) {
         if self.records_targets {
-            self.targets.push(task);
+            self.targets.push(task());
         }
     }
 
