@@ -227,7 +227,10 @@ impl Executor {
                 return Pass::Idle { due_ns: None, blocked: false };
             }
             // What has just been emitted is still in the cache: its consumers come before the next producer.
-            if self.shuffle.is_none() && returns_left > 0 && self.ready.next_from(0).is_some_and(|ready| ready + 1 < next) {
+            if self.shuffle.is_none()
+                && returns_left > 0
+                && self.ready.next_from(0).is_some_and(|ready| ready + 1 < next)
+            {
                 returns_left -= 1;
                 next = 0;
             }

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use crate::task::edge::ShortWay;
+use crate::task::lane::LocalEnd;
 use crate::task::outlet::EmitCore;
 
 /// Names one live tree: the spout task, a slot of its ledger, and the slot's generation.
@@ -97,11 +99,13 @@ pub(crate) trait Header: Send + Sized + 'static {
     fn stamp(core: &mut EmitCore) -> Self;
     /// The tree membership it carries.
     fn into_roots(self) -> Roots;
+    /// Names the layout of a queue.
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T>;
 }
 
 /// No tracking: no bytes.
 #[derive(Debug)]
-pub(crate) struct Bare;
+pub struct Bare;
 
 impl Header for Bare {
     const TRACKED: bool = false;
@@ -115,11 +119,15 @@ impl Header for Bare {
     fn into_roots(self) -> Roots {
         Roots::None
     }
+
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
+        ShortWay::Bare(queue)
+    }
 }
 
 /// Tree membership.
 #[derive(Debug)]
-pub(crate) struct Tracked(Roots);
+pub struct Tracked(Roots);
 
 impl Header for Tracked {
     const TRACKED: bool = true;
@@ -132,6 +140,10 @@ impl Header for Tracked {
     #[inline]
     fn into_roots(self) -> Roots {
         self.0
+    }
+
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
+        ShortWay::Tracked(queue)
     }
 }
 

@@ -133,6 +133,29 @@ impl<H, T> LocalQueue<H, T> {
     }
 }
 
+/// A second way into the queue of a local lane, for when nothing waits in the lane's overflow: of the same task, so there
+/// is still one producer.
+pub struct LocalEnd<H, T>(Rc<LocalQueue<H, T>>);
+
+impl<H, T> LocalEnd<H, T> {
+    #[inline(always)]
+    pub fn has_room(&self) -> bool {
+        self.0.len() < self.0.capacity
+    }
+
+    /// Sends a tuple. True if the queue is at or above low water now.
+    ///
+    /// # Panics
+    /// If there is no room.
+    #[inline(always)]
+    pub fn push(&self, header: H, value: T) -> bool {
+        match self.0.push(Item::Tuple(header, value)) {
+            Ok(above_low_water) => above_low_water,
+            Err(_) => panic!("the caller has asked for room"),
+        }
+    }
+}
+
 /// What became of an item that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
@@ -191,6 +214,14 @@ impl<H, T> LaneTx<H, T> {
             }
         }
         true
+    }
+
+    /// The queue itself, if the consumer is a task of the same executor.
+    pub fn local_end(&self) -> Option<LocalEnd<H, T>> {
+        match &self.end {
+            TxEnd::Local(queue) => Some(LocalEnd(queue.clone())),
+            TxEnd::Remote { .. } => None,
+        }
     }
 
     /// True for a lane to a task of the same executor in which so much waits that its producer should pause.

@@ -229,7 +229,7 @@ impl<T: Payload> Outlet<T> {
     /// Like [`emit`](Self::emit), and tells which tasks got it: empty if nobody subscribes.
     pub fn emit_to(&mut self, value: T) -> &[TaskId] {
         self.core.record_targets();
-        self.set.emit(value, &mut self.core);
+        self.set.emit_to_all(value, &mut self.core);
         self.core.recorded()
     }
 
@@ -263,7 +263,7 @@ impl<O: Outputs> Outlet<O> {
         O: PortAt<N>,
     {
         self.core.record_targets();
-        O::port(&mut self.set).emit(value, &mut self.core);
+        O::port(&mut self.set).emit_to_all(value, &mut self.core);
         self.core.recorded()
     }
 
