@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
-use crate::task::header::{Bare, Header, Layout, Tracked};
+use crate::task::header::{Bare, Header, Layout, Timed, Tracked};
 use crate::task::lane::{Bell, Control, Item, LaneRx, LaneTx, Peers, Ring, Signal, local, remote_rx, remote_tx, ring};
 use crate::task::outlet::EmitCore;
 use crate::task::payload::Payload;
@@ -191,6 +191,10 @@ macro_rules! with_layout {
             }
             Layout::Tracked => {
                 type $h = Tracked;
+                $body
+            }
+            Layout::Timed => {
+                type $h = Timed;
                 $body
             }
         }
