@@ -12,6 +12,7 @@ use crate::sys::random::Random;
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::task::acks::Acks;
 use crate::task::lane::{Peers, Signal};
+use crate::task::measured::Measured;
 use crate::task::metrics::{Counts, TaskMetrics};
 use crate::task::shell::{Order, Task, TurnEnd};
 
@@ -183,6 +184,12 @@ impl Executor {
     /// What its tasks have measured so far.
     pub fn latencies(&self) -> Latencies {
         self.seats.iter().map(|seat| (seat.reference, seat.task.latency())).collect()
+    }
+
+    /// Adds what its tasks have measured since the last call.
+    pub fn take_measured(&mut self, into: &mut Measured) {
+        let now_ns = self.shared.clock.now_ns();
+        self.seats.iter_mut().for_each(|seat| seat.task.take_measured(now_ns, into));
     }
 
     /// Items waiting in the lanes into its tasks; feedback lanes, which nobody empties after the end, do not count.
@@ -431,6 +438,11 @@ impl Executor {
                     // The asker may have given up waiting; then nobody wants the answer.
                     let _ = reply.send(self.latencies());
                 }
+                Command::Measured(mut measured, reply) => {
+                    self.take_measured(&mut measured);
+                    // The asker waits for it, whatever happens here.
+                    let _ = reply.send(measured);
+                }
                 Command::Stop => self.stop(),
             }
         }
@@ -468,7 +480,13 @@ impl Executor {
         if self.state != State::Stopped {
             self.state = State::Stopped;
             self.seats.iter_mut().for_each(|seat| seat.task.stop());
-            self.ends.report(Event::Stopped { executor: self.ends.executor, latencies: self.latencies() });
+            let measured = self.shared.schedule.is_some().then(|| {
+                let mut measured = Box::<Measured>::default();
+                self.take_measured(&mut measured);
+                measured
+            });
+            let executor = self.ends.executor;
+            self.ends.report(Event::Stopped { executor, latencies: self.latencies(), measured });
         }
     }
 }

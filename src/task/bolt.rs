@@ -1,18 +1,20 @@
 //! The shell of a bolt task: turns, input lanes, anchoring, ticks, end of input, rebuilding.
 
+mod rare;
+
 use std::marker::PhantomData;
 
 use crate::error::{Failure, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
-use crate::task::chaos::{Chaos, Strike};
 use crate::task::component::Outcome;
 use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
-use crate::task::header::{Bare, Header, Layout, Tracked};
+use crate::task::header::{Bare, Header, Layout, NO_EVENT, Timed, Tracked};
 use crate::task::held::HeldTable;
 use crate::task::lane::{Control, Item, LaneRx};
+use crate::task::measured::{Measured, SinkMeter};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
@@ -62,6 +64,8 @@ struct BoltShell<H, L: Logic> {
     blocked_since_ns: Option<u64>,
     executed_before: u64,
     latency: Latency,
+    /// In open-loop measurement, of a component that nobody subscribes to.
+    meter: Option<SinkMeter>,
     origin: Origin,
     parts: TaskParts,
     headers: PhantomData<H>,
@@ -101,6 +105,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             blocked_since_ns: None,
             executed_before: 0,
             latency: latency(),
+            meter: parts.sink_of.take().map(|schedule| SinkMeter::new(schedule, parts.clock.clone())),
             origin: parts.info.origin(),
             parts,
             headers: PhantomData,
@@ -230,6 +235,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn call(&mut self, what: &str, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
         let Some(bolt) = &mut self.bolt else { return false };
         let out = &mut self.out;
+        out.core.birth_ns = NO_EVENT;
         match guarded(&self.origin, || run(bolt, out)) {
             Ok(()) => true,
             Err(failure) => {
@@ -312,6 +318,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             let Ok(delivery) = self.door_inside.try_recv() else { return };
             *left -= 1;
             self.out.core.set_anchor(delivery.roots);
+            self.out.core.birth_ns = NO_EVENT;
             // Conversions, keys and groupings are user code.
             let routed = guarded(&self.origin, || {
                 self.out.set.send(delivery.emission, &mut self.out.core);
@@ -343,35 +350,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    /// Under simulation: has a fault happen to the next input of a lane, now and then. True if it did.
-    #[cold]
-    fn strike(&mut self, lane: usize, left: &mut usize) -> bool {
-        let Some(strike) = self.parts.chaos.as_mut().and_then(Chaos::draw) else { return false };
-        match self.lanes[lane].pop() {
-            None => return false,
-            Some(Item::Control(control)) => self.take_control(lane, control),
-            Some(Item::Tuple(header, _)) => {
-                *left -= 1;
-                self.out.core.counts.executed += 1;
-                self.out.core.set_anchor(header.into_roots());
-                let (Strike::Fail(failure) | Strike::BreakDown(failure)) = &strike;
-                let failure = failure.clone().at(&self.origin);
-                self.input_failed(&failure);
-                if matches!(strike, Strike::BreakDown(_)) {
-                    self.break_down(failure);
-                }
-            }
-        }
-        true
-    }
-
     /// Takes from one lane; true if it was found empty.
     fn drain_lane(&mut self, lane: usize, left: &mut usize) -> bool {
         let number = self.parts.lane_inputs[lane];
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
-        let finished = &self.finish_called;
+        let (finished, meter) = (&self.finish_called, &mut self.meter);
         let mut control = None;
         let mut failed = None;
         let drained = guarded(origin, || {
@@ -385,6 +370,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                         return Ok(false);
                     }
                 };
+                if H::TIMED {
+                    out.core.birth_ns = header.birth_ns();
+                }
                 let roots = header.into_roots();
                 if *finished {
                     // From a loop that has closed: nothing is executed after the last call.
@@ -400,7 +388,14 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     }
                     None
                 };
-                match bolt.execute(Input { value, number, manual }, out) {
+                let executed = bolt.execute(Input { value, number, manual }, out);
+                if H::TIMED
+                    && executed.is_ok()
+                    && let Some(meter) = meter
+                {
+                    meter.executed(out.core.birth_ns);
+                }
+                match executed {
                     Ok(()) if out.handover.is_none() && !L::MANUAL => {
                         out.core.counts.acked += 1;
                         if H::TRACKED {
@@ -427,6 +422,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
             Ok(false)
         });
+        if H::TIMED
+            && let Some(meter) = &mut self.meter
+        {
+            meter.visited();
+        }
         match drained {
             Ok(empty) => {
                 if let Some(failure) = failed {
@@ -470,20 +470,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.settle_held();
             self.let_go_at_ns = Some(self.out.core.now_ns + self.parts.let_go_after_ns);
         }
-    }
-
-    /// Fails what is still held long after the end of input, so that the topology can end.
-    fn let_go(&mut self, now_ns: u64) {
-        if self.held.open() == 0 || self.let_go_at_ns.is_none_or(|at_ns| now_ns < at_ns) {
-            return;
-        }
-        tracing::warn!(task = %self.origin, held = self.held.open(), "failing tuples held after the end");
-        let failure = Failure::reject("ended: still held after the end of input").at(&self.origin);
-        let core = &mut self.out.core;
-        self.held.let_go(|roots| {
-            core.counts.failed += 1;
-            core.fail_roots(&roots, &failure);
-        });
     }
 
     /// Passes the end on once nothing that could still emit is left.
@@ -602,5 +588,12 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
 
     fn latency(&self) -> Latency {
         self.latency.clone()
+    }
+
+    fn take_measured(&mut self, _now_ns: u64, into: &mut Measured) {
+        if let Some(meter) = &mut self.meter {
+            meter.take(into);
+        }
+        into.queued += self.queued() as u64;
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
-use crate::task::header::{Bare, Header, Layout, Tracked};
+use crate::task::header::{Bare, Header, Layout, Timed, Tracked};
 use crate::task::lane::{
     Bell, Control, Item, LaneRx, LaneTx, LocalEnd, Peers, Ring, Sent, Signal, local, remote_rx, remote_tx, ring,
 };
@@ -38,6 +38,7 @@ pub enum ShortWay<T> {
     None,
     Bare(LocalEnd<Bare, T>),
     Tracked(LocalEnd<Tracked, T>),
+    Timed(LocalEnd<Timed, T>),
 }
 
 /// The conversion of an edge from the stream's type to the subscriber's input type.
@@ -223,6 +224,10 @@ macro_rules! with_layout {
             }
             Layout::Tracked => {
                 type $h = Tracked;
+                $body
+            }
+            Layout::Timed => {
+                type $h = Timed;
                 $body
             }
         }

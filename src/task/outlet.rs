@@ -13,7 +13,7 @@ use crate::sys::mutation::{self, Mutation};
 use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::acks::{AckMessage, Acks};
-use crate::task::header::{Root, Roots};
+use crate::task::header::{NO_EVENT, Root, Roots};
 use crate::task::held::{Anchor, Anchors};
 use crate::task::ledger::Ledger;
 use crate::task::metrics::Counts;
@@ -29,6 +29,8 @@ pub struct EmitCore {
     pub(crate) above_low_water: bool,
     /// Time of the current turn.
     pub(crate) now_ns: u64,
+    /// Open-loop measurement: the intended time of the event that what is emitted now descends from, or `NO_EVENT`.
+    pub(crate) birth_ns: u64,
     /// What is emitted now becomes a child of these trees...
     anchor: Roots,
     /// ...and of the trees of these held tuples.
@@ -51,6 +53,7 @@ impl EmitCore {
             blocked_lanes: 0,
             above_low_water: false,
             now_ns: 0,
+            birth_ns: NO_EVENT,
             anchor: Roots::None,
             held: SmallVec::new(),
             drawn: 0,
@@ -189,8 +192,9 @@ impl EmitCore {
         }
     }
 
-    /// After a panic in the middle of an emit: nobody asks for its targets any more.
+    /// After a panic in the middle of an emit: nobody asks for its targets any more, and what follows is another event's.
     pub(crate) fn forget_call(&mut self) {
+        self.birth_ns = NO_EVENT;
         self.targets.clear();
         self.records_targets = false;
     }
@@ -447,6 +451,9 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         };
         let opened = ledger.borrow_mut().open(self.out.core.now_ns);
         let (slot, root) = opened.expect("a spout task can have at most 4,194,304 open trees");
+        if self.out.core.birth_ns != NO_EVENT {
+            ledger.borrow_mut().date(slot, self.out.core.birth_ns);
+        }
         let index = slot as usize;
         if index == self.ids.len() {
             self.ids.push(Some(id));

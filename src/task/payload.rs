@@ -4,7 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 
 use crate::task::edge::{EdgeOut, ShortWay};
-use crate::task::header::{Bare, Header, Tracked};
+use crate::task::header::{Bare, Header, Timed, Tracked};
 use crate::task::lane::Control;
 use crate::task::outlet::EmitCore;
 
@@ -82,6 +82,11 @@ impl<T: Payload> PortOut<T> {
                 ShortWay::Tracked(queue) if queue.has_room() => {
                     core.counts.emitted += 1;
                     core.above_low_water |= queue.push(Tracked::stamp(core), value);
+                    return;
+                }
+                ShortWay::Timed(queue) if queue.has_room() => {
+                    core.counts.emitted += 1;
+                    core.above_low_water |= queue.push(Timed::stamp(core), value);
                     return;
                 }
                 _ => {}
