@@ -186,6 +186,11 @@ impl Bench {
         BENCHES.iter().filter(|bench| bench.measure.is_some())
     }
 
+    /// What the bench of this name measures, in a line.
+    pub fn about_of(name: &str) -> &'static str {
+        BENCHES.iter().find(|bench| bench.name == name).map_or("", |bench| bench.about)
+    }
+
     /// Whether it has a use for this flag.
     pub fn takes(&self, flag: Flag) -> bool {
         self.refuses.iter().all(|(refused, _)| *refused != flag)
@@ -226,6 +231,16 @@ impl Bench {
     fn measure(&self) -> &Measure {
         self.measure.as_ref().expect("only benches that are there are given out")
     }
+}
+
+/// A time that need not be exact, such as `1m 36s`.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let rounded = if duration < 10 * SECOND {
+        duration.as_millis().div_ceil(100) * 100
+    } else {
+        (duration.as_millis() + 500) / 1_000 * 1_000
+    };
+    humantime::format_duration(Duration::from_millis(rounded as u64)).to_string()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod table;
 
 use crate::error::Result;
 
-pub(crate) use catalogue::{Bench, Flag};
+pub(crate) use catalogue::{Bench, Flag, duration_text};
 pub(crate) use compare::compare;
 pub(crate) use report::Outputs;
 pub(crate) use row::{Interval, Row, Unit, histogram};

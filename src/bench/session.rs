@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::bench::catalogue::{Bench, duration_text};
 use crate::bench::machine::Watch;
 use crate::bench::record::Record;
 use crate::bench::report::{Outputs, Report};
 use crate::bench::row::Row;
 use crate::error::{Error, Result};
-use crate::observe::units::elapsed;
 use crate::observe::{Steps, note};
 use crate::sys::clock::Clock;
 use crate::sys::cpu::{CpuId, usable_cpus};
@@ -76,7 +76,9 @@ impl Session {
 
     /// Like [`begin`](Self::begin), with files to write at the end.
     pub fn begin_into(outputs: Outputs, bench: &'static str, options: Options, expected: Duration) -> Self {
-        note(format_args!("{bench}: about {}; Ctrl-C ends it and keeps the rows so far", elapsed(expected)));
+        let about = Bench::about_of(bench);
+        let takes = duration_text(expected);
+        note(format_args!("{bench}: {about}\nIt takes about {takes}; Ctrl-C ends it and keeps the rows so far."));
         let watch = Watch::begin(cpus(&options));
         let command_line = options.command_line.clone();
         let report = Report { bench, command_line, outputs, watch, steps: Steps::start(expected), records: Vec::new() };
@@ -140,10 +142,12 @@ impl Session {
 
     /// Writes everything the options ask for.
     pub fn finish(self) -> Result<()> {
-        let Some(report) = self.report.lock().take() else { return Ok(()) };
-        let (rows, took) = (self.rows.len(), elapsed(Duration::from_nanos(self.clock.now_ns())));
+        // Kept locked while it is written: who interrupts meanwhile waits until it has been.
+        let mut report = self.report.lock();
+        let Some(report) = report.take() else { return Ok(()) };
+        let (rows, took) = (self.rows.len(), duration_text(Duration::from_nanos(self.clock.now_ns())));
         let written = report.write(false);
-        note(format_args!("{}: {rows} rows in {took}, announced were {}", self.bench, elapsed(self.expected)));
+        note(format_args!("{}: {rows} rows in {took}, announced were {}", self.bench, duration_text(self.expected)));
         written.and(self.failure.map_or(Ok(()), Err))
     }
 }
