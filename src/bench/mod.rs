@@ -4,8 +4,15 @@
 //! files of a report. Closed loop (throughput) and open loop (latency) never share a row or a table. Every ratio is
 //! between rows of one run, whose measurements were taken in turns so that both meet the same noise.
 
+mod null;
+mod pinned;
 mod row;
+mod schedule;
 mod session;
+mod shapes;
+mod spread;
+mod text;
+mod window;
 
 pub(crate) use row::{Interval, Row};
 pub(crate) use session::{Options, Session, Subject};
