@@ -4,7 +4,9 @@
 //! files of a report. Closed loop (throughput) and open loop (latency) never share a row or a table. Every ratio is
 //! between rows of one run, whose measurements were taken in turns so that both meet the same noise.
 
+pub(crate) mod floor;
 mod null;
+mod pingpong;
 mod pinned;
 mod row;
 mod schedule;
@@ -12,6 +14,7 @@ mod session;
 mod shapes;
 mod spread;
 mod text;
+mod timing;
 mod window;
 
 pub(crate) use row::{Interval, Row};

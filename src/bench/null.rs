@@ -76,7 +76,7 @@ pub(crate) fn slice(
     let events = Events { rate, warmup, length, lines: text.cycle(), clock: clock.clone() };
     match placement {
         Placement::OneThread => pinned::on_cpu(cpus[0], move || one_thread(events)),
-        Placement::TwoThreads => two_threads(events, cpus[0], cpus[1]),
+        Placement::TwoThreads => two_threads(events, [cpus[0], cpus[1]]),
     }
 }
 
@@ -108,13 +108,11 @@ fn one_thread(mut events: Events) -> Histogram<u64> {
     latencies
 }
 
-fn two_threads(events: Events, source_cpu: CpuId, sink_cpu: CpuId) -> Result<Histogram<u64>> {
+fn two_threads(events: Events, cpus: [CpuId; 2]) -> Result<Histogram<u64>> {
     let (producer, consumer) = RingBuffer::new(RING_CAPACITY);
     let (counts, clock) = (events.counts(), events.clock.clone());
-    let sink = pinned::spawn(sink_cpu, move || drain(consumer, counts, &clock))?;
-    let source = pinned::spawn(source_cpu, move || feed(events, producer))?;
-    source.join()?;
-    sink.join()
+    let ((), latencies) = pinned::pair(cpus, move || feed(events, producer), move || drain(consumer, counts, &clock))?;
+    Ok(latencies)
 }
 
 fn feed(mut events: Events, mut ring: Producer<Event>) {
@@ -124,10 +122,6 @@ fn feed(mut events: Events, mut ring: Producer<Event>) {
         while events.clock.now_ns() < schedule.due_ns() {}
         let mut event = Event { due_ns: schedule.advance(), line: events.lines.next_line() };
         while let Err(PushError::Full(back)) = ring.push(event) {
-            // The sink has gone because it could not be pinned: that is what the caller is told.
-            if ring.is_abandoned() {
-                return;
-            }
             event = back;
         }
     }
@@ -137,13 +131,9 @@ fn drain(mut ring: Consumer<Event>, (skipped, total): (u64, u64), clock: &Clock)
     let mut latencies = histogram();
     let mut number = 0;
     while number < total {
-        // Asked before the ring is looked into: what was pushed before the source went is still found.
-        let abandoned = ring.is_abandoned();
         if let Ok(event) = ring.pop() {
             sink(event, number >= skipped, clock, &mut latencies);
             number += 1;
-        } else if abandoned {
-            break;
         }
     }
     latencies

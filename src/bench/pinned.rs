@@ -2,6 +2,8 @@
 
 use std::panic::resume_unwind;
 
+use crossbeam::channel::{Receiver, Sender, bounded};
+
 use crate::bench::session::Options;
 use crate::error::{Error, Result};
 use crate::sys::cpu::{CpuId, pin_current_thread, usable_cpus};
@@ -50,6 +52,43 @@ pub(crate) fn on_cpu<T: Send + 'static>(cpu: CpuId, body: impl FnOnce() -> T + S
     spawn(cpu, body)?.join()
 }
 
+/// Runs two bodies at the same time on two threads, each pinned to its CPU, beginning when both are there. They may wait
+/// for each other by spinning: if one cannot run, neither does.
+///
+/// # Errors
+/// When the system refuses a thread or a CPU.
+pub(crate) fn pair<A: Send + 'static, B: Send + 'static>(
+    cpus: [CpuId; 2],
+    first: impl FnOnce() -> A + Send + 'static,
+    second: impl FnOnce() -> B + Send + 'static,
+) -> Result<(A, B)> {
+    let (here, there) = meeting();
+    let first = spawn(cpus[0], move || here.meet().then(first))?;
+    let second = spawn(cpus[1], move || there.meet().then(second))?;
+    // Both are waited for before either's error is told.
+    let (first, second) = (first.join(), second.join());
+    let never_met = || Error::failed("not_measured", "one of two threads to measure with did not come");
+    Ok((first?.ok_or_else(never_met)?, second?.ok_or_else(never_met)?))
+}
+
+/// One side of two threads that wait for each other.
+struct Meeting {
+    other: Sender<()>,
+    own: Receiver<()>,
+}
+
+fn meeting() -> (Meeting, Meeting) {
+    let ((to_first, of_first), (to_second, of_second)) = (bounded(1), bounded(1));
+    (Meeting { other: to_second, own: of_first }, Meeting { other: to_first, own: of_second })
+}
+
+impl Meeting {
+    /// Waits for the other side; false if it has gone without coming.
+    fn meet(self) -> bool {
+        self.other.send(()).is_ok() && self.own.recv().is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +104,16 @@ mod tests {
         let options = Options { cpus: vec![3, 1], ..Options::default() };
         assert_eq!(cpus(&options), [CpuId(3), CpuId(1)]);
         assert_eq!(cpus(&Options::default()), usable_cpus().preferred());
+    }
+
+    #[test]
+    fn if_one_of_two_cannot_run_the_other_does_not_either() {
+        let cpu = usable_cpus().ids()[0];
+        for cpus in [[cpu, CpuId(1_000)], [CpuId(1_000), cpu]] {
+            let body = || panic!("it runs alone");
+            let error = pair::<(), ()>(cpus, body, body).unwrap_err();
+            assert!(error.is_usage(), "{error}");
+        }
+        assert_eq!(pair([cpu, cpu], || 1, || 2).unwrap(), (1, 2));
     }
 }
