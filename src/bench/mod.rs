@@ -12,7 +12,6 @@ mod row;
 mod schedule;
 mod session;
 mod shapes;
-mod spread;
 mod text;
 mod timing;
 mod window;

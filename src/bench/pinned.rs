@@ -65,10 +65,12 @@ pub(crate) fn pair<A: Send + 'static, B: Send + 'static>(
     let (here, there) = meeting();
     let first = spawn(cpus[0], move || here.meet().then(first))?;
     let second = spawn(cpus[1], move || there.meet().then(second))?;
-    // Both are waited for before either's error is told.
+    // Both are waited for before either's error is told; one that found itself alone has none to tell.
     let (first, second) = (first.join(), second.join());
-    let never_met = || Error::failed("not_measured", "one of two threads to measure with did not come");
-    Ok((first?.ok_or_else(never_met)?, second?.ok_or_else(never_met)?))
+    match (first?, second?) {
+        (Some(first), Some(second)) => Ok((first, second)),
+        _ => unreachable!("a thread that could be pinned comes to the meeting"),
+    }
 }
 
 /// One side of two threads that wait for each other.

@@ -150,12 +150,14 @@ impl<'a> Watch<'a> {
 
 /// A row of what all repeats counted.
 pub(crate) fn row(label: &'static str, text: &Text, repeats: &[Counted]) -> Row {
+    let ns_per_word: Vec<f64> = repeats.iter().map(Counted::ns_per_word).collect();
+    let per_s: Vec<f64> = ns_per_word.iter().map(|ns| 1e9 / ns).collect();
     Row::new("floor", label)
         .with("row", label)
         .with("text", text.name.clone())
         .with("text_words", text.words)
-        .spread("ns_per_word", repeats.iter().map(Counted::ns_per_word))
-        .spread("words_per_s", repeats.iter().map(|counted| counted.words as f64 / counted.elapsed.as_secs_f64()))
+        .repeated("ns_per_word", &ns_per_word)
+        .repeated("words_per_s", &per_s)
 }
 
 #[cfg(test)]

@@ -12,9 +12,8 @@ use hdrhistogram::Histogram;
 use crate::bench::null::{self, Placement};
 use crate::bench::pingpong::{Channel, Parking, Ring, one_way};
 use crate::bench::pinned;
-use crate::bench::row::{Interval, Row, Unit};
+use crate::bench::row::{Interval, Row, Unit, pooled};
 use crate::bench::session::{Options, Session, Subject};
-use crate::bench::spread::pooled;
 use crate::bench::text::Text;
 use crate::bench::timing::Timing;
 use crate::error::Result;
@@ -192,7 +191,7 @@ fn floor_row(name: &'static str) -> Row {
 
 /// Half round trips of one token at a time.
 fn one_way_row(name: &'static str, repeats: &[Histogram<u64>]) -> Row {
-    floor_row(name).with("round_trips_per_sample", 1).repeats(Unit::Ns, repeats)
+    floor_row(name).with("round_trips_per_sample", 1).distributions("", Unit::Ns, repeats)
 }
 
 /// The row that hops are compared with.
@@ -211,7 +210,7 @@ fn hiccups_row(cpu: CpuId, slices: &[Slice]) -> Row {
     let mut row = Row::new("floor", format!("hiccups cpu {cpu}"))
         .with("row", "hiccups")
         .with("cpu", cpu.0)
-        .repeats(Unit::Ns, &waits)
+        .distributions("", Unit::Ns, &waits)
         .distribution("gap_", Unit::Ns, &gaps)
         .with("count", gaps.len())
         .with("pauses_over_10us_per_s", pauses as f64 / seconds);
@@ -221,7 +220,12 @@ fn hiccups_row(cpu: CpuId, slices: &[Slice]) -> Row {
 
 fn null_row(null: &Null) -> Row {
     let repeats: Vec<_> = null.slices.iter().map(|slice| slice.histogram.clone()).collect();
-    let mut row = null_engine_row(null.placement, null.rate).repeats(Unit::Us, &repeats);
+    // The figures are those of all slices together: a slice has few events beyond its higher percentiles.
+    let mut row = null_engine_row(null.placement, null.rate).distributions("", Unit::Us, &repeats).distribution(
+        "",
+        Unit::Us,
+        &pooled(&repeats),
+    );
     row.intervals = intervals(&null.slices, &repeats);
     row
 }
