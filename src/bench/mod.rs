@@ -5,6 +5,7 @@
 //! between rows of one run, whose measurements were taken in turns so that both meet the same noise.
 
 pub(crate) mod floor;
+pub(crate) mod hop;
 mod null;
 mod pingpong;
 mod pinned;

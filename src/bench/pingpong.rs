@@ -45,12 +45,12 @@ pub(crate) fn one_way<S: Side>(
 ) -> Result<Histogram<u64>> {
     let clock = clock.clone();
     let ping = move || {
-        let mut trips = RoundTrips::new(clock, warmup, length);
+        let mut trips = RoundTrips::halved(clock, warmup, length);
         ping(here, &mut trips);
-        trips.one_way
+        trips.times
     };
-    let (one_way, ()) = pinned::pair(cpus, ping, || pong(there))?;
-    Ok(one_way)
+    let (times, ()) = pinned::pair(cpus, ping, || pong(there))?;
+    Ok(times)
 }
 
 fn ping(mut side: impl Side, trips: &mut RoundTrips) {
@@ -76,19 +76,26 @@ fn pong(mut side: impl Side) {
 /// The stop-watch of the side that sends first.
 pub(crate) struct RoundTrips {
     clock: Clock,
+    /// What a round trip's time is divided by.
+    ways: u64,
     warmup_ns: u64,
     total_ns: u64,
     /// Of the first departure.
     start_ns: Option<u64>,
     left_ns: u64,
-    pub one_way: Histogram<u64>,
+    pub times: Histogram<u64>,
 }
 
 impl RoundTrips {
-    /// Counts for `length`, beginning `warmup` after the first departure.
-    pub fn new(clock: Clock, warmup: Duration, length: Duration) -> Self {
+    /// Counts halves of round trips for `length`, beginning `warmup` after the first departure.
+    pub fn halved(clock: Clock, warmup: Duration, length: Duration) -> Self {
         let (warmup_ns, total_ns) = (warmup.as_nanos() as u64, (warmup + length).as_nanos() as u64);
-        RoundTrips { clock, warmup_ns, total_ns, start_ns: None, left_ns: 0, one_way: histogram() }
+        RoundTrips { clock, ways: 2, warmup_ns, total_ns, start_ns: None, left_ns: 0, times: histogram() }
+    }
+
+    /// The same for whole round trips.
+    pub fn whole(clock: Clock, warmup: Duration, length: Duration) -> Self {
+        RoundTrips { ways: 1, ..Self::halved(clock, warmup, length) }
     }
 
     /// The token leaves now.
@@ -103,7 +110,7 @@ impl RoundTrips {
         let now_ns = self.clock.now_ns();
         let since_start_ns = now_ns - *self.start_ns.get_or_insert(self.left_ns);
         if since_start_ns >= self.warmup_ns {
-            self.one_way.saturating_record((now_ns - self.left_ns) / 2);
+            self.times.saturating_record((now_ns - self.left_ns) / self.ways);
         }
         since_start_ns >= self.total_ns
     }
@@ -237,17 +244,17 @@ mod tests {
     #[test]
     fn half_of_a_round_trip_counts_once_the_warm_up_is_over() {
         let clock = Clock::virtual_at_zero();
-        let mut trips = RoundTrips::new(clock.clone(), Duration::from_nanos(250), Duration::from_nanos(200));
+        let mut trips = RoundTrips::halved(clock.clone(), Duration::from_nanos(250), Duration::from_nanos(200));
         let mut trip = |left_ns, back_ns| {
             clock.advance_to(left_ns);
             trips.leave();
             clock.advance_to(back_ns);
             let is_over = trips.is_back();
-            (trips.one_way.len(), is_over)
+            (trips.times.len(), is_over)
         };
         assert_eq!(trip(1_000, 1_100), (0, false), "the time begins at the first departure");
         assert_eq!(trip(1_200, 1_300), (1, false));
         assert_eq!(trip(1_390, 1_510), (2, true));
-        assert_eq!((trips.one_way.min(), trips.one_way.max()), (50, 60));
+        assert_eq!((trips.times.min(), trips.times.max()), (50, 60));
     }
 }

@@ -58,7 +58,10 @@ pub(super) fn clock_reads(cpu: CpuId, warmup: Duration, length: Duration, clock:
 }
 
 /// Times of batches of a push and a pop each, on one thread.
-pub(super) fn ring_ops(cpu: CpuId, warmup: Duration, length: Duration, clock: &Clock) -> Result<Histogram<u64>> {
+///
+/// # Errors
+/// When the thread cannot be started or pinned.
+pub(crate) fn ring_ops(cpu: CpuId, warmup: Duration, length: Duration, clock: &Clock) -> Result<Histogram<u64>> {
     let clock = clock.clone();
     on_cpu(cpu, move || {
         let (mut producer, mut consumer) = RingBuffer::new(OPS_PER_BATCH as usize);

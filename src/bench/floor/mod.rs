@@ -20,7 +20,8 @@ use crate::error::Result;
 use crate::sys::clock::Clock;
 use crate::sys::cpu::CpuId;
 
-pub(crate) use hand::{Counted, one_thread as hand_word_count, row as hand_row};
+pub(crate) use hand::{Counted, one_thread as hand_word_count, row as hand_word_count_row};
+pub(crate) use machine::ring_ops;
 
 /// Events per second of the null engine unless told.
 const RATES: [u64; 3] = [10_000, 100_000, 500_000];
@@ -165,7 +166,7 @@ impl Found {
         let hiccups = plan.cpus.iter().zip(&self.hiccups).map(|(cpu, slices)| hiccups_row(*cpu, slices));
         let mut rows: Vec<Row> = hiccups.collect();
         rows.push(machine::batch_row(floor_row("clock_read"), &self.clock_read));
-        rows.push(machine::batch_row(floor_row("ring_same_thread"), &self.ring_same_thread));
+        rows.push(ring_same_thread_row(&self.ring_same_thread));
         rows.push(one_way_row("park_unpark", &self.park_unpark));
         rows.push(hand::row("hand_word_count_1", text, &self.hand_word_count_1));
         if plan.two_cpus().is_some() {
@@ -197,6 +198,11 @@ fn one_way_row(name: &'static str, repeats: &[Histogram<u64>]) -> Row {
 /// The row that hops are compared with.
 pub(crate) fn ring_cross_cpu_row(repeats: &[Histogram<u64>]) -> Row {
     one_way_row("ring_cross_cpu", repeats)
+}
+
+/// The row that tuples handed over on one executor are compared with.
+pub(crate) fn ring_same_thread_row(repeats: &[Histogram<u64>]) -> Row {
+    machine::batch_row(floor_row("ring_same_thread"), repeats)
 }
 
 /// The main distribution is what an event that comes at a random moment waits: that is what open-loop latencies are
