@@ -7,14 +7,24 @@
 mod catalogue;
 mod compare;
 mod figure;
+mod floor;
 mod hdr;
+mod hop;
 mod machine;
+mod null;
 mod page;
+mod pingpong;
+mod pinned;
 mod record;
 mod report;
 mod row;
+mod schedule;
 mod session;
+mod shapes;
 mod table;
+mod text;
+mod timing;
+mod window;
 
 use crate::error::Result;
 

@@ -96,11 +96,7 @@ impl Row {
     /// Adds the percentiles of a distribution that was measured several times: each is the median of the repeats', with
     /// its spread beside it; the largest value is that of all of them. The repeats together are kept as the histogram.
     pub fn distributions(self, prefix: &str, unit: Unit, repeats: &[Histogram<u64>]) -> Self {
-        let mut together = histogram();
-        for repeat in repeats {
-            together.add(repeat).expect("as wide as every histogram of the lab");
-        }
-        let mut row = self.distribution(prefix, unit, &together);
+        let mut row = self.distribution(prefix, unit, &pooled(repeats));
         for (name, quantile) in QUANTILES {
             let figures: Vec<f64> = repeats.iter().map(|one| unit.of_ns(one.value_at_quantile(quantile))).collect();
             row = row.repeated(&format!("{prefix}{name}_{}", unit.suffix()), &figures);
@@ -147,6 +143,15 @@ fn number(figure: f64) -> Value {
 /// A histogram of the lab: three significant digits, 1 ns to one hour. Large; never on a task's hot path.
 pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("constant bounds are valid")
+}
+
+/// All repeats in one histogram.
+pub(crate) fn pooled(repeats: &[Histogram<u64>]) -> Histogram<u64> {
+    let mut together = histogram();
+    for repeat in repeats {
+        together.add(repeat).expect("as wide as every histogram of the lab");
+    }
+    together
 }
 
 #[cfg(test)]
