@@ -8,6 +8,7 @@ use crossbeam::channel::Sender;
 use crate::engine::placement::TaskRef;
 use crate::error::{Error, Failure, Result};
 use crate::sys::sync::Arc;
+use crate::task::measured::Measured;
 use crate::task::metrics::Latency;
 use crate::task::shell::{Fatal, Order};
 use crate::task::waker::Mailbox;
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     /// Asks whether it is quiet; see [`Probe`].
     Probe(u64),
     Latencies(Sender<Latencies>),
+    /// Asks for what was measured since the last time, to be added and sent back.
+    Measured(Box<Measured>, Sender<Box<Measured>>),
     Stop,
 }
 
@@ -45,6 +48,8 @@ pub(crate) enum Event {
     Stopped {
         executor: usize,
         latencies: Latencies,
+        /// Of a measured run: what nobody has asked for.
+        measured: Option<Box<Measured>>,
     },
     /// Its thread has panicked outside of what is guarded; nothing more will come from it.
     Died {
@@ -115,6 +120,7 @@ pub(crate) struct Control {
     probing: bool,
     probe_again: bool,
     pub latencies: Latencies,
+    pub measured: Option<Box<Measured>>,
 }
 
 struct Seat {
@@ -156,6 +162,7 @@ impl Control {
             probing: false,
             probe_again: false,
             latencies: Vec::new(),
+            measured: None,
         }
     }
 
@@ -188,8 +195,11 @@ impl Control {
                     self.stop();
                 }
             }
-            Event::Stopped { executor, latencies } => {
+            Event::Stopped { executor, latencies, measured } => {
                 self.latencies.extend(latencies);
+                if let Some(measured) = measured {
+                    self.measured.get_or_insert_default().add(&measured);
+                }
                 self.stopped(executor);
             }
             Event::Died { executor } => {

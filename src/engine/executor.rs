@@ -12,6 +12,7 @@ use crate::sys::random::Random;
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::task::acks::Acks;
 use crate::task::lane::{Peers, Signal};
+use crate::task::measured::Measured;
 use crate::task::metrics::{Counts, TaskMetrics};
 use crate::task::shell::{Order, Task, TurnEnd};
 
@@ -25,6 +26,9 @@ pub(crate) enum Pass {
     /// Told to stop; all tasks are closed.
     Stopped,
 }
+
+/// How often one pass goes back to consumers that have got input in it, before it looks at the outside again.
+const RETURNS_MAX: usize = 64;
 
 /// A task and what its executor remembers of it.
 pub(crate) struct Seat {
@@ -87,6 +91,8 @@ pub(crate) struct Executor {
     ready: Rc<Bits>,
     /// Tasks that want a turn when there may be room.
     blocked: Bits,
+    /// Tasks that wait for the whole topology to be quiet.
+    quiet_wanted: Bits,
     peers: Rc<Peers>,
     acks: Rc<Acks>,
     /// Tasks that look into their incoming lanes themselves, when those are few.
@@ -146,6 +152,7 @@ impl Executor {
         polled.dedup();
         Executor {
             blocked: Bits::new(seats.len()),
+            quiet_wanted: Bits::new(seats.len()),
             open_tasks: seats.len(),
             progress: 0,
             progress_told: 0,
@@ -182,6 +189,12 @@ impl Executor {
         self.seats.iter().map(|seat| (seat.reference, seat.task.latency())).collect()
     }
 
+    /// Adds what its tasks have measured since the last call.
+    pub fn take_measured(&mut self, into: &mut Measured) {
+        let now_ns = self.shared.clock.now_ns();
+        self.seats.iter_mut().for_each(|seat| seat.task.take_measured(now_ns, into));
+    }
+
     /// Items waiting in the lanes into its tasks; feedback lanes, which nobody empties after the end, do not count.
     pub fn queued(&self) -> usize {
         self.seats.iter().map(|seat| seat.task.queued()).sum()
@@ -215,12 +228,21 @@ impl Executor {
         let mut did_something = false;
         self.begin_order();
         let mut next = 0;
+        let mut returns_left = RETURNS_MAX;
         while let Some(position) = self.next_turn(&mut next) {
             let got_on;
             (got_on, now_ns) = self.turn(position, now_ns);
             did_something |= got_on;
             if self.state == State::Waiting {
                 return Pass::Idle { due_ns: None, blocked: false };
+            }
+            // What has just been emitted is still in the cache: its consumers come before the next producer.
+            if self.shuffle.is_none()
+                && returns_left > 0
+                && self.ready.next_from(0).is_some_and(|ready| ready + 1 < next)
+            {
+                returns_left -= 1;
+                next = 0;
             }
         }
         did_something |= self.retry_blocked(now_ns);
@@ -290,6 +312,7 @@ impl Executor {
             TurnEnd::Fatal => self.report_fatal(position),
         }
         self.note_done(position);
+        self.note_wish(position);
         self.wake_peers();
         (got_on, after_ns)
     }
@@ -298,6 +321,16 @@ impl Executor {
         if let Some(fatal) = self.seats[position].task.take_fatal() {
             self.state = State::Waiting;
             self.ends.report(Event::Fatal(fatal));
+        }
+    }
+
+    /// Whether a task waits for quiet changes in its turns only.
+    fn note_wish(&mut self, position: usize) {
+        let seat = &self.seats[position];
+        if !seat.done && seat.task.wants_quiet() {
+            self.quiet_wanted.set(position);
+        } else {
+            self.quiet_wanted.clear(position);
         }
     }
 
@@ -348,6 +381,17 @@ impl Executor {
         }
     }
 
+    /// True if a pass would find something that has come from outside.
+    #[inline]
+    pub fn sees_input(&mut self) -> bool {
+        self.look_into_lanes();
+        !self.ready.is_empty()
+            || self.ends.ack_in.iter().any(|(lane, _)| !lane.is_empty())
+            || !self.shared.mailboxes[self.ends.executor].tasks.is_empty()
+            || !self.ends.commands.is_empty()
+    }
+
+    #[inline]
     fn look_into_lanes(&mut self) {
         for &position in &self.polled {
             if self.seats[position].task.poll_lanes() {
@@ -395,7 +439,7 @@ impl Executor {
         if self.progress == self.progress_told {
             return;
         }
-        let wanted = self.seats.iter().any(|seat| !seat.done && seat.task.wants_quiet());
+        let wanted = !self.quiet_wanted.is_empty();
         let stuck = self.shared.has_cycle && !self.blocked.is_empty();
         if wanted || stuck {
             self.shared.watches_quiet.store(true, Ordering::Release);
@@ -407,6 +451,10 @@ impl Executor {
     }
 
     fn take_commands(&mut self) {
+        // An empty channel tells so without the fence that a receive costs.
+        if self.ends.commands.is_empty() {
+            return;
+        }
         while let Ok(command) = self.ends.commands.try_recv() {
             match command {
                 Command::Run => {
@@ -418,6 +466,11 @@ impl Executor {
                 Command::Latencies(reply) => {
                     // The asker may have given up waiting; then nobody wants the answer.
                     let _ = reply.send(self.latencies());
+                }
+                Command::Measured(mut measured, reply) => {
+                    self.take_measured(&mut measured);
+                    // The asker waits for it, whatever happens here.
+                    let _ = reply.send(measured);
                 }
                 Command::Stop => self.stop(),
             }
@@ -456,7 +509,13 @@ impl Executor {
         if self.state != State::Stopped {
             self.state = State::Stopped;
             self.seats.iter_mut().for_each(|seat| seat.task.stop());
-            self.ends.report(Event::Stopped { executor: self.ends.executor, latencies: self.latencies() });
+            let measured = self.shared.schedule.is_some().then(|| {
+                let mut measured = Box::<Measured>::default();
+                self.take_measured(&mut measured);
+                measured
+            });
+            let executor = self.ends.executor;
+            self.ends.report(Event::Stopped { executor, latencies: self.latencies(), measured });
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::task::acks::ACK_LANE_CAPACITY;
 use crate::task::header::Layout;
+use crate::task::pace::Pace;
 use crate::topology::Topology;
 use crate::topology::plan::Plan;
 use crate::topology::settings::{Placement, Settings};
@@ -100,7 +101,11 @@ pub fn place(topology: &Topology, plan: &Plan, settings: &Settings, executors: u
     let used: Vec<bool> = executor_plans.iter().map(|executor| !executor.tasks.is_empty()).collect();
     drop_unused(&mut executor_plans, &mut executor_of, &used);
 
-    let layout = if plan.tracking { Layout::Tracked } else { Layout::Bare };
+    let layout = match plan.tracking {
+        _ if topology.pace().is_some_and(Pace::is_open_loop) => Layout::Timed,
+        true => Layout::Tracked,
+        false => Layout::Bare,
+    };
     let mut placed = Placed {
         executors: executor_plans,
         remote_capacity: Vec::new(),
@@ -182,7 +187,11 @@ impl Placed {
             let cpu = executor.wanted_cpu.map_or_else(|| "next free CPU".to_owned(), |cpu| format!("CPU {cpu}"));
             let _ = writeln!(text, "executor {number} ({cpu}): {}", tasks_text(plan, &executor.tasks));
         }
-        let header = if self.layout == Layout::Bare { "no header" } else { "header with tree membership" };
+        let header = match self.layout {
+            Layout::Bare => "no header",
+            Layout::Tracked => "header with tree membership",
+            Layout::Timed => "header with tree membership and time",
+        };
         let _ =
             writeln!(text, "lanes between executors: {}, {} KiB; {header}", self.remote_lanes, self.remote_bytes >> 10);
         for (edge, &capacity) in plan.edges.iter().zip(&self.remote_capacity) {

@@ -20,6 +20,7 @@ use crate::sys::offload::Offload;
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::sys::thread::{JoinHandle, spawn_named};
+use crate::task::measured::Measured;
 use crate::task::metrics::{Counts, TaskMetrics};
 use crate::topology::Topology;
 use crate::topology::plan::{ComponentPlan, Plan};
@@ -142,6 +143,8 @@ struct EndedState {
     phase: Phase,
     outcome: Option<Result<()>>,
     latencies: Latencies,
+    /// Of a measured run: what nobody has taken.
+    measured: Option<Box<Measured>>,
     at_ns: u64,
     wakers: Vec<std::task::Waker>,
 }
@@ -200,6 +203,7 @@ impl Running {
                 phase: Phase::Starting,
                 outcome: None,
                 latencies: Vec::new(),
+                measured: None,
                 at_ns: 0,
                 wakers: Vec::new(),
             }),
@@ -318,6 +322,26 @@ impl Running {
         let wall = Duration::from_nanos(until_ns.saturating_sub(self.started_ns));
         let stalls = self.ended.stalls.load(Ordering::Relaxed);
         report(&self.shared, phase, wall, &latencies, self.executor_cpus.clone(), stalls)
+    }
+
+    /// What a [paced](Topology::paced) topology has measured since the last call, all executors together; empty for any
+    /// other. Costs an executor some microseconds. Waits for executors that are in a long turn: what is not taken by
+    /// one call is by the next, also after the end, so that no sample is lost.
+    pub fn take_measured(&self) -> Measured {
+        if let Some(left) = self.lock().measured.take() {
+            return *left;
+        }
+        let mut all = Measured::default();
+        let (reply, replies) = bounded(self.commands.len());
+        for (number, commands) in self.commands.iter().enumerate() {
+            if commands.send(Command::Measured(Box::default(), reply.clone())).is_ok() {
+                self.shared.mailboxes[number].sleeper.wake();
+            }
+        }
+        drop(reply);
+        // Ends when every executor has answered or is gone.
+        replies.iter().for_each(|measured| all.add(&measured));
+        all
     }
 
     fn ask_latencies(&self) -> Latencies {
@@ -452,6 +476,7 @@ impl ControlLoop {
         state.at_ns = self.shared.clock.now_ns();
         state.outcome = Some(self.control.outcome());
         state.latencies = std::mem::take(&mut self.control.latencies);
+        state.measured = self.control.measured.take();
         state.wakers.drain(..).for_each(std::task::Waker::wake);
         drop(state);
         // Whoever waited may start the next topology at once, on the same CPUs.

@@ -10,7 +10,7 @@ use crate::engine::wiring::{Package, Shared, build};
 use crate::sys::cpu::{CpuId, pin_current_thread};
 use crate::sys::park::{Sleep, Sleeper};
 use crate::sys::sync::Arc;
-use crate::sys::thread::{panicking, spin_hint};
+use crate::sys::thread::{end_timeouts_on_time, panicking, spin_hint};
 use crate::topology::settings::WaitPolicy;
 
 /// What an executor's thread tells the one that started it, once it is pinned and built.
@@ -30,6 +30,7 @@ pub(crate) fn run(shared: Arc<Shared>, package: Package, cpu: Option<CpuId>, wai
             None
         }
     });
+    end_timeouts_on_time();
     shared.mailboxes[number].sleeper.adopt_current_thread();
     let mut executor = build(shared.clone(), package);
     let _ = ready.send(Ready { cpu: pinned, pulse: executor.pulse.clone() });
@@ -60,16 +61,19 @@ fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPoli
         WaitPolicy::Adaptive { spin } => spin.as_nanos() as u64,
         _ => 0,
     };
+    sleeper.set_sleepless(wait == WaitPolicy::BusySpin);
     let mut idle_since_ns = None;
     loop {
         match executor.pass() {
             Pass::Busy => idle_since_ns = None,
             Pass::Stopped => return,
-            Pass::Idle { blocked, .. } => {
+            Pass::Idle { blocked, due_ns } => {
                 let now_ns = shared.clock.now_ns();
                 let since_ns = *idle_since_ns.get_or_insert(now_ns);
-                if now_ns - since_ns < spin_ns {
-                    spin_hint();
+                let is_due_soon = due_ns.is_some_and(|due_ns| due_ns.saturating_sub(now_ns) < spin_ns);
+                if is_due_soon || now_ns - since_ns < spin_ns {
+                    let is_due_next = due_ns.is_some_and(|due_ns| due_ns.saturating_sub(now_ns) < LOOKS_NS);
+                    spin(executor, if blocked || is_due_next { 1 } else { LOOKS });
                     continue;
                 }
                 if park(executor, shared, sleeper, blocked) {
@@ -77,6 +81,20 @@ fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPoli
                 }
                 idle_since_ns = None;
             }
+        }
+    }
+}
+
+/// How often a spinning executor looks for input before it makes a whole pass, and about how long that takes.
+const LOOKS: usize = 16;
+const LOOKS_NS: u64 = 1_000;
+
+/// Looks for input only: what a whole pass costs would stand between a tuple's arrival and its being seen.
+fn spin(executor: &mut Executor, looks: usize) {
+    for _ in 0..looks {
+        spin_hint();
+        if executor.sees_input() {
+            return;
         }
     }
 }

@@ -24,6 +24,7 @@ use crate::task::header::Root;
 use crate::task::lane::{Bell, Peers, Signal};
 use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
+use crate::task::pace::{Pacer, Schedule};
 use crate::task::shell::{Supervision, Task, TaskParts};
 use crate::task::waker::{Mailbox, Waker};
 use crate::topology::Topology;
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub chaos: Option<Odds>,
     /// Set once a task waits for the topology to be quiet: from then on every executor tells control when it goes idle.
     pub watches_quiet: AtomicBool,
+    /// Of a measured run.
+    pub schedule: Option<Arc<Schedule>>,
     /// By component and position.
     pub metrics: Vec<Vec<Arc<TaskMetrics>>>,
 }
@@ -65,7 +68,10 @@ impl Shared {
     ) -> Self {
         let mailboxes = placed.executors.iter().map(|executor| Arc::new(Mailbox::new(executor.tasks.len()))).collect();
         let metrics = plan.components.iter().map(|c| c.tasks.iter().map(|_| Arc::default()).collect()).collect();
+        let spouts = plan.components.iter().filter(|component| component.kind == Kind::Spout);
+        let spout_tasks = spouts.map(|component| component.tasks.len()).sum();
         Shared {
+            schedule: topology.pace().map(|pace| Arc::new(Schedule::new(*pace, spout_tasks))),
             has_cycle: plan.edges.iter().any(|edge| edge.feedback),
             topology,
             plan,
@@ -105,6 +111,11 @@ impl Shared {
         spouts
             .flat_map(|(component, plan)| (0..plan.tasks.len()).map(move |index| TaskRef { component, index }))
             .collect()
+    }
+
+    fn pacer_of(&self, task: TaskRef) -> Option<Pacer> {
+        let number = self.spout_tasks().iter().position(|&spout| spout == task)?;
+        self.schedule.clone().map(|schedule| Pacer::new(schedule, number))
     }
 
     fn deadlines(&self) -> Deadlines {
@@ -365,6 +376,8 @@ fn build_task(shared: &Shared, executor: usize, wiring: Wiring, acks: &Rc<Acks>)
         clock: shared.clock.clone(),
         offload: shared.offload.clone(),
         seed: shared.seed,
+        pacer: shared.pacer_of(wiring.reference),
+        sink_of: shared.schedule.clone().filter(|_| shared.plan.is_sink(component)),
         chaos: shared.chaos.filter(|_| plan.kind != Kind::Spout).map(|odds| {
             let random = Random::new(shared.seed).fork(u64::from(plan.tasks[index].0)).fork(u64::MAX);
             Chaos::new(odds, random, shared.topology.fault_counters())

@@ -1,18 +1,20 @@
 //! The shell of a bolt task: turns, input lanes, anchoring, ticks, end of input, rebuilding.
 
+mod rare;
+
 use std::marker::PhantomData;
 
 use crate::error::{Failure, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
-use crate::task::chaos::{Chaos, Strike};
 use crate::task::component::Outcome;
 use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
-use crate::task::header::{Bare, Header, Layout, Tracked};
+use crate::task::header::{Bare, Header, Layout, NO_EVENT, Timed, Tracked};
 use crate::task::held::HeldTable;
-use crate::task::lane::{Control, Item, LaneRx};
+use crate::task::lane::{Control, LaneRx};
+use crate::task::measured::{Measured, SinkMeter};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
@@ -62,6 +64,8 @@ struct BoltShell<H, L: Logic> {
     blocked_since_ns: Option<u64>,
     executed_before: u64,
     latency: Latency,
+    /// In open-loop measurement, of a component that nobody subscribes to.
+    meter: Option<SinkMeter>,
     origin: Origin,
     parts: TaskParts,
     headers: PhantomData<H>,
@@ -101,6 +105,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             blocked_since_ns: None,
             executed_before: 0,
             latency: latency(),
+            meter: parts.sink_of.take().map(|schedule| SinkMeter::new(schedule, parts.clock.clone())),
             origin: parts.info.origin(),
             parts,
             headers: PhantomData,
@@ -124,6 +129,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
         self.settle_held();
         self.let_go(now_ns);
+        self.out.core.above_low_water = false;
         if !self.unblock(now_ns) {
             return TurnEnd::Blocked;
         }
@@ -148,6 +154,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// True while another piece of work may be begun: nothing is half done and the budget is not used up.
     fn may_go_on(&self, left: usize) -> bool {
         left > 0
+            && !self.out.core.above_low_water
             && self.out.core.blocked_lanes == 0
             && self.out.handover.is_none()
             && self.bolt.is_some()
@@ -164,7 +171,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         } else if self.out.handover.is_some()
             || (self.bolt.is_some()
                 // A turn that used its budget up has not come to what stands last in it: the end.
-                && (left == 0 || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()))
+                && (left == 0 || self.out.core.above_low_water || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()))
         {
             TurnEnd::More
         } else {
@@ -228,6 +235,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn call(&mut self, what: &str, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
         let Some(bolt) = &mut self.bolt else { return false };
         let out = &mut self.out;
+        out.core.birth_ns = NO_EVENT;
         match guarded(&self.origin, || run(bolt, out)) {
             Ok(()) => true,
             Err(failure) => {
@@ -258,7 +266,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let Some(mut iterator) = self.out.handover.take() else { return };
         let out = &mut self.out;
         let pulled = guarded(&self.origin, || {
-            while *left > 0 && out.core.blocked_lanes == 0 {
+            while *left > 0 && out.core.is_free() {
                 *left -= 1;
                 match iterator.next() {
                     Some(emission) => out.set.send(emission, &mut out.core),
@@ -306,10 +314,12 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Routes what other threads have emitted through the door.
     fn take_deliveries(&mut self, left: &mut usize) {
-        while self.may_go_on(*left) {
+        // An empty door tells so without the fence that a receive costs.
+        while !self.door_inside.is_empty() && self.may_go_on(*left) {
             let Ok(delivery) = self.door_inside.try_recv() else { return };
             *left -= 1;
             self.out.core.set_anchor(delivery.roots);
+            self.out.core.birth_ns = NO_EVENT;
             // Conversions, keys and groupings are user code.
             let routed = guarded(&self.origin, || {
                 self.out.set.send(delivery.emission, &mut self.out.core);
@@ -341,48 +351,27 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    /// Under simulation: has a fault happen to the next input of a lane, now and then. True if it did.
-    #[cold]
-    fn strike(&mut self, lane: usize, left: &mut usize) -> bool {
-        let Some(strike) = self.parts.chaos.as_mut().and_then(Chaos::draw) else { return false };
-        match self.lanes[lane].pop() {
-            None => return false,
-            Some(Item::Control(control)) => self.take_control(lane, control),
-            Some(Item::Tuple(header, _)) => {
-                *left -= 1;
-                self.out.core.counts.executed += 1;
-                self.out.core.set_anchor(header.into_roots());
-                let (Strike::Fail(failure) | Strike::BreakDown(failure)) = &strike;
-                let failure = failure.clone().at(&self.origin);
-                self.input_failed(&failure);
-                if matches!(strike, Strike::BreakDown(_)) {
-                    self.break_down(failure);
-                }
-            }
-        }
-        true
-    }
-
     /// Takes from one lane; true if it was found empty.
     fn drain_lane(&mut self, lane: usize, left: &mut usize) -> bool {
         let number = self.parts.lane_inputs[lane];
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
-        let finished = &self.finish_called;
+        let (finished, meter) = (&self.finish_called, &mut self.meter);
         let mut control = None;
         let mut failed = None;
         let drained = guarded(origin, || {
-            while *left > 0 && out.core.blocked_lanes == 0 && out.handover.is_none() {
-                let Some(item) = rx.pop() else { return Ok(true) };
+            while *left > 0 && out.core.is_free() && out.handover.is_none() {
+                let Some(slot) = rx.pop() else { return Ok(true) };
                 *left -= 1;
-                let (header, value) = match item {
-                    Item::Tuple(header, value) => (header, value),
-                    Item::Control(item) => {
-                        control = Some(item);
-                        return Ok(false);
-                    }
-                };
+                control = slot.as_control();
+                if control.is_some() {
+                    return Ok(false);
+                }
+                let (header, value) = slot.into_tuple();
+                if H::TIMED {
+                    out.core.birth_ns = header.birth_ns();
+                }
                 let roots = header.into_roots();
                 if *finished {
                     // From a loop that has closed: nothing is executed after the last call.
@@ -393,13 +382,24 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 let manual = if L::MANUAL {
                     Some((roots, &mut *held))
                 } else {
-                    out.core.set_anchor(roots);
+                    if H::TRACKED {
+                        out.core.set_anchor(roots);
+                    }
                     None
                 };
-                match bolt.execute(Input { value, number, manual }, out) {
+                let executed = bolt.execute(value, Input { number, manual }, out);
+                if H::TIMED
+                    && executed.is_ok()
+                    && let Some(meter) = meter
+                {
+                    meter.executed(out.core.birth_ns);
+                }
+                match executed {
                     Ok(()) if out.handover.is_none() && !L::MANUAL => {
                         out.core.counts.acked += 1;
-                        out.core.ack_anchor();
+                        if H::TRACKED {
+                            out.core.ack_anchor();
+                        }
                     }
                     Ok(()) => {}
                     Err(failure) => {
@@ -421,6 +421,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
             Ok(false)
         });
+        if H::TIMED
+            && let Some(meter) = &mut self.meter
+        {
+            meter.visited();
+        }
         match drained {
             Ok(empty) => {
                 if let Some(failure) = failed {
@@ -464,20 +469,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.settle_held();
             self.let_go_at_ns = Some(self.out.core.now_ns + self.parts.let_go_after_ns);
         }
-    }
-
-    /// Fails what is still held long after the end of input, so that the topology can end.
-    fn let_go(&mut self, now_ns: u64) {
-        if self.held.open() == 0 || self.let_go_at_ns.is_none_or(|at_ns| now_ns < at_ns) {
-            return;
-        }
-        tracing::warn!(task = %self.origin, held = self.held.open(), "failing tuples held after the end");
-        let failure = Failure::reject("ended: still held after the end of input").at(&self.origin);
-        let core = &mut self.out.core;
-        self.held.let_go(|roots| {
-            core.counts.failed += 1;
-            core.fail_roots(&roots, &failure);
-        });
     }
 
     /// Passes the end on once nothing that could still emit is left.
@@ -596,5 +587,12 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
 
     fn latency(&self) -> Latency {
         self.latency.clone()
+    }
+
+    fn take_measured(&mut self, _now_ns: u64, into: &mut Measured) {
+        if let Some(meter) = &mut self.meter {
+            meter.take(into);
+        }
+        into.queued += self.queued() as u64;
     }
 }

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::rc::Rc;
 
 use crate::sys::bits::{Bits, SharedBits};
@@ -26,11 +27,69 @@ pub enum Control {
     End,
 }
 
-/// One entry of a lane.
+/// What stands before the value in a slot.
 #[derive(Debug)]
-pub(crate) enum Item<H, T> {
-    Tuple(H, T),
+enum Entry<H> {
+    /// A tuple: the slot's value is there.
+    Tuple(H),
+    /// No value.
     Control(Control),
+}
+
+/// One place of a lane.
+///
+/// The value is kept apart from the enum, so that it is moved as a whole: moved in pieces, as part of an enum, it costs
+/// a stall at the next load, which the processor cannot serve from stores of another size.
+pub(crate) struct Slot<H, T> {
+    entry: Entry<H>,
+    /// Initialised exactly if `entry` is a tuple.
+    value: MaybeUninit<T>,
+}
+
+impl<H, T> Slot<H, T> {
+    #[inline(always)]
+    pub fn tuple(header: H, value: T) -> Self {
+        Slot { entry: Entry::Tuple(header), value: MaybeUninit::new(value) }
+    }
+
+    pub fn control(control: Control) -> Self {
+        Slot { entry: Entry::Control(control), value: MaybeUninit::uninit() }
+    }
+
+    /// The control item, if it is one.
+    #[inline(always)]
+    pub fn as_control(&self) -> Option<Control> {
+        match self.entry {
+            Entry::Control(control) => Some(control),
+            Entry::Tuple(_) => None,
+        }
+    }
+
+    /// The tuple.
+    ///
+    /// # Panics
+    /// If it is a control item.
+    #[inline(always)]
+    pub fn into_tuple(self) -> (H, T) {
+        assert!(matches!(self.entry, Entry::Tuple(_)), "a control item is no tuple");
+        let slot = ManuallyDrop::new(self);
+        // SAFETY: the slot is not dropped, so both parts are moved out once; the value is initialised, as the entry is
+        // a tuple.
+        unsafe {
+            let Entry::Tuple(header) = std::ptr::read(&raw const slot.entry) else { unreachable!() };
+            (header, std::ptr::read(&raw const slot.value).assume_init())
+        }
+    }
+}
+
+impl<H, T> Drop for Slot<H, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Entry::Tuple(_) = self.entry {
+            // SAFETY: it is initialised, as the entry is a tuple, and a slot taken apart is not dropped.
+            unsafe { self.value.assume_init_drop() };
+        }
+    }
 }
 
 /// Tells a task of this executor that one of its lanes has something, or that it should have a turn for another reason.
@@ -89,15 +148,21 @@ impl Peers {
 /// The queue between two tasks of one executor.
 struct LocalQueue<H, T> {
     /// Borrowed only within `push`, `pop` and `len` below.
-    queue: UnsafeCell<VecDeque<Item<H, T>>>,
+    queue: UnsafeCell<VecDeque<Slot<H, T>>>,
     capacity: usize,
+    /// At this length producers pause for their consumer to catch up.
+    low_water: usize,
     signal: Rc<Signal>,
     lane: usize,
 }
 
+/// Where producers of the same executor pause: what waits between two tasks should stay in the first-level cache.
+const LOW_WATER_MAX: usize = 128;
+
 impl<H, T> LocalQueue<H, T> {
+    /// True if the queue is at or above low water now.
     #[inline(always)]
-    fn push(&self, item: Item<H, T>) -> Result<(), Item<H, T>> {
+    fn push(&self, item: Slot<H, T>) -> Result<bool, Slot<H, T>> {
         // SAFETY: the type is neither `Sync` nor handed out, so all access is from one thread; no reference into the
         // queue outlives a call, and a call runs no foreign code (a push moves a value, it drops none), so calls never
         // nest.
@@ -106,14 +171,16 @@ impl<H, T> LocalQueue<H, T> {
             return Err(item);
         }
         if queue.is_empty() {
+            // Starts over at the first slot, so that a queue which never gets long uses the same few cache lines.
+            queue.clear();
             self.signal.lane(self.lane);
         }
         queue.push_back(item);
-        Ok(())
+        Ok(queue.len() >= self.low_water)
     }
 
     #[inline]
-    fn pop(&self) -> Option<Item<H, T>> {
+    fn pop(&self) -> Option<Slot<H, T>> {
         // SAFETY: as in `push`; the popped value is moved out, not dropped here.
         unsafe { &mut *self.queue.get() }.pop_front()
     }
@@ -125,16 +192,51 @@ impl<H, T> LocalQueue<H, T> {
     }
 }
 
+/// A second way into the queue of a local lane, for when nothing waits in the lane's overflow: of the same task, so there
+/// is still one producer.
+pub struct LocalEnd<H, T>(Rc<LocalQueue<H, T>>);
+
+impl<H, T> LocalEnd<H, T> {
+    #[inline(always)]
+    pub fn has_room(&self) -> bool {
+        self.0.len() < self.0.capacity
+    }
+
+    /// Sends a tuple. True if the queue is at or above low water now.
+    ///
+    /// # Panics
+    /// If there is no room.
+    #[inline(always)]
+    pub fn push(&self, header: H, value: T) -> bool {
+        match self.0.push(Slot::tuple(header, value)) {
+            Ok(above_low_water) => above_low_water,
+            Err(_) => panic!("the caller has asked for room"),
+        }
+    }
+}
+
+/// What became of an item that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    BelowLowWater,
+    /// It is in the lane, and so much waits there that the producer should pause.
+    AboveLowWater,
+    /// The lane has just become blocked: the item is overflow.
+    Blocked,
+    /// The lane was blocked already: the item is overflow.
+    Kept,
+}
+
 /// The producing end of a lane, with the overflow of the one call that found it full.
 pub(crate) struct LaneTx<H, T> {
     end: TxEnd<H, T>,
     /// In order behind what is in the lane; empty unless the producer is blocked by this lane.
-    overflow: VecDeque<Item<H, T>>,
+    overflow: VecDeque<Slot<H, T>>,
 }
 
 enum TxEnd<H, T> {
     Local(Rc<LocalQueue<H, T>>),
-    Remote { ring: rtrb::Producer<Item<H, T>>, peer: usize, peers: Rc<Peers>, bell: Option<Bell> },
+    Remote { ring: rtrb::Producer<Slot<H, T>>, peer: usize, peers: Rc<Peers>, bell: Option<Bell> },
 }
 
 /// Marks a lane as non-empty for a consumer that has too many to look at each.
@@ -145,18 +247,19 @@ pub(crate) struct Bell {
 }
 
 impl<H, T> LaneTx<H, T> {
-    /// Sends, or keeps the item as overflow. True if the lane has just become blocked.
+    /// Sends, or keeps the item as overflow.
     #[inline(always)]
-    pub fn send(&mut self, item: Item<H, T>) -> bool {
+    pub fn send(&mut self, item: Slot<H, T>) -> Sent {
         if !self.overflow.is_empty() {
             self.overflow.push_back(item);
-            return false;
+            return Sent::Kept;
         }
         match self.end.push(item) {
-            Ok(()) => false,
+            Ok(false) => Sent::BelowLowWater,
+            Ok(true) => Sent::AboveLowWater,
             Err(item) => {
                 self.overflow.push_back(item);
-                true
+                Sent::Blocked
             }
         }
     }
@@ -172,19 +275,28 @@ impl<H, T> LaneTx<H, T> {
         true
     }
 
-    /// True for a lane to a task of the same executor that is at least half full: its spouts wait.
+    /// The queue itself, if the consumer is a task of the same executor.
+    pub fn local_end(&self) -> Option<LocalEnd<H, T>> {
+        match &self.end {
+            TxEnd::Local(queue) => Some(LocalEnd(queue.clone())),
+            TxEnd::Remote { .. } => None,
+        }
+    }
+
+    /// True for a lane to a task of the same executor in which so much waits that its producer should pause.
     #[inline]
     pub fn is_above_low_water(&self) -> bool {
         match &self.end {
-            TxEnd::Local(queue) => queue.len() * 2 >= queue.capacity.max(2),
+            TxEnd::Local(queue) => queue.len() >= queue.low_water,
             TxEnd::Remote { .. } => false,
         }
     }
 }
 
 impl<H, T> TxEnd<H, T> {
+    /// True if the lane is at or above low water now.
     #[inline(always)]
-    fn push(&mut self, item: Item<H, T>) -> Result<(), Item<H, T>> {
+    fn push(&mut self, item: Slot<H, T>) -> Result<bool, Slot<H, T>> {
         match self {
             TxEnd::Local(queue) => queue.push(item),
             TxEnd::Remote { ring, peer, peers, bell } => {
@@ -193,7 +305,7 @@ impl<H, T> TxEnd<H, T> {
                 if let Some(bell) = bell {
                     bell.bits.set(bell.index);
                 }
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -206,13 +318,13 @@ pub(crate) struct LaneRx<H, T> {
 
 enum RxEnd<H, T> {
     Local(Rc<LocalQueue<H, T>>),
-    Remote { ring: rtrb::Consumer<Item<H, T>>, peer: usize, peers: Rc<Peers> },
+    Remote { ring: rtrb::Consumer<Slot<H, T>>, peer: usize, peers: Rc<Peers> },
 }
 
 impl<H, T> LaneRx<H, T> {
     /// The next item, if any.
     #[inline(always)]
-    pub fn pop(&mut self) -> Option<Item<H, T>> {
+    pub fn pop(&mut self) -> Option<Slot<H, T>> {
         match &mut self.end {
             RxEnd::Local(queue) => queue.pop(),
             RxEnd::Remote { ring, peer, peers } => {
@@ -247,19 +359,21 @@ impl<H, T> LaneRx<H, T> {
 
 /// A lane between two tasks of one executor. The queue grows to its capacity as needed.
 pub(crate) fn local<H, T>(capacity: usize, signal: Rc<Signal>, lane: usize) -> (LaneTx<H, T>, LaneRx<H, T>) {
-    let queue = Rc::new(LocalQueue { queue: UnsafeCell::new(VecDeque::new()), capacity, signal, lane });
+    let low_water = capacity.div_ceil(2).min(LOW_WATER_MAX);
+    let queue = UnsafeCell::new(VecDeque::new());
+    let queue = Rc::new(LocalQueue { queue, capacity, low_water, signal, lane });
     let tx = LaneTx { end: TxEnd::Local(queue.clone()), overflow: VecDeque::new() };
     (tx, LaneRx { end: RxEnd::Local(queue) })
 }
 
 /// The two ends of a ring before they are bound to their executors.
-pub(crate) type Ring<H, T> = (rtrb::Producer<Item<H, T>>, rtrb::Consumer<Item<H, T>>);
+pub(crate) type Ring<H, T> = (rtrb::Producer<Slot<H, T>>, rtrb::Consumer<Slot<H, T>>);
 
 /// A ring for a lane across executors, every slot touched once so that the first lap takes no page fault.
 pub(crate) fn ring<H, T>(capacity: usize) -> Ring<H, T> {
     let (mut tx, mut rx) = rtrb::RingBuffer::new(capacity);
     for _ in 0..capacity {
-        if tx.push(Item::Control(Control::Idle)).is_err() {
+        if tx.push(Slot::control(Control::Idle)).is_err() {
             break;
         }
     }
@@ -269,7 +383,7 @@ pub(crate) fn ring<H, T>(capacity: usize) -> Ring<H, T> {
 
 /// The producing end of a ring, bound to the producer's executor.
 pub(crate) fn remote_tx<H, T>(
-    ring: rtrb::Producer<Item<H, T>>,
+    ring: rtrb::Producer<Slot<H, T>>,
     peer: usize,
     peers: Rc<Peers>,
     bell: Option<Bell>,
@@ -278,7 +392,7 @@ pub(crate) fn remote_tx<H, T>(
 }
 
 /// The consuming end of a ring, bound to the consumer's executor.
-pub(crate) fn remote_rx<H, T>(ring: rtrb::Consumer<Item<H, T>>, peer: usize, peers: Rc<Peers>) -> LaneRx<H, T> {
+pub(crate) fn remote_rx<H, T>(ring: rtrb::Consumer<Slot<H, T>>, peer: usize, peers: Rc<Peers>) -> LaneRx<H, T> {
     LaneRx { end: RxEnd::Remote { ring, peer, peers } }
 }
 
@@ -292,10 +406,7 @@ mod tests {
 
     fn values<H>(rx: &mut LaneRx<H, u32>) -> Vec<u32> {
         std::iter::from_fn(|| rx.pop())
-            .map(|item| match item {
-                Item::Tuple(_, value) => value,
-                Item::Control(_) => u32::MAX,
-            })
+            .map(|slot| if slot.as_control().is_some() { u32::MAX } else { slot.into_tuple().1 })
             .collect()
     }
 
@@ -303,12 +414,12 @@ mod tests {
     fn a_full_local_lane_keeps_overflow_in_order() {
         let signal = signal();
         let (mut tx, mut rx) = local::<(), u32>(2, signal.clone(), 0);
-        let blocked: Vec<bool> = (0..4).map(|n| tx.send(Item::Tuple((), n))).collect();
-        assert_eq!(blocked, [false, false, true, false]);
+        let sent: Vec<Sent> = (0..4).map(|n| tx.send(Slot::tuple((), n))).collect();
+        assert_eq!(sent, [Sent::AboveLowWater, Sent::AboveLowWater, Sent::Blocked, Sent::Kept]);
         assert!(signal.ready.get(0) && signal.lanes.get(0));
         assert!(!tx.drain());
         assert_eq!(values(&mut rx), [0, 1]);
-        tx.send(Item::Control(Control::End));
+        tx.send(Slot::control(Control::End));
         assert!(!tx.drain(), "capacity 2 has no room for three");
         assert_eq!(values(&mut rx), [2, 3]);
         assert!(tx.drain());
@@ -322,7 +433,7 @@ mod tests {
             let peers = Rc::new(Peers::new(2));
             let mut tx = remote_tx(tx, 1, peers.clone(), None);
             for n in 0..100 {
-                tx.send(Item::Tuple((), Box::new(n)));
+                tx.send(Slot::tuple((), Box::new(n)));
                 while !tx.drain() {
                     crate::sys::thread::yield_now();
                 }
@@ -335,11 +446,11 @@ mod tests {
         let mut expected = 0;
         while expected < 100 {
             match rx.pop() {
-                Some(Item::Tuple((), value)) => {
-                    assert_eq!(*value, expected);
+                Some(slot) => {
+                    assert_eq!(slot.as_control(), None, "the prefault must leave nothing behind");
+                    assert_eq!(*slot.into_tuple().1, expected);
                     expected += 1;
                 }
-                Some(Item::Control(_)) => panic!("the prefault must leave nothing behind"),
                 None => crate::sys::thread::yield_now(),
             }
         }
@@ -351,8 +462,8 @@ mod tests {
     fn dropping_a_lane_drops_what_is_in_it() {
         let value = std::sync::Arc::new(());
         let (mut tx, rx) = local::<(), _>(1, signal(), 0);
-        tx.send(Item::Tuple((), value.clone()));
-        tx.send(Item::Tuple((), value.clone()));
+        tx.send(Slot::tuple((), value.clone()));
+        tx.send(Slot::tuple((), value.clone()));
         drop((tx, rx));
         assert_eq!(std::sync::Arc::strong_count(&value), 1);
     }

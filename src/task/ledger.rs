@@ -145,6 +145,11 @@ impl Ledger {
         Some((slot, Root::new(self.spout, slot, generation)))
     }
 
+    /// The tree counts as emitted at this time; its deadline stays.
+    pub fn date(&mut self, slot: u32, emitted_ns: u64) {
+        self.slots[slot as usize].emitted_ns = emitted_ns;
+    }
+
     /// All edges of the emit are announced; their XOR is given. A tree without edges is complete at once.
     pub fn seal(&mut self, slot: u32, xor: u64) {
         let entry = &mut self.slots[slot as usize];

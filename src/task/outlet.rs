@@ -13,7 +13,7 @@ use crate::sys::mutation::{self, Mutation};
 use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::acks::{AckMessage, Acks};
-use crate::task::header::{Root, Roots};
+use crate::task::header::{NO_EVENT, Root, Roots};
 use crate::task::held::{Anchor, Anchors};
 use crate::task::ledger::Ledger;
 use crate::task::metrics::Counts;
@@ -25,10 +25,12 @@ pub struct EmitCore {
     pub(crate) counts: Counts,
     /// Lanes with overflow. While there are any, the task gets no input.
     pub(crate) blocked_lanes: usize,
-    /// A local lane was seen at least half full; a spout waits.
+    /// A local lane was seen above low water: the turn ends, so that its consumer comes next.
     pub(crate) above_low_water: bool,
     /// Time of the current turn.
     pub(crate) now_ns: u64,
+    /// Open-loop measurement: the intended time of the event that what is emitted now descends from, or `NO_EVENT`.
+    pub(crate) birth_ns: u64,
     /// What is emitted now becomes a child of these trees...
     anchor: Roots,
     /// ...and of the trees of these held tuples.
@@ -51,6 +53,7 @@ impl EmitCore {
             blocked_lanes: 0,
             above_low_water: false,
             now_ns: 0,
+            birth_ns: NO_EVENT,
             anchor: Roots::None,
             held: SmallVec::new(),
             drawn: 0,
@@ -61,6 +64,12 @@ impl EmitCore {
             targets: SmallVec::new(),
             records_targets: false,
         }
+    }
+
+    /// True while another piece of work may be begun.
+    #[inline(always)]
+    pub(crate) fn is_free(&self) -> bool {
+        self.blocked_lanes == 0 && !self.above_low_water
     }
 
     /// From here on, emits are anchored to `roots`.
@@ -176,15 +185,16 @@ impl EmitCore {
         }
     }
 
-    #[inline]
-    pub(crate) fn note_target(&mut self, task: TaskId) {
+    #[inline(always)]
+    pub(crate) fn note_target(&mut self, task: impl FnOnce() -> TaskId) {
         if self.records_targets {
-            self.targets.push(task);
+            self.targets.push(task());
         }
     }
 
-    /// After a panic in the middle of an emit: nobody asks for its targets any more.
+    /// After a panic in the middle of an emit: nobody asks for its targets any more, and what follows is another event's.
     pub(crate) fn forget_call(&mut self) {
+        self.birth_ns = NO_EVENT;
         self.targets.clear();
         self.records_targets = false;
     }
@@ -223,7 +233,7 @@ impl<T: Payload> Outlet<T> {
     /// Like [`emit`](Self::emit), and tells which tasks got it: empty if nobody subscribes.
     pub fn emit_to(&mut self, value: T) -> &[TaskId] {
         self.core.record_targets();
-        self.set.emit(value, &mut self.core);
+        self.set.emit_to_all(value, &mut self.core);
         self.core.recorded()
     }
 
@@ -257,7 +267,7 @@ impl<O: Outputs> Outlet<O> {
         O: PortAt<N>,
     {
         self.core.record_targets();
-        O::port(&mut self.set).emit(value, &mut self.core);
+        O::port(&mut self.set).emit_to_all(value, &mut self.core);
         self.core.recorded()
     }
 
@@ -441,6 +451,9 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         };
         let opened = ledger.borrow_mut().open(self.out.core.now_ns);
         let (slot, root) = opened.expect("a spout task can have at most 4,194,304 open trees");
+        if self.out.core.birth_ns != NO_EVENT {
+            ledger.borrow_mut().date(slot, self.out.core.birth_ns);
+        }
         let index = slot as usize;
         if index == self.ids.len() {
             self.ids.push(Some(id));

@@ -16,7 +16,9 @@ use crate::task::context::{SpoutContext, TaskInfo};
 use crate::task::header::Layout;
 use crate::task::lane::Signal;
 use crate::task::ledger::Ledger;
+use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, TaskMetrics};
+use crate::task::pace::{Pacer, Schedule};
 use crate::task::waker::Waker;
 
 /// What a task wants after a turn.
@@ -81,6 +83,8 @@ pub(crate) trait Task {
     fn queued(&self) -> usize;
     /// Complete latency of a spout's trees, execute latency of a bolt.
     fn latency(&self) -> Latency;
+    /// Adds what was measured since the last call, in a measured run.
+    fn take_measured(&mut self, now_ns: u64, into: &mut Measured);
 }
 
 /// The typed kit of a component, with its types erased: builds its tasks, on the thread that will run them.
@@ -124,6 +128,9 @@ pub(crate) struct TaskParts {
     pub clock: Clock,
     pub offload: Offload,
     pub seed: u64,
+    /// In a measured run: of a spout, and of a bolt that nobody subscribes to.
+    pub pacer: Option<Pacer>,
+    pub sink_of: Option<Arc<Schedule>>,
     /// Under simulation, of a bolt.
     pub chaos: Option<Chaos>,
 }

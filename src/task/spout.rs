@@ -9,8 +9,10 @@ use crate::task::component::{Next, Outcome, Position, SplitId, Spout};
 use crate::task::header::Layout;
 use crate::task::lane::Control;
 use crate::task::ledger::Verdict;
+use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet, SpoutOutlet};
+use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
 
@@ -247,6 +249,9 @@ impl<S: Spout> SpoutShell<S> {
                     out.out.core.counts.acked += 1;
                     let elapsed_ns = now_ns.saturating_sub(ended.emitted_ns).max(1);
                     self.latency.saturating_record(elapsed_ns);
+                    if let Some(pacer) = &mut self.parts.pacer {
+                        pacer.completed(ended.emitted_ns, elapsed_ns);
+                    }
                     guarded(&self.origin, || spout.ack(id, out))
                 }
                 Verdict::Failed(failure) => {
@@ -285,7 +290,7 @@ impl<S: Spout> SpoutShell<S> {
         self.note_callback(result);
     }
 
-    /// Calls `next` as often as budget, pending trees and lanes allow. True if it wants to go on.
+    /// Calls `next` as often as budget, pending trees, lanes and pace allow. True if it wants to go on.
     fn call_next(&mut self, now_ns: u64, budget: usize) -> bool {
         if self.parts.woken.take() && self.appetite != Appetite::Finished {
             self.appetite = Appetite::Eager;
@@ -294,10 +299,39 @@ impl<S: Spout> SpoutShell<S> {
             self.appetite = Appetite::Eager;
         }
         self.ack_untracked();
-        if self.may_call_next() {
-            self.call_next_in_a_row(now_ns, budget);
+        match &self.parts.pacer {
+            None if self.may_call_next() => self.call_next_in_a_row::<false>(now_ns, budget),
+            None => {}
+            Some(_) => self.call_next_at_pace(now_ns, budget),
         }
+        self.wants_more() && self.parts.pacer.as_ref().is_none_or(|pacer| !pacer.is_gate() || pacer.due_ns() <= now_ns)
+    }
+
+    /// True if `next` would be called, room and pace permitting.
+    fn wants_more(&self) -> bool {
         self.appetite == Appetite::Eager && self.active && self.spout.is_some() && !self.is_held_back()
+    }
+
+    /// In a measured run: calls `next` for the events that are due, and ends the spout after its last.
+    fn call_next_at_pace(&mut self, now_ns: u64, budget: usize) {
+        let Some(pacer) = &mut self.parts.pacer else { return };
+        pacer.begin(now_ns);
+        self.out.out.core.birth_ns = pacer.no_event_ns();
+        self.end_with_schedule(now_ns);
+        if self.may_call_next() {
+            match self.parts.pacer.as_ref().is_some_and(Pacer::is_gate) {
+                true => self.call_next_in_a_row::<true>(now_ns, budget),
+                false => self.call_next_in_a_row::<false>(now_ns, budget),
+            }
+            self.end_with_schedule(now_ns);
+        }
+    }
+
+    fn end_with_schedule(&mut self, now_ns: u64) {
+        let has_more = self.appetite == Appetite::Eager;
+        if self.parts.pacer.as_ref().is_some_and(|pacer| pacer.has_ended(now_ns, has_more)) {
+            self.wind_down();
+        }
     }
 
     fn may_call_next(&self) -> bool {
@@ -305,21 +339,36 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     /// The hot part: one guard for the whole row of calls, since a guard per call costs as much as an emit.
-    fn call_next_in_a_row(&mut self, now_ns: u64, budget: usize) {
+    fn call_next_in_a_row<const PACED: bool>(&mut self, now_ns: u64, budget: usize) {
         let Some(spout) = &mut self.spout else { return };
         let (out, origin, pending_max) = (&mut self.out, &self.origin, self.parts.max_spout_pending);
+        let mut pacer = self.parts.pacer.as_mut().filter(|_| PACED);
         let found = guarded(origin, || {
             for _ in 0..budget {
                 let core = &mut out.out.core;
                 if core.blocked_lanes > 0 || core.above_low_water {
                     break;
                 }
+                if pacer.as_ref().is_some_and(|pacer| pacer.due_ns() > now_ns) {
+                    break;
+                }
                 if out.ledger.as_ref().is_some_and(|ledger| ledger.borrow().pending() >= pending_max) {
                     core.counts.held_back += 1;
                     break;
                 }
+                if let Some(pacer) = &pacer {
+                    core.birth_ns = pacer.due_ns();
+                }
                 core.counts.executed += 1;
                 let found = spout.next(out)?;
+                if let Some(pacer) = &mut pacer {
+                    out.out.core.birth_ns = pacer.no_event_ns();
+                    match found {
+                        Next::Emitted => pacer.emitted(now_ns),
+                        Next::Idle | Next::WakeAfter(_) => pacer.starved(),
+                        Next::Finished => {}
+                    }
+                }
                 while let Some(id) = out.self_acked.pop_front() {
                     out.out.core.counts.acked += 1;
                     if let Err(failure) = spout.ack(id, out) {
@@ -398,6 +447,9 @@ impl<S: Spout> SpoutShell<S> {
             return;
         }
         self.winding_down = true;
+        if let Some(pacer) = &mut self.parts.pacer {
+            pacer.end();
+        }
         self.tell_winding_down();
         self.parts.signal.wake();
     }
@@ -461,7 +513,11 @@ impl<S: Spout> Task for SpoutShell<S> {
             (_, Appetite::Until(at_ns)) if self.active && !self.is_held_back() => Some(at_ns),
             _ => None,
         };
-        deadline_ns.into_iter().chain(own_ns).min()
+        let turn_ns = self.out.out.core.now_ns;
+        let has_room = self.out.out.core.blocked_lanes == 0;
+        let pace_ns =
+            self.parts.pacer.as_ref().and_then(|pacer| pacer.next_due_ns(turn_ns, has_room && self.wants_more()));
+        deadline_ns.into_iter().chain(own_ns).chain(pace_ns).min()
     }
 
     fn order(&mut self, order: Order) {
@@ -513,5 +569,12 @@ impl<S: Spout> Task for SpoutShell<S> {
 
     fn latency(&self) -> Latency {
         self.latency.clone()
+    }
+
+    fn take_measured(&mut self, now_ns: u64, into: &mut Measured) {
+        if let Some(pacer) = &mut self.parts.pacer {
+            pacer.take(now_ns, into);
+        }
+        into.pending += self.out.pending() as u64;
     }
 }

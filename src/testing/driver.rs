@@ -6,6 +6,7 @@ use super::stage::{Move, Stage};
 use crate::engine::control::{Phase, Request};
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
+use crate::task::measured::Measured;
 use crate::task::metrics::Counts;
 use crate::topology::Topology;
 
@@ -176,6 +177,11 @@ impl TestDriver {
         let mut counts = Counts::default();
         self.stage.shared.metrics[index].iter().for_each(|task| counts += task.counts());
         counts
+    }
+
+    /// What a [paced](Topology::paced) topology has measured since the last call, in virtual time.
+    pub fn take_measured(&mut self) -> Measured {
+        self.stage.take_measured()
     }
 
     /// What the run has done so far.

@@ -20,6 +20,7 @@ use crate::sys::offload::Offload;
 use crate::sys::park::Sleep;
 use crate::sys::random::mix;
 use crate::sys::sync::Arc;
+use crate::task::measured::Measured;
 use crate::topology::Topology;
 use crate::topology::settings::Settings;
 
@@ -212,6 +213,15 @@ impl Stage {
         };
         let wall = Duration::from_nanos(self.now_ns());
         report(&self.shared, self.phase(), wall, &latencies, vec![None; self.actors.len()], 0)
+    }
+
+    /// What was measured since the last call.
+    pub fn take_measured(&mut self) -> Measured {
+        let mut all = self.control.measured.take().map_or_else(Measured::default, |left| *left);
+        if self.phase() != Phase::Stopped {
+            self.actors.iter_mut().for_each(|actor| actor.executor.take_measured(&mut all));
+        }
+        all
     }
 
     /// Who sleeps with input waiting, for the message of a run that is stuck.

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::task::TaskId;
 use crate::task::edge::EdgeKit;
 use crate::task::metrics::{FaultCounters, Injected};
+use crate::task::pace::Pace;
 use crate::task::shell::TaskKit;
 use crate::task::user_value::UserValue;
 use draft::Draft;
@@ -34,6 +35,7 @@ pub struct Topology {
     layers: Layers,
     faults: Arc<FaultCounters>,
     progress: Option<Progress>,
+    pace: Option<Pace>,
 }
 
 struct Component {
@@ -88,6 +90,7 @@ impl Topology {
             layers,
             faults: draft.faults,
             progress: draft.progress,
+            pace: None,
         })
     }
 
@@ -106,6 +109,25 @@ impl Topology {
     pub fn configure(mut self, change: impl FnOnce(&mut Layers)) -> Self {
         change(&mut self.layers);
         self
+    }
+
+    /// Makes the run a measured one: spouts emit at a pace and end by themselves, and [`Running::take_measured`] tells
+    /// latencies from an event's intended time to the sinks. Nothing has to be changed in the topology.
+    ///
+    /// A spout's `next` is called only when an event is due, and what it emits in that call is the event. Intended times
+    /// go on whatever happens: an event that has to wait, because `max_spout_pending` is reached, a lane is full or the
+    /// spout has nothing, counts from when it was due.
+    ///
+    /// [`Running::take_measured`]: crate::Running::take_measured
+    #[must_use]
+    pub fn paced(mut self, pace: Pace) -> Self {
+        self.pace = Some(pace);
+        self
+    }
+
+    /// The pace of a measured run.
+    pub fn pace(&self) -> Option<&Pace> {
+        self.pace.as_ref()
     }
 
     /// The effective settings, each with where it came from.

@@ -138,6 +138,11 @@ impl Plan {
         self.components.iter().map(|component| component.tasks.len()).sum()
     }
 
+    /// True for a bolt that nobody subscribes to.
+    pub fn is_sink(&self, component: usize) -> bool {
+        self.components[component].kind != Kind::Spout && self.edges.iter().all(|edge| edge.from != component)
+    }
+
     /// The components outside the cycles through a component that have an edge into one of them: as long as one of
     /// these has not ended, something may still come round.
     pub(crate) fn loop_feeders(&self, head: usize) -> Vec<usize> {

@@ -1,0 +1,45 @@
+//! What happens to a bolt task rarely: injected faults, and tuples that nobody settles.
+
+use crate::error::Failure;
+use crate::task::bolt::BoltShell;
+use crate::task::chaos::{Chaos, Strike};
+use crate::task::header::Header;
+use crate::task::style::Logic;
+
+impl<H: Header, L: Logic> BoltShell<H, L> {
+    /// Under simulation: has a fault happen to the next input of a lane, now and then. True if it did.
+    #[cold]
+    pub(super) fn strike(&mut self, lane: usize, left: &mut usize) -> bool {
+        let Some(strike) = self.parts.chaos.as_mut().and_then(Chaos::draw) else { return false };
+        let Some(slot) = self.lanes[lane].pop() else { return false };
+        if let Some(control) = slot.as_control() {
+            self.take_control(lane, control);
+            return true;
+        }
+        let (header, _) = slot.into_tuple();
+        *left -= 1;
+        self.out.core.counts.executed += 1;
+        self.out.core.set_anchor(header.into_roots());
+        let (Strike::Fail(failure) | Strike::BreakDown(failure)) = &strike;
+        let failure = failure.clone().at(&self.origin);
+        self.input_failed(&failure);
+        if matches!(strike, Strike::BreakDown(_)) {
+            self.break_down(failure);
+        }
+        true
+    }
+
+    /// Fails what is still held long after the end of input, so that the topology can end.
+    pub(super) fn let_go(&mut self, now_ns: u64) {
+        if self.held.open() == 0 || self.let_go_at_ns.is_none_or(|at_ns| now_ns < at_ns) {
+            return;
+        }
+        tracing::warn!(task = %self.origin, held = self.held.open(), "failing tuples held after the end");
+        let failure = Failure::reject("ended: still held after the end of input").at(&self.origin);
+        let core = &mut self.out.core;
+        self.held.let_go(|roots| {
+            core.counts.failed += 1;
+            core.fail_roots(&roots, &failure);
+        });
+    }
+}
