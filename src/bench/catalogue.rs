@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::session::{Options, Session, Subject};
+use crate::bench::{floor, hop, scale};
 use crate::error::{Problem, Result};
 
 /// One subcommand that measures.
@@ -87,9 +88,9 @@ p99.99 is a millisecond, so is everybody's.",
             (Flag::Wait, "nothing of the engine runs in it"),
         ],
         duration: SECOND.saturating_mul(2),
-        warmup: MS.saturating_mul(200),
+        warmup: MS.saturating_mul(20),
         repeat: 5,
-        measure: None,
+        measure: Some(Measure { expected: floor::expected, run: floor::run }),
     },
     Bench {
         name: "hop",
@@ -106,10 +107,10 @@ hop costs within one executor.",
             (Flag::Executors, "it measures on one and on two by itself"),
             (Flag::Input, "it sends numbers, not text"),
         ],
-        duration: SECOND.saturating_mul(2),
-        warmup: MS.saturating_mul(200),
+        duration: SECOND,
+        warmup: MS.saturating_mul(20),
         repeat: 5,
-        measure: None,
+        measure: Some(Measure { expected: hop::expected, run: hop::run }),
     },
     Bench {
         name: "throughput",
@@ -173,10 +174,10 @@ How to read it: a flat curve is ideal. Keys outgrow the caches at some point, pa
             (Flag::Rate, "it is a closed loop"),
             (Flag::Input, "it makes its own input, of the size that is measured"),
         ],
-        duration: SECOND,
-        warmup: MS.saturating_mul(200),
-        repeat: 3,
-        measure: None,
+        duration: MS.saturating_mul(250),
+        warmup: MS.saturating_mul(20),
+        repeat: 5,
+        measure: Some(Measure { expected: scale::expected, run: scale::run }),
     },
 ];
 
