@@ -46,7 +46,7 @@ impl Measure {
     /// `Some(true)` if less is better; `None` if the key does not tell.
     pub fn less_is_better(self, key: &str) -> Option<bool> {
         match self {
-            Measure::PerSecond => Some(false),
+            Measure::PerSecond => Some(key.contains("pauses")),
             Measure::Ns | Measure::Us | Measure::Ms | Measure::Seconds | Measure::Bytes | Measure::Percent => {
                 Some(true)
             }
@@ -186,6 +186,6 @@ mod tests {
             (better("p50_ns"), better("words_per_s"), better("allocs_per_word")),
             (Some(true), Some(false), Some(true))
         );
-        assert_eq!((better("rate"), better("cpu_s")), (None, Some(true)));
+        assert_eq!((better("rate"), better("cpu_s"), better("pauses_over_10us_per_s")), (None, Some(true), Some(true)));
     }
 }

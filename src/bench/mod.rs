@@ -49,7 +49,7 @@ pub(crate) fn run<W>(
 ) -> Result<()> {
     let options = bench.with_defaults(options);
     let expected = bench.expected(&options);
-    let mut session = Session::begin_into(outputs, bench.name, options, expected);
+    let mut session = Session::begin(bench.name, options, expected).writing(outputs);
     let _watching = watch(session.interruption())?;
     let outcome = bench.run(&mut session, subject);
     outcome.and(session.finish())

@@ -15,6 +15,7 @@ const POINTS_PER_DECADE: u32 = 40;
 
 /// A finished row.
 pub(super) struct Record {
+    pub bench: &'static str,
     /// As written to JSON, with the label.
     pub fields: Fields,
     pub label: String,
@@ -51,7 +52,7 @@ impl Record {
         }
         fields.insert("label".to_owned(), row.label.clone().into());
         let drawn = row.histogram.as_ref().map(|histogram| Drawn::of(row, histogram, began, span)).transpose()?;
-        Ok(Record { fields, label: row.label.clone(), yardstick: row.yardstick.clone(), drawn })
+        Ok(Record { bench: row.bench, fields, label: row.label.clone(), yardstick: row.yardstick.clone(), drawn })
     }
 
     /// A text field, or an empty text.
@@ -69,7 +70,7 @@ impl Record {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let per_s = self.label.replace("/s", "_per_s");
         let name: String = per_s.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
-        format!("{}_{}", self.text("bench"), name)
+        format!("{}_{}", self.bench, name)
     }
 }
 

@@ -71,17 +71,13 @@ pub(crate) struct Interruption(Shared);
 impl Session {
     /// A session that is about to take `expected`; announces it.
     pub fn begin(bench: &'static str, options: Options, expected: Duration) -> Self {
-        Self::begin_into(Outputs::default(), bench, options, expected)
-    }
-
-    /// Like [`begin`](Self::begin), with files to write at the end.
-    pub fn begin_into(outputs: Outputs, bench: &'static str, options: Options, expected: Duration) -> Self {
         let about = Bench::about_of(bench);
         let takes = duration_text(expected);
         note(format_args!("{bench}: {about}\nIt takes about {takes}; Ctrl-C ends it and keeps the rows so far."));
         let watch = Watch::begin(cpus(&options));
         let command_line = options.command_line.clone();
-        let report = Report { bench, command_line, outputs, watch, steps: Steps::start(expected), records: Vec::new() };
+        let (outputs, steps) = (Outputs::default(), Steps::start(expected));
+        let report = Report { bench, command_line, outputs, watch, steps, records: Vec::new() };
         Session {
             options,
             clock: Clock::real(),
@@ -92,6 +88,14 @@ impl Session {
             step_ns: 0,
             failure: None,
         }
+    }
+
+    /// Also writes these files at the end.
+    pub fn writing(self, outputs: Outputs) -> Self {
+        if let Some(report) = &mut *self.report.lock() {
+            report.outputs = outputs;
+        }
+        self
     }
 
     /// Says what is being measured now; `expected` is how long it takes. Nothing is shown again before the next step.
@@ -124,7 +128,6 @@ impl Session {
     }
 
     /// The rows so far, without their intervals.
-    #[allow(dead_code, reason = "for benches whose rows are ratios to others")]
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }

@@ -180,12 +180,9 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
         if shipped.is_some() { CommandLine::read_for_bench(matches)? } else { CommandLine::default() };
     let installed = logs::install(command_line.log_filter());
     command_line.note(installed);
-    let options = from_matches::<BenchOptions>(matches)?.read(typed).unwrap_or_else(|(options, problems)| {
-        command_line.note(Err(Error::invalid(problems)));
-        options
-    });
-    let problems = bench.problems(&options, shipped.is_some());
-    command_line.note(if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) });
+    let (options, outcome) = from_matches::<BenchOptions>(matches)?.read(typed);
+    command_line.note(outcome);
+    command_line.note(outcome_of(bench.problems(&options, shipped.is_some())));
     let outputs = Outputs::check(&options).unwrap_or_else(|error| {
         command_line.note(Err(error));
         Outputs::default()
@@ -213,8 +210,8 @@ fn end(interruption: Interruption, signal: i32) {
 }
 
 impl BenchOptions {
-    /// Reads every value; with what is wrong with them, if something is.
-    fn read(self, command_line: String) -> Result<Options, (Options, Vec<Problem>)> {
+    /// Reads every value that can be read, and says what is wrong with the others.
+    fn read(self, command_line: String) -> (Options, Result<()>) {
         let mut problems = Problems(Vec::new());
         let mut cpu_list = Vec::new();
         for cpu in problems.each("cpus", self.cpus, cpus).into_iter().flatten() {
@@ -236,8 +233,12 @@ impl BenchOptions {
             out: self.out,
             command_line,
         };
-        if problems.0.is_empty() { Ok(options) } else { Err((options, problems.0)) }
+        (options, outcome_of(problems.0))
     }
+}
+
+fn outcome_of(problems: Vec<Problem>) -> Result<()> {
+    if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }
 }
 
 /// Collects what is wrong with values.

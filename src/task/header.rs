@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use crate::task::edge::ShortWay;
+use crate::task::lane::LocalEnd;
 use crate::task::outlet::EmitCore;
 
 /// Names one live tree: the spout task, a slot of its ledger, and the slot's generation.
@@ -90,17 +92,24 @@ impl Roots {
 
 /// What precedes a value in a lane. Chosen at plan time by the guarantee, so that what is not needed takes no bytes.
 pub(crate) trait Header: Send + Sized + 'static {
+    /// False if no tuple ever belongs to a tree.
+    const TRACKED: bool;
+
     /// The header of a tuple emitted now, with a fresh edge in the current anchors.
     fn stamp(core: &mut EmitCore) -> Self;
     /// The tree membership it carries.
     fn into_roots(self) -> Roots;
+    /// Names the layout of a queue.
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T>;
 }
 
 /// No tracking: no bytes.
 #[derive(Debug)]
-pub(crate) struct Bare;
+pub struct Bare;
 
 impl Header for Bare {
+    const TRACKED: bool = false;
+
     #[inline]
     fn stamp(_core: &mut EmitCore) -> Self {
         Bare
@@ -110,13 +119,19 @@ impl Header for Bare {
     fn into_roots(self) -> Roots {
         Roots::None
     }
+
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
+        ShortWay::Bare(queue)
+    }
 }
 
 /// Tree membership.
 #[derive(Debug)]
-pub(crate) struct Tracked(Roots);
+pub struct Tracked(Roots);
 
 impl Header for Tracked {
+    const TRACKED: bool = true;
+
     #[inline]
     fn stamp(core: &mut EmitCore) -> Self {
         Tracked(core.draw_edge())
@@ -125,6 +140,10 @@ impl Header for Tracked {
     #[inline]
     fn into_roots(self) -> Roots {
         self.0
+    }
+
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
+        ShortWay::Tracked(queue)
     }
 }
 

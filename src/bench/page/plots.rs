@@ -40,8 +40,7 @@ impl<'r> Plots<'r> {
 
     /// Percentile curves: one chart per bench and yardstick.
     pub fn percentiles(&self) -> Vec<Chart> {
-        let rows =
-            self.drawn().map(|(record, drawn)| ((record.text("bench"), record.yardstick.as_deref()), (record, drawn)));
+        let rows = self.drawn().map(|(record, drawn)| ((record.bench, record.yardstick.as_deref()), (record, drawn)));
         let mut charts = Vec::new();
         for ((bench, yardstick), rows) in grouped(rows) {
             let yardstick = yardstick.and_then(|label| self.by_label(label));
@@ -66,7 +65,7 @@ impl<'r> Plots<'r> {
         let mut charts = Vec::new();
         for (record, drawn) in self.drawn().filter(|(_, drawn)| drawn.slices.len() > 1) {
             let start = drawn.slices[0].at;
-            let of = |value: fn(&Slice) -> u64, slices: &[Slice]| -> Vec<(f64, f64)> {
+            let of = |value: OfSlice, slices: &[Slice]| -> Vec<(f64, f64)> {
                 let point = |slice: &Slice| (slice.at.saturating_sub(start).as_secs_f64(), value(slice) as f64);
                 slices.iter().map(point).collect()
             };
@@ -81,7 +80,7 @@ impl<'r> Plots<'r> {
                 })
                 .into_iter()
                 .collect();
-            let lines: [(&str, fn(&Slice) -> u64); 3] =
+            let lines: [(&str, OfSlice); 3] =
                 [("p50", |slice| slice.p50_ns), ("p99", |slice| slice.p99_ns), ("max", max)];
             for (colour, (name, value)) in lines.into_iter().enumerate() {
                 let look = Look::Line { colour, has_marks: true };
@@ -89,7 +88,7 @@ impl<'r> Plots<'r> {
             }
             let tick = Box::new(|value| tick_text(Measure::Seconds, value));
             let x = Axis { title: "time since the first interval, one point each".into(), scale: Scale::Linear, tick };
-            let title = format!("{} over time: {}", record.text("bench"), record.label);
+            let title = format!("{} over time: {}", record.bench, record.label);
             charts.push(Chart { title, x, y: latency_axis(), curves });
         }
         charts
@@ -100,7 +99,7 @@ impl<'r> Plots<'r> {
         let rows = self.records.iter().filter_map(|record| {
             let is_series = !record.text("series").is_empty() && record.number("x").is_none();
             let load = record.number("load").or_else(|| record.number("rate"))?;
-            is_series.then(|| ((record.text("bench"), record.text("series")), (load, record)))
+            is_series.then(|| ((record.bench, record.text("series")), (load, record)))
         });
         let mut charts = Vec::new();
         for ((bench, series), mut rows) in grouped(rows) {
@@ -136,7 +135,7 @@ impl<'r> Plots<'r> {
         let rows = self.records.iter().filter_map(|record| {
             let (series, x) = (record.text("series"), record.number("x")?);
             let chart = Some(record.text("chart")).filter(|chart| !chart.is_empty()).unwrap_or(series);
-            Some(((record.text("bench"), chart), (series, x, record)))
+            Some(((record.bench, chart), (series, x, record)))
         });
         let mut charts = Vec::new();
         for ((bench, chart), rows) in grouped(rows) {
@@ -162,6 +161,9 @@ impl<'r> Plots<'r> {
         charts
     }
 }
+
+/// One of the lines over time.
+type OfSlice = fn(&Slice) -> u64;
 
 fn is_hiccups(record: &Record) -> bool {
     record.drawn.is_some() && record.text("row").starts_with("hiccup")

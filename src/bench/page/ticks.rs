@@ -52,7 +52,7 @@ impl Ticks {
                 .flat_map(move |decade| digits.iter().map(move |&digit| f64::from(digit) * 10_f64.powi(decade)))
         };
         // The ends are round numbers; a decade of which little is used is not shown whole.
-        let low = on(&[1, 2, 5]).filter(|&at| at <= smallest * 1.000_001).last().unwrap_or(smallest);
+        let low = on(&[1, 2, 5]).filter(|&at| at <= smallest * 1.000_001).next_back().unwrap_or(smallest);
         let high = on(&[1, 2, 5]).find(|&at| at >= largest * 0.999_999 && at > low).unwrap_or(low * 10.0);
         let inside = |at: &f64| (low * 0.999_999..=high * 1.000_001).contains(at);
         let decades: Vec<f64> = on(&[1]).filter(inside).collect();
