@@ -9,7 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::Value;
 
-use crate::bench::floor::{ring_cross_cpu_row, ring_ops, ring_same_thread_row};
+use crate::bench::floor::{NEEDS_TWO_CPUS, ring_cross_cpu_row, ring_ops, ring_same_thread_row};
 use crate::bench::pingpong::{Ring, one_way};
 use crate::bench::row::{Row, Unit};
 use crate::bench::session::{Options, Session, Subject, cpus};
@@ -173,6 +173,9 @@ fn row(case: &Case, ring_op_ns: Option<f64>) -> Row {
         .with("row", name)
         .with("guarantee", guarantee)
         .with("wait", case.wait.to_string());
+    if case.times.is_empty() && case.ns_per_tuple.is_empty() {
+        return row.with("skipped", NEEDS_TWO_CPUS);
+    }
     if case.kind == Kind::Queued {
         let ratio = |ns: &f64| ring_op_ns.map(|ring_ns| ns / ring_ns);
         let ratios: Vec<f64> = case.ns_per_tuple.iter().filter_map(ratio).collect();

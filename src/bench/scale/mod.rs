@@ -216,9 +216,10 @@ mod tests {
         let clock = Clock::real();
         let cpu = cpus(&Options::default())[0];
         let span = Span { cpu, warmup: ms, length: ms, clock: clock.clone() };
+        let words = words_of(&Text::generated());
         for point in &mut points {
             let maps = (point.series == Series::Keys).then(|| Maps::full(point.x, point.setup.executors));
-            let material = Material { words: words_of(&Text::generated()), maps };
+            let material = Material { words: words.clone(), maps };
             (0..timing.repeat).for_each(|_| point.measure(&timing, &material, &span, &clock).unwrap());
         }
         points.iter().map(Point::row).chain(bare_rows(&points)).collect()
