@@ -11,9 +11,8 @@ use hdrhistogram::Histogram;
 
 use crate::bench::null::{self, Placement};
 use crate::bench::pingpong::{Channel, Parking, Ring, one_way};
-use crate::bench::pinned;
 use crate::bench::row::{Interval, Row, Unit, pooled};
-use crate::bench::session::{Options, Session, Subject};
+use crate::bench::session::{Options, Session, Subject, cpus};
 use crate::bench::text::Text;
 use crate::bench::timing::Timing;
 use crate::error::Result;
@@ -32,6 +31,9 @@ const HICCUP_CPUS_TIME_MAX: usize = 4;
 /// Gaps above this are counted as pauses.
 const PAUSE_NS: u64 = 10_000;
 
+/// Why a row has no figures: two threads that spin on one CPU would take turns of milliseconds.
+pub(crate) const NEEDS_TWO_CPUS: &str = "needs two CPUs";
+
 /// What a run of `floor` measures, and for how long.
 struct Plan {
     timing: Timing,
@@ -41,9 +43,9 @@ struct Plan {
 
 impl Plan {
     fn of(options: &Options) -> Self {
-        let timing = Timing::of(options, Duration::from_secs(2), Duration::from_millis(20));
+        let timing = Timing::of(options);
         let rates = if options.rates.is_empty() { RATES.to_vec() } else { options.rates.clone() };
-        Plan { timing, cpus: pinned::cpus(options), rates }
+        Plan { timing, cpus: cpus(options), rates }
     }
 
     /// Two CPUs, if there are two: one spinning thread on each.
@@ -165,7 +167,10 @@ impl Found {
     fn rows(&self, plan: &Plan, text: &Text) -> Vec<Row> {
         let hiccups = plan.cpus.iter().zip(&self.hiccups).map(|(cpu, slices)| hiccups_row(*cpu, slices));
         let mut rows: Vec<Row> = hiccups.collect();
-        rows.push(machine::batch_row(floor_row("clock_read"), &self.clock_read));
+        // Two reads that follow each other closely show how finely the clock counts.
+        let steps = self.hiccups.iter().flatten().map(|slice| slice.histogram.min_nz()).min();
+        let clock_read = machine::batch_row(floor_row("clock_read"), &self.clock_read);
+        rows.push(clock_read.with("smallest_step_ns", steps));
         rows.push(ring_same_thread_row(&self.ring_same_thread));
         rows.push(one_way_row("park_unpark", &self.park_unpark));
         rows.push(hand::row("hand_word_count_1", text, &self.hand_word_count_1));
@@ -173,6 +178,9 @@ impl Found {
             rows.push(ring_cross_cpu_row(&self.ring_cross_cpu));
             rows.push(one_way_row("channel_cross_cpu", &self.channel_cross_cpu));
             rows.push(hand::row("hand_word_count_2", text, &self.hand_word_count_2));
+        } else {
+            let across = ["ring_cross_cpu", "channel_cross_cpu", "hand_word_count_2"];
+            rows.extend(across.map(|name| floor_row(name).with("skipped", NEEDS_TWO_CPUS)));
         }
         rows.extend(self.null.iter().map(null_row));
         rows
@@ -278,11 +286,11 @@ mod tests {
             keys.iter().for_each(|key| assert!(row.number(key).is_some(), "{name}: {key} in {:?}", row.fields));
         };
         has("hiccups", &["cpu", "p50_ns", "p9999_ns", "max_ns", "gap_p50_ns", "gap_max_ns", "pauses_over_10us_per_s"]);
-        has("clock_read", &["ns_per_op", "p50_ns", "p99_ns", "amortised_over"]);
+        has("clock_read", &["ns_per_op", "p50_ns", "p99_ns", "amortised_over", "smallest_step_ns"]);
         has("ring_same_thread", &["ns_per_op", "ns_per_op_min", "p50_ns", "p99_ns"]);
         has("park_unpark", &["p50_ns", "p99_ns", "count"]);
         has("hand_word_count_1", &["ns_per_word", "ns_per_word_max", "words_per_s", "text_words"]);
-        if session.options.cpus.len() != 1 && pinned::cpus(&Options::default()).len() > 1 {
+        if session.options.cpus.len() != 1 && cpus(&Options::default()).len() > 1 {
             has("ring_cross_cpu", &["p50_ns", "p99_ns", "max_ns", "round_trips_per_sample"]);
             has("channel_cross_cpu", &["p50_ns", "p99_ns"]);
             has("hand_word_count_2", &["ns_per_word", "words_per_s"]);
