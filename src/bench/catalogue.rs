@@ -234,14 +234,14 @@ impl Bench {
     }
 }
 
-/// A time that need not be exact, such as `1m 36s`.
+/// A time that need not be exact, such as `5.8s` or `1m 36s`.
 pub(crate) fn duration_text(duration: Duration) -> String {
-    let rounded = if duration < 10 * SECOND {
-        duration.as_millis().div_ceil(100) * 100
+    let s = duration.as_secs_f64();
+    if s < 9.95 {
+        format!("{s:.1}s")
     } else {
-        (duration.as_millis() + 500) / 1_000 * 1_000
-    };
-    humantime::format_duration(Duration::from_millis(rounded as u64)).to_string()
+        humantime::format_duration(Duration::from_secs(s.round() as u64)).to_string()
+    }
 }
 
 #[cfg(test)]

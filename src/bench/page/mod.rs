@@ -108,7 +108,8 @@ pub(super) fn to_html(machine: &Fields, records: &[Record]) -> String {
 
 fn tables(records: &[Record], body: &mut String) {
     body.push_str(
-        "<h2>Rows</h2>\n<p>Medians of the repeats; \u{b1} is how far the farthest repeat was from it. A dash \
+        "<h2>Rows</h2>\n<p>Medians of the repeats; \u{b1} is how far the farthest repeat was from it, or in \
+                   brackets what it was. A dash \
                    stands for a percentile with fewer than 100 samples beyond it.</p>\n",
     );
     let mut last = String::new();
