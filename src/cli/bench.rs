@@ -150,7 +150,7 @@ fn help(bench: &Bench, program: &str, shipped: &[Shipped], is_single: bool) -> S
     let lines: Vec<String> = lines.iter().map(|(line, what)| format!("  # {what}\n  {line}")).collect();
     format!(
         "{}\n\nEach row is measured for {} unless told otherwise, in {} repeats with {} of warm-up. With the defaults it takes \
-         about {}; the announcement says how long it really will.\n\nExamples:\n{}",
+         about {} on this machine; every run announces how long it will take.\n\nExamples:\n{}",
         bench.teaches,
         humantime::format_duration(bench.duration),
         bench.repeat,
@@ -200,10 +200,10 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
     bench::run(bench, options, outputs, Some(&subject), watch)
 }
 
-/// What a signal does: the rows so far are written, and the process ends as signals end processes.
+/// What the first signal does: the rows so far are written, and the process ends as signals end processes.
 fn end(interruption: Interruption, signal: i32) {
-    note("interrupted: writing the rows measured so far");
-    if let Err(error) = interruption.write_rows() {
+    note("interrupted: ending with the measurement under way; a second signal ends at once, without a report");
+    if let Err(error) = interruption.end() {
         complain("bench", &error);
     }
     std::process::exit(128 + signal);
