@@ -74,12 +74,15 @@ static BENCHES: [Bench; 6] = [
         name: "floor",
         about: "What this machine can do at best, without squall",
         teaches: "\
-Everything else is compared with these rows: hiccups of each CPU (a pinned thread that does nothing but read the clock), \
+Everything else is compared with these rows: hiccups of each CPU (a pinned thread that does nothing but read the \
+clock), \
 the cost of a clock read, one way through a raw ring across two CPUs and on one thread, a channel, park and unpark, a \
-hand-written word count on one thread and on two, and the null engine: events through nothing but one thread, or two and a \
+hand-written word count on one thread and on two, and the null engine: events through nothing but one thread, or \
+two and a \
 ring, at the rates that `latency` uses.
 
-How to read it: no engine can be faster than the ring, and no tail can be better than the machine's hiccups. If the hiccups' \
+How to read it: no engine can be faster than the ring, and no tail can be better than the machine's hiccups. If the \
+hiccups' \
 p99.99 is a millisecond, so is everybody's.",
         takes_topology: false,
         refuses: &[
@@ -96,10 +99,12 @@ p99.99 is a millisecond, so is everybody's.",
         name: "hop",
         about: "One hop from spout to bolt: one way, and from emit to ack",
         teaches: "\
-A spout and a bolt on one executor and on two, with and without acking: the time of one way, and of a whole tree from the \
+A spout and a bolt on one executor and on two, with and without acking: the time of one way, and of a whole tree \
+from the \
 emit to its ack at the spout. Each tuple waits for the one before, as in the raw ring that it is compared with.
 
-How to read it: `cross` against the ring of the same run tells what the engine adds to a hop between CPUs, `same` what a \
+How to read it: `cross` against the ring of the same run tells what the engine adds to a hop between CPUs, `same` \
+what a \
 hop costs within one executor.",
         takes_topology: false,
         refuses: &[
@@ -117,7 +122,8 @@ hop costs within one executor.",
         about: "How much goes through when nothing holds it back (closed loop)",
         teaches: "\
 Word count on a text, over and over, as fast as it goes, per guarantee and per number of executors: lines and words a \
-second, nanoseconds and CPU time per word, allocations per word (counted in runs of their own), peak memory. A topology of \
+second, nanoseconds and CPU time per word, allocations per word (counted in runs of their own), peak memory. A \
+topology of \
 your own is measured by what its spouts emit.
 
 How to read it: these are rates, not latencies: under full load every queue is full. See `latency` for those.",
@@ -132,12 +138,16 @@ How to read it: these are rates, not latencies: under full load every queue is f
         name: "latency",
         about: "How long events take at a fixed rate (open loop)",
         teaches: "\
-Events come at a fixed rate whatever happens, each stamped with the time at which it was meant to come, through the shape \
-of word count and through a chain that does nothing: to the end, and until the tree is acked. A pause of 100 ms therefore \
-delays every event that was due in it, as it would for real users. Low rates show what the wait policy costs. The null engine \
+Events come at a fixed rate whatever happens, each stamped with the time at which it was meant to come, through the \
+shape \
+of word count and through a chain that does nothing: to the end, and until the tree is acked. A pause of 100 ms \
+therefore \
+delays every event that was due in it, as it would for real users. Low rates show what the wait policy costs. The \
+null engine \
 runs in turns with squall and is the yardstick. A topology of your own gets a pacer in front of each spout.
 
-How to read it: compare each row with the null engine's of the same rate and placement. A percentile needs 100 samples beyond \
+How to read it: compare each row with the null engine's of the same rate and placement. A percentile needs 100 \
+samples beyond \
 it to mean something: p99.99 at 1,000 events a second takes 17 minutes.",
         takes_topology: true,
         refuses: &[],
@@ -150,10 +160,12 @@ it to mean something: p99.99 at 1,000 events a second takes 17 minutes.",
         name: "saturate",
         about: "The highest rate without a growing backlog, and latency on the way there (open loop)",
         teaches: "\
-Raises the rate until the backlog grows: the last rate that was sustained is the sustainable throughput in the sense of \
+Raises the rate until the backlog grows: the last rate that was sustained is the sustainable throughput in the \
+sense of \
 Karimov et al. (ICDE 2018). Then latency is measured at shares of it.
 
-How to read it: run below the bend of the curve. What matters is the latency at the load you expect, not the highest rate.",
+How to read it: run below the bend of the curve. What matters is the latency at the load you expect, not the \
+highest rate.",
         takes_topology: true,
         refuses: &[],
         duration: SECOND.saturating_mul(5),
@@ -165,7 +177,8 @@ How to read it: run below the bend of the curve. What matters is the latency at 
         name: "scale",
         about: "What it costs as the work grows: depth, fan-out, tasks, keys, payload",
         teaches: "\
-Chains of 1 to 64 bolts, fan-out 1 to 64, 2 to 1,000 tasks on the same executors, a thousand to ten million distinct keys, \
+Chains of 1 to 64 bolts, fan-out 1 to 64, 2 to 1,000 tasks on the same executors, a thousand to ten million \
+distinct keys, \
 payloads of 8 B to 64 KiB: cost per hop or per tuple at each size.
 
 How to read it: a flat curve is ideal. Keys outgrow the caches at some point, payloads the memory's bandwidth.",
@@ -234,14 +247,14 @@ impl Bench {
     }
 }
 
-/// A time that need not be exact, such as `1m 36s`.
+/// A time that need not be exact, such as `5.8s` or `1m 36s`.
 pub(crate) fn duration_text(duration: Duration) -> String {
-    let rounded = if duration < 10 * SECOND {
-        duration.as_millis().div_ceil(100) * 100
+    let s = duration.as_secs_f64();
+    if s < 9.95 {
+        format!("{s:.1}s")
     } else {
-        (duration.as_millis() + 500) / 1_000 * 1_000
-    };
-    humantime::format_duration(Duration::from_millis(rounded as u64)).to_string()
+        humantime::format_duration(Duration::from_secs(s.round() as u64)).to_string()
+    }
 }
 
 #[cfg(test)]

@@ -96,8 +96,7 @@ pub(super) fn cell(fields: &Fields, key: &str) -> String {
         Some(Value::Number(_)) if is_beyond_the_samples(fields, key) => "-".to_owned(),
         Some(Value::Number(number)) => {
             let figure = number.as_f64().unwrap_or(f64::NAN);
-            let spread = spread_percent(fields, key, figure).map(|percent| format!(" \u{b1}{percent:.0}%"));
-            Measure::of(key).text(figure) + &spread.unwrap_or_default()
+            Measure::of(key).text(figure) + &spread_text(fields, key, figure)
         }
         Some(other) => other.to_string(),
     }
@@ -115,9 +114,12 @@ pub(super) fn is_spread(fields: &Fields, key: &str) -> bool {
     base.is_some_and(|base| fields.contains_key(base))
 }
 
-fn spread_percent(fields: &Fields, key: &str, figure: f64) -> Option<f64> {
-    let (min, max) = spread(fields, key)?;
-    (figure != 0.0).then(|| 100.0 * (figure - min).max(max - figure) / figure.abs())
+/// How far the farthest repeat was: in percent, or itself where it is in another league.
+fn spread_text(fields: &Fields, key: &str, figure: f64) -> String {
+    let Some((min, max)) = spread(fields, key).filter(|_| figure != 0.0) else { return String::new() };
+    let farthest = if figure - min > max - figure { min } else { max };
+    let percent = 100.0 * (farthest - figure).abs() / figure.abs();
+    if percent < 99.5 { format!(" \u{b1}{percent:.0}%") } else { format!(" (to {})", Measure::of(key).text(farthest)) }
 }
 
 /// Whether this is a percentile with too few samples beyond it to be shown.
@@ -143,11 +145,13 @@ mod tests {
 
     #[test]
     fn a_cell_shows_the_unit_that_is_in_the_key_and_the_spread() {
-        let row = fields(json!({"p50_ns": 57.25, "p50_ns_min": 50, "p50_ns_max": 60, "ns_per_word": 1234.0,
+        let row = fields(json!({"p50_ns": 57.25, "p50_ns_min": 50, "p50_ns_max": 60,
+            "p90_ns": 60, "p90_ns_min": 50, "p90_ns_max": 2_500, "ns_per_word": 1234.0,
             "lines_per_s": 1_250_000.0, "peak_bytes": 1 << 20, "cpu_percent": 99.0, "allocs_per_word": 0.0004,
             "rate": 100_000, "hop_ratio": 1.5, "wait": "park", "p99_us": 0.25, "governor": null, "pinned": true}));
         let cells = [
             ("p50_ns", "57.2 ns \u{b1}13%"),
+            ("p90_ns", "60.0 ns (to 2.50 µs)"),
             ("ns_per_word", "1.23 µs"),
             ("lines_per_s", "1.25M"),
             ("peak_bytes", "1.00 MiB"),

@@ -1,7 +1,7 @@
 //! A session: one run of a bench, from the announcement of how long it takes to the files of its report.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::bench::catalogue::{Bench, duration_text};
@@ -54,19 +54,38 @@ pub(crate) struct Session {
     rows: Vec<Row>,
     bench: &'static str,
     expected: Duration,
-    report: Shared,
+    shared: Arc<Shared>,
     /// When the present step began, which is when the next row's measurement did.
     step_ns: u64,
     /// The first row that could not be kept.
     failure: Option<Error>,
 }
 
-/// The report, until somebody has written it: the session at its end, or whoever interrupts it.
-#[derive(Clone)]
-struct Shared(Arc<Mutex<Option<Report>>>);
+/// What a session shares with whoever interrupts it.
+struct Shared {
+    state: Mutex<State>,
+    /// The report has been taken.
+    ended: Condvar,
+}
+
+struct State {
+    /// Until somebody writes it: the session at its end, or whoever interrupts it.
+    report: Option<Report>,
+    is_interrupted: bool,
+    /// When the present step will end, by its own account and the session's clock.
+    step_end: Duration,
+}
 
 /// The right to end a session from another thread.
-pub(crate) struct Interruption(Shared);
+pub(crate) struct Interruption {
+    shared: Arc<Shared>,
+    clock: Clock,
+}
+
+/// What an interrupted session gets beyond its present step to end by itself,
+const GRACE: Duration = Duration::from_secs(1);
+/// and how long that may be at most.
+const GRACE_MAX: Duration = Duration::from_secs(10);
 
 impl Session {
     /// A session that is about to take `expected`; announces it.
@@ -78,13 +97,14 @@ impl Session {
         let command_line = options.command_line.clone();
         let (outputs, steps) = (Outputs::default(), Steps::start(expected));
         let report = Report { bench, command_line, outputs, watch, steps, records: Vec::new() };
+        let state = State { report: Some(report), is_interrupted: false, step_end: Duration::ZERO };
         Session {
             options,
             clock: Clock::real(),
             rows: Vec::new(),
             bench,
             expected,
-            report: Shared(Arc::new(Mutex::new(Some(report)))),
+            shared: Arc::new(Shared { state: Mutex::new(state), ended: Condvar::new() }),
             step_ns: 0,
             failure: None,
         }
@@ -92,7 +112,7 @@ impl Session {
 
     /// Also writes these files at the end.
     pub fn writing(self, outputs: Outputs) -> Self {
-        if let Some(report) = &mut *self.report.lock() {
+        if let Some(report) = &mut self.shared.lock().report {
             report.outputs = outputs;
         }
         self
@@ -101,9 +121,17 @@ impl Session {
     /// Says what is being measured now; `expected` is how long it takes. Nothing is shown again before the next step.
     pub fn step(&mut self, what: &str, expected: Duration) {
         self.step_ns = self.clock.now_ns();
-        if let Some(report) = &mut *self.report.lock() {
+        let mut state = self.shared.lock();
+        state.step_end = Duration::from_nanos(self.step_ns) + expected;
+        if let Some(report) = &mut state.report {
             report.steps.step(what, expected);
         }
+    }
+
+    /// True once it was asked to end. A bench whose rows come of several rounds then makes them of those that it has:
+    /// what is under way when the present step and a moment more are over is lost.
+    pub fn is_interrupted(&self) -> bool {
+        self.shared.lock().is_interrupted
     }
 
     /// Keeps a finished row. Its intervals go into the report and no further.
@@ -114,7 +142,7 @@ impl Session {
             row.label = (2..).map(numbered).find(|label| !is_taken(label)).expect("there is always a next number");
         }
         let span = (Duration::from_nanos(self.step_ns), Duration::from_nanos(self.clock.now_ns()));
-        if let Some(report) = &mut *self.report.lock() {
+        if let Some(report) = &mut self.shared.lock().report {
             match Record::of(&row, report.watch.began(), span) {
                 Ok(record) => report.records.push(record),
                 Err(error) => {
@@ -134,16 +162,17 @@ impl Session {
 
     /// Lets another thread end this session.
     pub fn interruption(&self) -> Interruption {
-        Interruption(self.report.clone())
+        Interruption { shared: self.shared.clone(), clock: self.clock.clone() }
     }
 
     /// Writes everything the options ask for.
     pub fn finish(self) -> Result<()> {
         // Kept locked while it is written: who interrupts meanwhile waits until it has been.
-        let mut report = self.report.lock();
-        let Some(report) = report.take() else { return Ok(()) };
+        let mut state = self.shared.lock();
+        let Some(report) = state.report.take() else { return Ok(()) };
         let (rows, took) = (self.rows.len(), duration_text(Duration::from_nanos(self.clock.now_ns())));
-        let written = report.write(false);
+        let written = report.write(state.is_interrupted);
+        self.shared.ended.notify_all();
         note(format_args!("{}: {rows} rows in {took}, announced were {}", self.bench, duration_text(self.expected)));
         written.and(self.failure.map_or(Ok(()), Err))
     }
@@ -151,19 +180,25 @@ impl Session {
 
 impl Shared {
     /// A panic under the lock leaves at worst a row out.
-    fn lock(&self) -> MutexGuard<'_, Option<Report>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Interruption {
-    /// Writes the rows so far, unless the session has ended. Then it keeps and writes nothing more.
+    /// Asks the session to end and gives it until its present step is over, and a moment more; then writes the rows so
+    /// far itself. Either way they are written when this returns, and none after.
     ///
     /// # Errors
     /// Something could not be written.
-    pub fn write_rows(self) -> Result<()> {
-        let mut report = self.0.lock();
-        report.take().map_or(Ok(()), |report| report.write(true))
+    pub fn end(self) -> Result<()> {
+        let mut state = self.shared.lock();
+        state.is_interrupted = true;
+        let left = state.step_end.saturating_sub(Duration::from_nanos(self.clock.now_ns()));
+        let is_running = |state: &mut State| state.report.is_some();
+        let waited = self.shared.ended.wait_timeout_while(state, (left + GRACE).min(GRACE_MAX), is_running);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.report.take().map_or(Ok(()), |report| report.write(true))
     }
 }
 
@@ -173,4 +208,86 @@ pub(crate) fn cpus(options: &Options) -> Vec<CpuId> {
         return usable_cpus().preferred();
     }
     options.cpus.iter().copied().map(CpuId).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::bench::row::{Unit, histogram};
+    use crate::sys::thread::spawn_named;
+
+    fn session(folder: &std::path::Path) -> Session {
+        let (json, out) = (Some(folder.join("rows.json")), Some(folder.join("out")));
+        let options = Options { json, out, command_line: "squall bench hop".into(), ..Options::default() };
+        let outputs = Outputs::check(&options).unwrap();
+        Session::begin("hop", options, Duration::from_secs(1)).writing(outputs)
+    }
+
+    fn row(label: &str) -> Row {
+        let mut samples = histogram();
+        (1..2_000).for_each(|ns| samples.record(ns).unwrap());
+        Row::new("hop", label).with("row", "cross").distribution("", Unit::Ns, &samples)
+    }
+
+    fn read(folder: &std::path::Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(folder.join("rows.json")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_session_leaves_the_machine_and_every_row_in_every_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = session(folder.path());
+        session.step("cross", Duration::from_millis(1));
+        session.row(row("cross spin"));
+        session.row(row("cross spin"));
+        assert_eq!(session.rows()[1].label, "cross spin #2", "labels are unique");
+        session.finish().unwrap();
+
+        let rows = read(folder.path());
+        assert_eq!(rows.len(), 3);
+        assert_eq!((&rows[0]["bench"], &rows[0]["run"]), (&"machine".into(), &"hop".into()));
+        assert_eq!(rows[0]["interrupted"], false);
+        assert_eq!((&rows[1]["label"], &rows[2]["label"]), (&"cross spin".into(), &"cross spin #2".into()));
+        assert_eq!((&rows[1]["p50_ns"], &rows[1]["count"]), (&1_000.into(), &1_999.into()));
+        let mut names: Vec<String> = std::fs::read_dir(folder.path().join("out"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let per_row =
+            ["hop_cross_spin.hgrm", "hop_cross_spin.hlog", "hop_cross_spin__2.hgrm", "hop_cross_spin__2.hlog"];
+        assert_eq!(names, [&per_row[..], &["percentiles_1.svg", "report.html", "rows.jsonl"]].concat());
+    }
+
+    #[test]
+    fn an_interrupted_session_ends_by_itself_if_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = session(folder.path());
+        session.step("round 1", Duration::from_secs(3_600));
+        let interruption = session.interruption();
+        let ending = spawn_named("test-interrupt", move || interruption.end()).unwrap();
+        while !session.is_interrupted() {
+            crate::sys::thread::yield_now();
+        }
+        session.row(row("of one round"));
+        session.finish().unwrap();
+        ending.join().unwrap().unwrap();
+        let rows = read(folder.path());
+        assert_eq!((&rows[0]["interrupted"], &rows[1]["label"]), (&true.into(), &"of one round".into()));
+    }
+
+    #[test]
+    fn a_session_that_does_not_end_by_itself_leaves_the_rows_so_far() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut session = session(folder.path());
+        session.row(row("done"));
+        session.interruption().end().unwrap();
+        session.row(row("too late"));
+        session.finish().unwrap();
+        let rows = read(folder.path());
+        assert_eq!((rows.len(), &rows[0]["interrupted"], &rows[1]["label"]), (2, &true.into(), &"done".into()));
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgMatches, Args, Command};
+use clap::{Arg, ArgMatches, Args, Command};
 
 use crate::bench::{self, Bench, Flag, Interruption, Options, Outputs, Subject, duration_text};
 use crate::cli::options::{CommandLine, SettingOptions, from_matches};
@@ -76,14 +76,17 @@ pub(super) fn command(program: &str, shipped: &[Shipped], is_single: bool) -> Co
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommands(Bench::all().map(|bench| bench_command(bench, program, shipped, is_single)));
+    let report = |name: &'static str, help: &'static str| {
+        Arg::new(name).help(help).required(true).value_parser(clap::value_parser!(PathBuf))
+    };
     command.subcommand(
         Command::new("compare")
             .about(ABOUT_COMPARE)
-            .arg(clap::arg!(old: <OLD> "A report that --json wrote, or rows.jsonl of --out").value_parser(clap::value_parser!(PathBuf)))
-            .arg(clap::arg!(new: <NEW> "Another").value_parser(clap::value_parser!(PathBuf)))
+            .arg(report("old", "A report that --json wrote, or rows.jsonl of --out").value_name("OLD"))
+            .arg(report("new", "Another").value_name("NEW"))
             .after_help(
-                "Rows are matched by bench and label. A figure differs beyond the noise if no repeat of one report lies \
-                 within the range of the other's; figures measured once carry a question mark.",
+                "Rows are matched by bench and label. A figure differs beyond the noise if no repeat of one report \
+                 lies within the range of the other's; figures measured once carry a question mark.",
             ),
     )
 }
@@ -149,8 +152,9 @@ fn help(bench: &Bench, program: &str, shipped: &[Shipped], is_single: bool) -> S
     }
     let lines: Vec<String> = lines.iter().map(|(line, what)| format!("  # {what}\n  {line}")).collect();
     format!(
-        "{}\n\nEach row is measured for {} unless told otherwise, in {} repeats with {} of warm-up. With the defaults it takes \
-         about {}; the announcement says how long it really will.\n\nExamples:\n{}",
+        "{}\n\nEach row is measured for {} unless told otherwise, in {} repeats with {} of warm-up. With the \
+        defaults it takes \
+         about {} on this machine; every run announces how long it will take.\n\nExamples:\n{}",
         bench.teaches,
         humantime::format_duration(bench.duration),
         bench.repeat,
@@ -200,10 +204,10 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
     bench::run(bench, options, outputs, Some(&subject), watch)
 }
 
-/// What a signal does: the rows so far are written, and the process ends as signals end processes.
+/// What the first signal does: the rows so far are written, and the process ends as signals end processes.
 fn end(interruption: Interruption, signal: i32) {
-    note("interrupted: writing the rows measured so far");
-    if let Err(error) = interruption.write_rows() {
+    note("interrupted: ending with the measurement under way; a second signal ends at once, without a report");
+    if let Err(error) = interruption.end() {
         complain("bench", &error);
     }
     std::process::exit(128 + signal);

@@ -91,6 +91,9 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
     for round in 1..=plan.timing.repeat {
         session.step(&format!("floor, round {round} of {}", plan.timing.repeat), plan.round());
         found.measure(&plan, &text, &session.clock)?;
+        if session.is_interrupted() {
+            break;
+        }
     }
     found.rows(&plan, &text).into_iter().for_each(|row| session.row(row));
     Ok(())

@@ -136,6 +136,9 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
         }
         let Timing { warmup, slice, .. } = plan.timing;
         ring_same_thread.push(ring_ops(plan.cpus[0], warmup, slice, &session.clock)?);
+        if session.is_interrupted() {
+            break;
+        }
     }
     if plan.two_cpus().is_some() {
         let ring: Vec<_> = cases.iter().flat_map(|case| &case.ring).cloned().collect();

@@ -33,22 +33,27 @@ fn sections(records: &[Record]) -> [Section; 4] {
         Section {
             title: "Percentiles",
             file: "percentiles",
-            teaches: "Each step to the right keeps ten times fewer events: at 99.9% one event in a thousand was slower than \
-                      the curve. The grey area is the machine itself, hesitating with nothing of squall on it; the dashed \
-                      curve is the yardstick, measured in turns with the rest. What lies on them cannot be squall's doing.",
+            teaches: "Each step to the right keeps ten times fewer events: at 99.9% one event in a thousand was \
+            slower than \
+                      the curve. The grey area is the machine itself, hesitating with nothing of squall on it; the \
+                      dashed \
+                      curve is the yardstick, measured in turns with the rest. What lies on them cannot be squall's \
+                      doing.",
             charts: plots.percentiles(),
         },
         Section {
             title: "Over time",
             file: "time",
-            teaches: "One point per interval. A step or a slope that lasts means that something changed during the run; \
+            teaches: "One point per interval. A step or a slope that lasts means that something changed during the \
+            run; \
                       single peaks that the grey area shares are the machine's.",
             charts: plots.over_time(),
         },
         Section {
             title: "Against load",
             file: "load",
-            teaches: "Latency stays flat until a queue begins to grow. Where the curves bend upwards the rate is no longer \
+            teaches: "Latency stays flat until a queue begins to grow. Where the curves bend upwards the rate is no \
+            longer \
                       sustained.",
             charts: plots.load(),
         },
@@ -108,7 +113,8 @@ pub(super) fn to_html(machine: &Fields, records: &[Record]) -> String {
 
 fn tables(records: &[Record], body: &mut String) {
     body.push_str(
-        "<h2>Rows</h2>\n<p>Medians of the repeats; \u{b1} is how far the farthest repeat was from it. A dash \
+        "<h2>Rows</h2>\n<p>Medians of the repeats; \u{b1} is how far the farthest repeat was from it, or in \
+                   brackets what it was. A dash \
                    stands for a percentile with fewer than 100 samples beyond it.</p>\n",
     );
     let mut last = String::new();

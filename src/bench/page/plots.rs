@@ -66,7 +66,7 @@ impl<'r> Plots<'r> {
         for (record, drawn) in self.drawn().filter(|(_, drawn)| drawn.slices.len() > 1) {
             let start = drawn.slices[0].at;
             let of = |value: OfSlice, slices: &[Slice]| -> Vec<(f64, f64)> {
-                let point = |slice: &Slice| (slice.at.saturating_sub(start).as_secs_f64(), value(slice) as f64);
+                let point = |slice: &Slice| (slice.at.as_secs_f64() - start.as_secs_f64(), value(slice) as f64);
                 slices.iter().map(point).collect()
             };
             let max = |slice: &Slice| slice.max_ns;
@@ -75,7 +75,7 @@ impl<'r> Plots<'r> {
             let mut curves: Vec<Curve> = below
                 .map(|below| Curve {
                     name: format!("max of {}", below.label),
-                    points: of(max, &within(slices(below), &drawn.slices)),
+                    points: of(max, within(slices(below), &drawn.slices)),
                     look: Look::Under,
                 })
                 .into_iter()
@@ -182,11 +182,13 @@ fn slices(record: &Record) -> &[Slice] {
     record.drawn.as_ref().map_or(&[], |drawn| &drawn.slices)
 }
 
-/// Those that lie in the time that is shown.
-fn within(slices: &[Slice], shown: &[Slice]) -> Vec<Slice> {
+/// Those that lie in the time that is shown, and their neighbours on both sides.
+fn within<'s>(slices: &'s [Slice], shown: &[Slice]) -> &'s [Slice] {
     let at = |slice: Option<&Slice>| slice.map_or(Duration::ZERO, |slice| slice.at);
-    let shown = at(shown.first())..=at(shown.last());
-    slices.iter().copied().filter(|slice| shown.contains(&slice.at)).collect()
+    let (start, end) = (at(shown.first()), at(shown.last()));
+    let first = slices.partition_point(|slice| slice.at < start).saturating_sub(1);
+    let last = slices.partition_point(|slice| slice.at <= end).saturating_add(1).min(slices.len());
+    &slices[first..last]
 }
 
 fn latency_axis() -> Axis {

@@ -126,14 +126,22 @@ struct Frame {
 }
 
 impl Frame {
+    /// What only stands under the curves does not widen the axes, except that it shows its height.
     fn of(chart: &Chart) -> Self {
-        let all = |axis: fn(&(f64, f64)) -> f64| {
-            chart.curves.iter().flat_map(move |curve| curve.points.iter().map(axis)).collect::<Vec<f64>>()
-        };
-        Frame {
-            x: Ticks::fit(chart.x.scale, &all(|point| point.0)),
-            y: Ticks::fit(chart.y.scale, &all(|point| point.1)),
-        }
+        let is_under = |curve: &&Curve| curve.look == Look::Under;
+        let above: Vec<(f64, f64)> = chart
+            .curves
+            .iter()
+            .filter(|curve| !is_under(curve))
+            .flat_map(|curve| curve.points.iter().copied())
+            .collect();
+        let end = above.iter().map(|point| point.0).fold(0.0, f64::max);
+        let under = chart.curves.iter().filter(is_under).flat_map(|curve| &curve.points);
+        let height = under.filter(|point| point.0 <= end).map(|point| point.1).fold(0.0, f64::max);
+        let xs: Vec<f64> = above.iter().map(|point| point.0).collect();
+        let lowest = above.iter().map(|point| point.1).fold(f64::MAX, f64::min);
+        let ys: Vec<f64> = above.iter().map(|point| point.1).chain([height.max(lowest)]).collect();
+        Frame { x: Ticks::fit(chart.x.scale, &xs), y: Ticks::fit(chart.y.scale, &ys) }
     }
 
     fn at_x(&self, value: f64) -> f64 {

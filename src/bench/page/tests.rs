@@ -119,7 +119,7 @@ fn the_page_has_every_curve_and_needs_nothing_from_elsewhere() {
         assert!(!page.contains(foreign), "{foreign} in the page");
     }
     assert!(page.contains("prefers-color-scheme: dark"));
-    // One chart of floor and one of saturate, three of latency with a yardstick each; nine rows over time; load; scaling.
+    // One chart of floor, one of saturate, three of latency with a yardstick each; nine over time; load; scaling.
     assert_eq!(page.matches("<svg").count(), 5 + 9 + 1 + 1);
     assert_eq!(page.matches("class=\"yardstick\"").count(), 2 * 3, "a curve and a swatch");
     assert_eq!(page.matches("class=\"under\"").count(), 2 * (5 + 9), "hiccups under every percentile and time curve");

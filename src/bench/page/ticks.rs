@@ -23,7 +23,7 @@ pub(super) struct Ticks {
 }
 
 /// More names than this do not fit side by side.
-const MAJOR_MAX: usize = 9;
+const MAJOR_MAX: usize = 8;
 
 impl Ticks {
     pub fn fit(scale: Scale, values: &[f64]) -> Self {
@@ -52,7 +52,7 @@ impl Ticks {
                 .flat_map(move |decade| digits.iter().map(move |&digit| f64::from(digit) * 10_f64.powi(decade)))
         };
         // The ends are round numbers; a decade of which little is used is not shown whole.
-        let low = on(&[1, 2, 5]).filter(|&at| at <= smallest * 1.000_001).next_back().unwrap_or(smallest);
+        let low = on(&[1, 2, 5]).rfind(|&at| at <= smallest * 1.000_001).unwrap_or(smallest);
         let high = on(&[1, 2, 5]).find(|&at| at >= largest * 0.999_999 && at > low).unwrap_or(low * 10.0);
         let inside = |at: &f64| (low * 0.999_999..=high * 1.000_001).contains(at);
         let decades: Vec<f64> = on(&[1]).filter(inside).collect();
