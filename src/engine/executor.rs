@@ -27,6 +27,9 @@ pub(crate) enum Pass {
     Stopped,
 }
 
+/// How often one pass goes back to consumers that have got input in it, before it looks at the outside again.
+const RETURNS_MAX: usize = 64;
+
 /// A task and what its executor remembers of it.
 pub(crate) struct Seat {
     pub reference: TaskRef,
@@ -222,12 +225,21 @@ impl Executor {
         let mut did_something = false;
         self.begin_order();
         let mut next = 0;
+        let mut returns_left = RETURNS_MAX;
         while let Some(position) = self.next_turn(&mut next) {
             let got_on;
             (got_on, now_ns) = self.turn(position, now_ns);
             did_something |= got_on;
             if self.state == State::Waiting {
                 return Pass::Idle { due_ns: None, blocked: false };
+            }
+            // What has just been emitted is still in the cache: its consumers come before the next producer.
+            if self.shuffle.is_none()
+                && returns_left > 0
+                && self.ready.next_from(0).is_some_and(|ready| ready + 1 < next)
+            {
+                returns_left -= 1;
+                next = 0;
             }
         }
         did_something |= self.retry_blocked(now_ns);

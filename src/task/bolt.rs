@@ -129,6 +129,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
         self.settle_held();
         self.let_go(now_ns);
+        self.out.core.above_low_water = false;
         if !self.unblock(now_ns) {
             return TurnEnd::Blocked;
         }
@@ -153,6 +154,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// True while another piece of work may be begun: nothing is half done and the budget is not used up.
     fn may_go_on(&self, left: usize) -> bool {
         left > 0
+            && !self.out.core.above_low_water
             && self.out.core.blocked_lanes == 0
             && self.out.handover.is_none()
             && self.bolt.is_some()
@@ -169,7 +171,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         } else if self.out.handover.is_some()
             || (self.bolt.is_some()
                 // A turn that used its budget up has not come to what stands last in it: the end.
-                && (left == 0 || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()))
+                && (left == 0 || self.out.core.above_low_water || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()))
         {
             TurnEnd::More
         } else {
@@ -264,7 +266,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let Some(mut iterator) = self.out.handover.take() else { return };
         let out = &mut self.out;
         let pulled = guarded(&self.origin, || {
-            while *left > 0 && out.core.blocked_lanes == 0 {
+            while *left > 0 && out.core.is_free() {
                 *left -= 1;
                 match iterator.next() {
                     Some(emission) => out.set.send(emission, &mut out.core),
@@ -358,7 +360,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let mut control = None;
         let mut failed = None;
         let drained = guarded(origin, || {
-            while *left > 0 && out.core.blocked_lanes == 0 && out.handover.is_none() {
+            while *left > 0 && out.core.is_free() && out.handover.is_none() {
                 let Some(item) = rx.pop() else { return Ok(true) };
                 *left -= 1;
                 let (header, value) = match item {
@@ -381,7 +383,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 let manual = if L::MANUAL {
                     Some((roots, &mut *held))
                 } else {
-                    out.core.set_anchor(roots);
+                    if H::TRACKED {
+                        out.core.set_anchor(roots);
+                    }
                     None
                 };
                 let executed = bolt.execute(Input { value, number, manual }, out);
@@ -394,7 +398,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 match executed {
                     Ok(()) if out.handover.is_none() && !L::MANUAL => {
                         out.core.counts.acked += 1;
-                        out.core.ack_anchor();
+                        if H::TRACKED {
+                            out.core.ack_anchor();
+                        }
                     }
                     Ok(()) => {}
                     Err(failure) => {

@@ -11,7 +11,9 @@ use std::rc::Rc;
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
 use crate::task::header::{Bare, Header, Layout, Timed, Tracked};
-use crate::task::lane::{Bell, Control, Item, LaneRx, LaneTx, Peers, Ring, Signal, local, remote_rx, remote_tx, ring};
+use crate::task::lane::{
+    Bell, Control, Item, LaneRx, LaneTx, LocalEnd, Peers, Ring, Sent, Signal, local, remote_rx, remote_tx, ring,
+};
 use crate::task::outlet::EmitCore;
 use crate::task::payload::Payload;
 use crate::task::route::{Grouping, Pick, RouteInfo, Router};
@@ -24,12 +26,30 @@ pub trait EdgeOut<T> {
     fn send_direct(&mut self, task: TaskId, value: &T, core: &mut EmitCore) -> bool;
     fn control(&mut self, control: Control, core: &mut EmitCore);
     fn drain(&mut self, core: &mut EmitCore);
+    /// The way to the subscriber that needs neither a conversion nor a choice, if it has one task, on this executor.
+    fn short_way(&self) -> ShortWay<T>;
+}
+
+/// A queue that a port may push into by itself while none of its lanes is blocked: no virtual call, no routing.
+#[doc(hidden)]
+#[derive(Default)]
+pub enum ShortWay<T> {
+    #[default]
+    None,
+    Bare(LocalEnd<Bare, T>),
+    Tracked(LocalEnd<Tracked, T>),
+    Timed(LocalEnd<Timed, T>),
 }
 
 /// The conversion of an edge from the stream's type to the subscriber's input type.
 #[doc(hidden)]
 pub trait Convert<Src, Dst>: Send + Sync + 'static {
     fn convert(&self, value: Src) -> Dst;
+
+    /// The same queue for the stream's type, if that is the input type.
+    fn unconverted<H>(_queue: LocalEnd<H, Dst>) -> Option<LocalEnd<H, Src>> {
+        None
+    }
 }
 
 /// The stream's type is the input type.
@@ -40,6 +60,10 @@ impl<T> Convert<T, T> for Same {
     #[inline]
     fn convert(&self, value: T) -> T {
         value
+    }
+
+    fn unconverted<H>(queue: LocalEnd<H, T>) -> Option<LocalEnd<H, T>> {
+        Some(queue)
     }
 }
 
@@ -69,14 +93,19 @@ struct Edge<H, Src, Dst, C, R> {
 impl<H: Header, Src, Dst: Payload, C, R> Edge<H, Src, Dst, C, R> {
     #[inline(always)]
     fn push(&mut self, position: usize, value: Dst, core: &mut EmitCore) {
-        core.note_target(self.tasks[position]);
+        core.note_target(|| self.tasks[position]);
         let header = H::stamp(core);
-        let lane = &mut self.lanes[position];
-        if lane.send(Item::Tuple(header, value)) {
-            self.blocked.push(position);
-            core.blocked_lanes += 1;
+        match self.lanes[position].send(Item::Tuple(header, value)) {
+            Sent::BelowLowWater | Sent::Kept => {}
+            Sent::AboveLowWater => core.above_low_water = true,
+            Sent::Blocked => self.note_blocked(position, core),
         }
-        core.above_low_water |= lane.is_above_low_water();
+    }
+
+    #[cold]
+    fn note_blocked(&mut self, position: usize, core: &mut EmitCore) {
+        self.blocked.push(position);
+        core.blocked_lanes += 1;
     }
 }
 
@@ -90,7 +119,7 @@ where
 {
     #[inline]
     fn send(&mut self, value: Src, core: &mut EmitCore) {
-        if self.router.is_direct() {
+        if R::IS_DIRECT {
             panic!("a regular emit on a stream with a direct subscriber: use emit_direct");
         }
         let value = self.convert.convert(value);
@@ -115,7 +144,7 @@ where
     fn send_direct(&mut self, task: TaskId, value: &Src, core: &mut EmitCore) -> bool {
         let Ok(position) = self.tasks.binary_search(&task) else { return false };
         assert!(
-            self.router.is_direct(),
+            R::IS_DIRECT,
             "emit_direct to {task}, whose component does not subscribe to this stream by a direct grouping"
         );
         self.push(position, self.convert.convert(value.clone()), core);
@@ -124,9 +153,8 @@ where
 
     fn control(&mut self, control: Control, core: &mut EmitCore) {
         for position in 0..self.lanes.len() {
-            if self.lanes[position].send(Item::Control(control)) {
-                self.blocked.push(position);
-                core.blocked_lanes += 1;
+            if self.lanes[position].send(Item::Control(control)) == Sent::Blocked {
+                self.note_blocked(position, core);
             }
         }
     }
@@ -139,6 +167,11 @@ where
             !drained
         });
         core.above_low_water |= lanes.iter().any(LaneTx::is_above_low_water);
+    }
+
+    fn short_way(&self) -> ShortWay<Src> {
+        let only = self.router.only_task().and_then(|position| self.lanes[position].local_end());
+        only.and_then(C::unconverted).map_or(ShortWay::None, H::short_way)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use crate::task::edge::ShortWay;
+use crate::task::lane::LocalEnd;
 use crate::task::outlet::EmitCore;
 
 /// Names one live tree: the spout task, a slot of its ledger, and the slot's generation.
@@ -93,6 +95,8 @@ pub(crate) const NO_EVENT: u64 = u64::MAX;
 
 /// What precedes a value in a lane. Chosen at plan time by the guarantee, so that what is not needed takes no bytes.
 pub(crate) trait Header: Send + Sized + 'static {
+    /// False if no tuple ever belongs to a tree.
+    const TRACKED: bool;
     /// It tells when the spout's event was due.
     const TIMED: bool = false;
 
@@ -105,13 +109,17 @@ pub(crate) trait Header: Send + Sized + 'static {
     }
     /// The tree membership it carries.
     fn into_roots(self) -> Roots;
+    /// Names the layout of a queue.
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T>;
 }
 
 /// No tracking: no bytes.
 #[derive(Debug)]
-pub(crate) struct Bare;
+pub struct Bare;
 
 impl Header for Bare {
+    const TRACKED: bool = false;
+
     #[inline]
     fn stamp(_core: &mut EmitCore) -> Self {
         Bare
@@ -121,13 +129,19 @@ impl Header for Bare {
     fn into_roots(self) -> Roots {
         Roots::None
     }
+
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
+        ShortWay::Bare(queue)
+    }
 }
 
 /// Tree membership.
 #[derive(Debug)]
-pub(crate) struct Tracked(Roots);
+pub struct Tracked(Roots);
 
 impl Header for Tracked {
+    const TRACKED: bool = true;
+
     #[inline]
     fn stamp(core: &mut EmitCore) -> Self {
         Tracked(core.draw_edge())
@@ -137,16 +151,21 @@ impl Header for Tracked {
     fn into_roots(self) -> Roots {
         self.0
     }
+
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
+        ShortWay::Tracked(queue)
+    }
 }
 
 /// Tree membership, if there is any, and the event's intended time: in open-loop measurement.
 #[derive(Debug)]
-pub(crate) struct Timed {
+pub struct Timed {
     roots: Roots,
     birth_ns: u64,
 }
 
 impl Header for Timed {
+    const TRACKED: bool = true;
     const TIMED: bool = true;
 
     #[inline]
@@ -162,6 +181,10 @@ impl Header for Timed {
     #[inline]
     fn into_roots(self) -> Roots {
         self.roots
+    }
+
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
+        ShortWay::Timed(queue)
     }
 }
 

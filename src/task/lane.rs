@@ -91,13 +91,19 @@ struct LocalQueue<H, T> {
     /// Borrowed only within `push`, `pop` and `len` below.
     queue: UnsafeCell<VecDeque<Item<H, T>>>,
     capacity: usize,
+    /// At this length producers pause for their consumer to catch up.
+    low_water: usize,
     signal: Rc<Signal>,
     lane: usize,
 }
 
+/// Where producers of the same executor pause: what waits between two tasks should stay in the first-level cache.
+const LOW_WATER_MAX: usize = 128;
+
 impl<H, T> LocalQueue<H, T> {
+    /// True if the queue is at or above low water now.
     #[inline(always)]
-    fn push(&self, item: Item<H, T>) -> Result<(), Item<H, T>> {
+    fn push(&self, item: Item<H, T>) -> Result<bool, Item<H, T>> {
         // SAFETY: the type is neither `Sync` nor handed out, so all access is from one thread; no reference into the
         // queue outlives a call, and a call runs no foreign code (a push moves a value, it drops none), so calls never
         // nest.
@@ -106,10 +112,12 @@ impl<H, T> LocalQueue<H, T> {
             return Err(item);
         }
         if queue.is_empty() {
+            // Starts over at the first slot, so that a queue which never gets long uses the same few cache lines.
+            queue.clear();
             self.signal.lane(self.lane);
         }
         queue.push_back(item);
-        Ok(())
+        Ok(queue.len() >= self.low_water)
     }
 
     #[inline]
@@ -123,6 +131,41 @@ impl<H, T> LocalQueue<H, T> {
         // SAFETY: as in `push`.
         unsafe { &*self.queue.get() }.len()
     }
+}
+
+/// A second way into the queue of a local lane, for when nothing waits in the lane's overflow: of the same task, so there
+/// is still one producer.
+pub struct LocalEnd<H, T>(Rc<LocalQueue<H, T>>);
+
+impl<H, T> LocalEnd<H, T> {
+    #[inline(always)]
+    pub fn has_room(&self) -> bool {
+        self.0.len() < self.0.capacity
+    }
+
+    /// Sends a tuple. True if the queue is at or above low water now.
+    ///
+    /// # Panics
+    /// If there is no room.
+    #[inline(always)]
+    pub fn push(&self, header: H, value: T) -> bool {
+        match self.0.push(Item::Tuple(header, value)) {
+            Ok(above_low_water) => above_low_water,
+            Err(_) => panic!("the caller has asked for room"),
+        }
+    }
+}
+
+/// What became of an item that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    BelowLowWater,
+    /// It is in the lane, and so much waits there that the producer should pause.
+    AboveLowWater,
+    /// The lane has just become blocked: the item is overflow.
+    Blocked,
+    /// The lane was blocked already: the item is overflow.
+    Kept,
 }
 
 /// The producing end of a lane, with the overflow of the one call that found it full.
@@ -145,18 +188,19 @@ pub(crate) struct Bell {
 }
 
 impl<H, T> LaneTx<H, T> {
-    /// Sends, or keeps the item as overflow. True if the lane has just become blocked.
+    /// Sends, or keeps the item as overflow.
     #[inline(always)]
-    pub fn send(&mut self, item: Item<H, T>) -> bool {
+    pub fn send(&mut self, item: Item<H, T>) -> Sent {
         if !self.overflow.is_empty() {
             self.overflow.push_back(item);
-            return false;
+            return Sent::Kept;
         }
         match self.end.push(item) {
-            Ok(()) => false,
+            Ok(false) => Sent::BelowLowWater,
+            Ok(true) => Sent::AboveLowWater,
             Err(item) => {
                 self.overflow.push_back(item);
-                true
+                Sent::Blocked
             }
         }
     }
@@ -172,19 +216,28 @@ impl<H, T> LaneTx<H, T> {
         true
     }
 
-    /// True for a lane to a task of the same executor that is at least half full: its spouts wait.
+    /// The queue itself, if the consumer is a task of the same executor.
+    pub fn local_end(&self) -> Option<LocalEnd<H, T>> {
+        match &self.end {
+            TxEnd::Local(queue) => Some(LocalEnd(queue.clone())),
+            TxEnd::Remote { .. } => None,
+        }
+    }
+
+    /// True for a lane to a task of the same executor in which so much waits that its producer should pause.
     #[inline]
     pub fn is_above_low_water(&self) -> bool {
         match &self.end {
-            TxEnd::Local(queue) => queue.len() * 2 >= queue.capacity.max(2),
+            TxEnd::Local(queue) => queue.len() >= queue.low_water,
             TxEnd::Remote { .. } => false,
         }
     }
 }
 
 impl<H, T> TxEnd<H, T> {
+    /// True if the lane is at or above low water now.
     #[inline(always)]
-    fn push(&mut self, item: Item<H, T>) -> Result<(), Item<H, T>> {
+    fn push(&mut self, item: Item<H, T>) -> Result<bool, Item<H, T>> {
         match self {
             TxEnd::Local(queue) => queue.push(item),
             TxEnd::Remote { ring, peer, peers, bell } => {
@@ -193,7 +246,7 @@ impl<H, T> TxEnd<H, T> {
                 if let Some(bell) = bell {
                     bell.bits.set(bell.index);
                 }
-                Ok(())
+                Ok(false)
             }
         }
     }
@@ -247,7 +300,9 @@ impl<H, T> LaneRx<H, T> {
 
 /// A lane between two tasks of one executor. The queue grows to its capacity as needed.
 pub(crate) fn local<H, T>(capacity: usize, signal: Rc<Signal>, lane: usize) -> (LaneTx<H, T>, LaneRx<H, T>) {
-    let queue = Rc::new(LocalQueue { queue: UnsafeCell::new(VecDeque::new()), capacity, signal, lane });
+    let low_water = capacity.div_ceil(2).min(LOW_WATER_MAX);
+    let queue = UnsafeCell::new(VecDeque::new());
+    let queue = Rc::new(LocalQueue { queue, capacity, low_water, signal, lane });
     let tx = LaneTx { end: TxEnd::Local(queue.clone()), overflow: VecDeque::new() };
     (tx, LaneRx { end: RxEnd::Local(queue) })
 }
@@ -303,8 +358,8 @@ mod tests {
     fn a_full_local_lane_keeps_overflow_in_order() {
         let signal = signal();
         let (mut tx, mut rx) = local::<(), u32>(2, signal.clone(), 0);
-        let blocked: Vec<bool> = (0..4).map(|n| tx.send(Item::Tuple((), n))).collect();
-        assert_eq!(blocked, [false, false, true, false]);
+        let sent: Vec<Sent> = (0..4).map(|n| tx.send(Item::Tuple((), n))).collect();
+        assert_eq!(sent, [Sent::AboveLowWater, Sent::AboveLowWater, Sent::Blocked, Sent::Kept]);
         assert!(signal.ready.get(0) && signal.lanes.get(0));
         assert!(!tx.drain());
         assert_eq!(values(&mut rx), [0, 1]);

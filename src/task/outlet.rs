@@ -25,7 +25,7 @@ pub struct EmitCore {
     pub(crate) counts: Counts,
     /// Lanes with overflow. While there are any, the task gets no input.
     pub(crate) blocked_lanes: usize,
-    /// A local lane was seen at least half full; a spout waits.
+    /// A local lane was seen above low water: the turn ends, so that its consumer comes next.
     pub(crate) above_low_water: bool,
     /// Time of the current turn.
     pub(crate) now_ns: u64,
@@ -64,6 +64,12 @@ impl EmitCore {
             targets: SmallVec::new(),
             records_targets: false,
         }
+    }
+
+    /// True while another piece of work may be begun.
+    #[inline(always)]
+    pub(crate) fn is_free(&self) -> bool {
+        self.blocked_lanes == 0 && !self.above_low_water
     }
 
     /// From here on, emits are anchored to `roots`.
@@ -179,14 +185,14 @@ impl EmitCore {
         }
     }
 
-    #[inline]
-    pub(crate) fn note_target(&mut self, task: TaskId) {
+    #[inline(always)]
+    pub(crate) fn note_target(&mut self, task: impl FnOnce() -> TaskId) {
         if self.records_targets {
-            self.targets.push(task);
+            self.targets.push(task());
         }
     }
 
-    /// After a panic in the middle of an emit: nobody asks for its targets any more, and what follows is another event's.
+    /// After a panic in the middle of an emit: nobody asks for its targets any more, and its event is over.
     pub(crate) fn forget_call(&mut self) {
         self.birth_ns = NO_EVENT;
         self.targets.clear();
@@ -227,7 +233,7 @@ impl<T: Payload> Outlet<T> {
     /// Like [`emit`](Self::emit), and tells which tasks got it: empty if nobody subscribes.
     pub fn emit_to(&mut self, value: T) -> &[TaskId] {
         self.core.record_targets();
-        self.set.emit(value, &mut self.core);
+        self.set.emit_to_all(value, &mut self.core);
         self.core.recorded()
     }
 
@@ -261,7 +267,7 @@ impl<O: Outputs> Outlet<O> {
         O: PortAt<N>,
     {
         self.core.record_targets();
-        O::port(&mut self.set).emit(value, &mut self.core);
+        O::port(&mut self.set).emit_to_all(value, &mut self.core);
         self.core.recorded()
     }
 

@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use crate::task::edge::EdgeOut;
+use crate::task::edge::{EdgeOut, ShortWay};
+use crate::task::header::{Bare, Header, Timed, Tracked};
 use crate::task::lane::Control;
 use crate::task::outlet::EmitCore;
 
@@ -57,11 +58,13 @@ pub trait PortSet: Default + 'static {
 #[doc(hidden)]
 pub struct PortOut<T> {
     edges: Vec<Box<dyn EdgeOut<T>>>,
+    /// There is one edge, and this is a short way along it.
+    short_way: ShortWay<T>,
 }
 
 impl<T> Default for PortOut<T> {
     fn default() -> Self {
-        PortOut { edges: Vec::new() }
+        PortOut { edges: Vec::new(), short_way: ShortWay::None }
     }
 }
 
@@ -69,6 +72,37 @@ impl<T: Payload> PortOut<T> {
     /// Sends to every edge; clones only where there is more than one.
     #[inline(always)]
     pub fn emit(&mut self, value: T, core: &mut EmitCore) {
+        if core.blocked_lanes == 0 {
+            match &self.short_way {
+                ShortWay::Bare(queue) if queue.has_room() => {
+                    core.counts.emitted += 1;
+                    core.above_low_water |= queue.push(Bare::stamp(core), value);
+                    return;
+                }
+                ShortWay::Tracked(queue) if queue.has_room() => {
+                    core.counts.emitted += 1;
+                    core.above_low_water |= queue.push(Tracked::stamp(core), value);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        self.emit_further(value, core);
+    }
+
+    /// Out of line: what is rare, and what happens in measured runs only.
+    fn emit_further(&mut self, value: T, core: &mut EmitCore) {
+        match &self.short_way {
+            ShortWay::Timed(queue) if core.blocked_lanes == 0 && queue.has_room() => {
+                core.counts.emitted += 1;
+                core.above_low_water |= queue.push(Timed::stamp(core), value);
+            }
+            _ => self.emit_to_all(value, core),
+        }
+    }
+
+    /// Sends to every edge by the usual way, which tells whom it has chosen.
+    pub fn emit_to_all(&mut self, value: T, core: &mut EmitCore) {
         core.counts.emitted += 1;
         if let Some((last, others)) = self.edges.split_last_mut() {
             for edge in others {
@@ -111,6 +145,10 @@ impl<T: Payload> PortSet for PortOut<T> {
     fn attach(&mut self, port: usize, edge: Box<dyn Any>) {
         assert_eq!(port, 0, "a single output has port 0 only");
         self.edges.push(*edge.downcast().expect("the builder joins streams and edges of one type"));
+        self.short_way = match &self.edges[..] {
+            [only] => only.short_way(),
+            _ => ShortWay::None,
+        };
     }
 }
 

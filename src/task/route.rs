@@ -15,11 +15,14 @@ pub(crate) enum Pick {
 
 /// A grouping of one producing task towards one consumer. State is per task and per edge.
 pub(crate) trait Router<T>: 'static {
+    /// Only `emit_direct` may be used.
+    const IS_DIRECT: bool = false;
+
     fn pick(&mut self, value: &T, listed: &mut Vec<usize>) -> Pick;
 
-    /// True if only `emit_direct` may be used.
-    fn is_direct(&self) -> bool {
-        false
+    /// The position that every tuple goes to, if there is no choice.
+    fn only_task(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -70,6 +73,10 @@ impl<T> Router<T> for RoundRobin {
             self.next = 0;
         }
         Pick::One(picked)
+    }
+
+    fn only_task(&self) -> Option<usize> {
+        if let [only] = self.among[..] { Some(only) } else { None }
     }
 }
 
@@ -129,6 +136,10 @@ impl<T, F: KeyOf<T>> Router<T> for FieldsRouter<F> {
             return Pick::One(0);
         }
         Pick::One(task_of_key(self.key.hash(value), self.tasks))
+    }
+
+    fn only_task(&self) -> Option<usize> {
+        (self.tasks == 1).then_some(0)
     }
 }
 
@@ -200,6 +211,10 @@ impl<T> Router<T> for First {
     fn pick(&mut self, _value: &T, _listed: &mut Vec<usize>) -> Pick {
         Pick::One(0)
     }
+
+    fn only_task(&self) -> Option<usize> {
+        Some(0)
+    }
 }
 
 /// A uniformly random task per tuple, seeded.
@@ -237,12 +252,10 @@ impl<T> Grouping<T> for Direct {
 }
 
 impl<T> Router<T> for DirectRouter {
+    const IS_DIRECT: bool = true;
+
     fn pick(&mut self, _value: &T, _listed: &mut Vec<usize>) -> Pick {
         unreachable!("a regular emit to a direct stream is refused before routing")
-    }
-
-    fn is_direct(&self) -> bool {
-        true
     }
 }
 

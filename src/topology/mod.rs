@@ -114,9 +114,9 @@ impl Topology {
     /// Makes the run a measured one: spouts emit at a pace and end by themselves, and [`Running::take_measured`] tells
     /// latencies from an event's intended time to the sinks. Nothing has to be changed in the topology.
     ///
-    /// A spout's `next` is called only when an event is due, and what it emits in that call is the event. Intended times
-    /// go on whatever happens: an event that has to wait, because `max_spout_pending` is reached, a lane is full or the
-    /// spout has nothing, counts from when it was due.
+    /// A spout's `next` is called only when an event is due, and what it emits in that call is the event. Intended
+    /// times go on whatever happens: an event that has to wait, because `max_spout_pending` is reached, a lane is full
+    /// or the spout has nothing, counts from when it was due.
     ///
     /// [`Running::take_measured`]: crate::Running::take_measured
     #[must_use]
