@@ -5,12 +5,17 @@
 use std::process::ExitCode;
 
 use squall::cli::{self, Shipped};
+use squall::sys::alloc::Counting;
 
-/// The whole binary allocates through it. It is set here, where there is one place for it: a topology's file is both a
-/// module of this binary and a program, and a program has one allocator.
 #[cfg(feature = "mimalloc")]
+use mimalloc::MiMalloc as Allocator;
+#[cfg(not(feature = "mimalloc"))]
+use std::alloc::System as Allocator;
+
+/// The whole binary allocates through it, counted when a bench asks. It is set here, where there is one place for it: a
+/// topology's file is both a module of this binary and a program, and a program has one allocator.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counting<Allocator> = Counting::new(Allocator);
 
 #[allow(dead_code, reason = "its `main` is the example's")]
 #[path = "../topologies/exclamation.rs"]

@@ -4,8 +4,52 @@
 //! files of a report. Closed loop (throughput) and open loop (latency) never share a row or a table. Every ratio is
 //! between rows of one run, whose measurements were taken in turns so that both meet the same noise.
 
+mod catalogue;
+mod compare;
+mod figure;
+mod floor;
+mod hdr;
+mod hop;
+mod machine;
+mod null;
+mod page;
+mod pingpong;
+mod pinned;
+mod record;
+mod report;
 mod row;
+mod schedule;
 mod session;
+mod shapes;
+mod table;
+mod text;
+mod timing;
+mod window;
 
-pub(crate) use row::{Interval, Row};
-pub(crate) use session::{Options, Session, Subject};
+use crate::error::Result;
+
+pub(crate) use catalogue::{Bench, Flag, duration_text};
+pub(crate) use compare::compare;
+pub(crate) use report::Outputs;
+pub(crate) use row::{Interval, Row, Unit, histogram};
+pub(crate) use session::{Interruption, Options, Session, Subject};
+
+/// Runs a bench: announces it, measures, writes the report. `watch` gets what ends it early; what it returns is kept
+/// until the end.
+///
+/// # Errors
+/// It could not be measured, or the report could not be written; what was measured before is written.
+pub(crate) fn run<W>(
+    bench: &Bench,
+    options: Options,
+    outputs: Outputs,
+    subject: Option<&Subject<'_>>,
+    watch: impl FnOnce(Interruption) -> Result<W>,
+) -> Result<()> {
+    let options = bench.with_defaults(options);
+    let expected = bench.expected(&options);
+    let mut session = Session::begin(bench.name, options, expected).writing(outputs);
+    let _watching = watch(session.interruption())?;
+    let outcome = bench.run(&mut session, subject);
+    outcome.and(session.finish())
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::{ArgMatches, Args, Command};
 
+use crate::cli::bench;
 use crate::cli::config::{ConfigOptions, config, list_keys};
 use crate::cli::explain::{ExplainOptions, explain};
 use crate::cli::options::EngineOptions;
@@ -38,6 +39,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
         .subcommand(run_command(shipped, "run").about(ABOUT_RUN).long_about(None))
         .subcommand(explain_command(shipped, "explain").about(ABOUT_EXPLAIN).long_about(None))
         .subcommand(config_command(shipped, "config").about(ABOUT_CONFIG).long_about(None))
+        .subcommand(bench_command(&program, std::slice::from_ref(shipped), true, command_line))
         .after_help(format!("{own_help}{}\n\n{SIGNALS}", examples(&program, "")))
         .after_long_help(None);
     let matches = match parse(command, command_line) {
@@ -45,6 +47,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
         Err(code) => return code,
     };
     match matches.subcommand() {
+        Some(("bench", matches)) => measure(std::slice::from_ref(shipped), true, matches, command_line),
         Some((action, matches)) => act(action, shipped, matches),
         None => run(shipped, &matches),
     }
@@ -78,6 +81,7 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         .subcommand(by_name("run", "Run a topology until its input ends or a signal comes", run_command))
         .subcommand(by_name("explain", ABOUT_EXPLAIN, explain_command))
         .subcommand(config.mut_arg("toml", |toml| toml.hide(true)))
+        .subcommand(bench_command(&program, shipped, false, command_line))
         .subcommand(Command::new("topologies").about("List the topologies"))
         .after_help(format!("{}\n\n{SIGNALS}", examples(&program, first)));
     let matches = match parse(command, command_line) {
@@ -85,6 +89,9 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         Err(code) => return code,
     };
     let (action, matches) = matches.subcommand().expect("a command is required");
+    if action == "bench" {
+        return measure(shipped, false, matches, command_line);
+    }
     match matches.subcommand() {
         Some((name, matches)) => {
             let shipped = shipped.iter().find(|shipped| shipped.name() == name);
@@ -102,6 +109,19 @@ fn act(action: &str, shipped: &Shipped, matches: &ArgMatches) -> u8 {
         "config" => code_of(shipped.name(), config(shipped, matches)),
         other => unreachable!("there is no command {other}"),
     }
+}
+
+/// The help of each bench says how long it takes, which is not worked out for other commands.
+fn bench_command(program: &str, shipped: &[Shipped], is_single: bool, command_line: &[OsString]) -> Command {
+    let is_meant = command_line.iter().any(|argument| argument == "bench");
+    if is_meant { bench::command(program, shipped, is_single) } else { Command::new("bench").about(bench::ABOUT) }
+}
+
+fn measure(shipped: &[Shipped], is_single: bool, matches: &ArgMatches, command_line: &[OsString]) -> u8 {
+    let program = program_name(command_line);
+    let arguments = command_line.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned());
+    let typed: Vec<String> = std::iter::once(program).chain(arguments).collect();
+    code_of("bench", bench::act(shipped, is_single, matches, typed.join(" ")))
 }
 
 fn parse(command: Command, command_line: &[OsString]) -> Result<ArgMatches, u8> {
@@ -137,6 +157,7 @@ fn check_options(shipped: &[Shipped]) -> Result<()> {
         ExplainOptions::augment_args(none()),
         ConfigOptions::augment_args(none()),
     ];
+    let of_bench = bench::reserved();
     let of_engine: Vec<&clap::Arg> = of_engine.iter().flat_map(Command::get_arguments).collect();
     let mut problems = Vec::new();
     for shipped in shipped {
@@ -144,6 +165,11 @@ fn check_options(shipped: &[Shipped]) -> Result<()> {
             let is_same = |other: &&&clap::Arg| {
                 own.get_id() == other.get_id() || (own.get_long().is_some() && own.get_long() == other.get_long())
             };
+            let is_of_bench = |name: &String| *name == own.get_id().as_str() || own.get_long() == Some(name);
+            if let Some(name) = of_bench.iter().find(|name| is_of_bench(name)) {
+                let message = format!("--{name} is an option of `bench`; rename the program's");
+                problems.push(Problem::new(format!("option {} of {}", own.get_id(), shipped.name()), message));
+            }
             if let Some(other) = of_engine.iter().find(is_same) {
                 let message = format!("--{} is an option of the engine; rename the program's", other.get_id());
                 problems.push(Problem::new(format!("option {} of {}", own.get_id(), shipped.name()), message));
@@ -168,6 +194,7 @@ fn examples(program: &str, name: &str) -> String {
         (format!("{run} --report report.json"), "the same numbers for a program"),
         (format!("{program} explain{separated}"), "which task runs where, and what joins them"),
         (format!("{program} explain{separated} --format dot | dot -Tsvg > plan.svg"), "a picture"),
+        (format!("{program} bench --help"), "how fast that is, and how slow at worst"),
         (format!("{program} config --keys"), "everything that can be set"),
         (format!("{program} config{separated} --set lane_capacity=64"), "what is set, and where that comes from"),
         (format!("{program} config{separated} --toml > {program}.toml"), "a settings file to start from"),

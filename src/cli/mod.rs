@@ -62,6 +62,7 @@
 //! for the two signals, and a panic hook that logs panics of executors in one line. It sets no allocator: a program
 //! that wants another one says so in its `main.rs`.
 
+mod bench;
 mod command;
 mod config;
 mod explain;

@@ -16,16 +16,19 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 // No doc comment on the structs here: clap would show it as the description of the program.
 #[derive(clap::Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Engine options")]
 #[group(skip)]
 pub(super) struct EngineOptions {
-    /// Read settings from this TOML file; may be repeated, later files win
-    #[arg(long, value_name = "FILE")]
-    config: Vec<PathBuf>,
-    /// Set any key, such as lane_capacity=64 or components.count.parallelism=4; may be repeated ("config --keys" lists
-    /// them)
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    of_a_run: RunSettings,
+    #[command(flatten)]
+    settings: SettingOptions,
+}
+
+// What a run takes one of, and a bench a list.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Engine options")]
+#[group(skip)]
+struct RunSettings {
     /// Number of pinned threads [default: the usable CPUs minus one, at least one]
     #[arg(long, value_name = "N")]
     executors: Option<String>,
@@ -35,6 +38,20 @@ pub(super) struct EngineOptions {
     /// What is promised about every input: at-most-once or at-least-once
     #[arg(long, value_name = "WORD")]
     guarantee: Option<String>,
+}
+
+// What a run and a bench have in common.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Engine options")]
+#[group(skip)]
+pub(super) struct SettingOptions {
+    /// Read settings from this TOML file; may be repeated, later files win
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// Set any key, such as lane_capacity=64 or components.count.parallelism=4; may be repeated ("config --keys" lists
+    /// them)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// How long a drain waits for what is under way, such as 500ms or 1m
     #[arg(long, value_name = "TIME")]
     drain_timeout: Option<String>,
@@ -43,10 +60,11 @@ pub(super) struct EngineOptions {
     seed: Option<String>,
     /// What to log to standard error: error, warn, info, debug, or TARGET=LEVEL,... [default: RUST_LOG, else warn]
     #[arg(long, value_name = "FILTER")]
-    pub log: Option<String>,
+    log: Option<String>,
 }
 
 /// Settings from the command line and the files it names, read.
+#[derive(Default)]
 pub(super) struct CommandLine {
     /// Name and text.
     files: Vec<(String, String)>,
@@ -58,21 +76,30 @@ impl CommandLine {
     /// Takes the engine's options off a command line and reads the files. Problems are kept for
     /// [`topology`](Self::topology).
     pub fn read(matches: &ArgMatches) -> Result<Self> {
-        let options = from_matches::<EngineOptions>(matches)?;
+        Ok(Self::of(from_matches(matches)?))
+    }
+
+    /// Like [`read`](Self::read), where what a run takes one of is the bench's to read.
+    pub fn read_for_bench(matches: &ArgMatches) -> Result<Self> {
+        let settings = from_matches(matches)?;
+        Ok(Self::of(EngineOptions { settings, of_a_run: RunSettings::default() }))
+    }
+
+    fn of(options: EngineOptions) -> Self {
         let (mut files, mut problems) = (Vec::new(), Vec::new());
-        for path in &options.config {
+        for path in &options.settings.config {
             let name = path.display().to_string();
             match read_file(path) {
                 Ok(text) => files.push((name, text)),
                 Err(error) => problems.push(Problem::new(name, format!("the settings file cannot be read: {error}"))),
             }
         }
-        Ok(CommandLine { files, options, problems })
+        CommandLine { files, options, problems }
     }
 
     /// The filter of the log, if one is given.
     pub fn log_filter(&self) -> Option<&str> {
-        self.options.log.as_deref()
+        self.options.settings.log.as_deref()
     }
 
     /// Remembers a problem, to be reported with all others.
@@ -89,11 +116,22 @@ impl CommandLine {
     /// # Errors
     /// Everything that is wrong with the command line, the files, the settings and the topology.
     pub fn topology(mut self, shipped: &Shipped, matches: &ArgMatches) -> Result<Topology> {
-        match shipped.build(matches) {
+        let topology = self.check(shipped, matches);
+        self.in_order()?;
+        Ok(topology.expect("there is one, or a problem was noted"))
+    }
+
+    /// Reports every problem noted so far.
+    pub fn in_order(&self) -> Result<()> {
+        if self.problems.is_empty() { Ok(()) } else { Err(Error::invalid(self.problems.clone())) }
+    }
+
+    /// Builds the topology to see whether it can be; notes what is wrong with it and with the settings.
+    pub fn check(&mut self, shipped: &Shipped, matches: &ArgMatches) -> Option<Topology> {
+        match self.build(shipped, matches) {
             Ok(topology) => {
-                let topology = topology.configure(|layers| self.lay(layers));
                 self.note(topology.resolve().map(drop));
-                if self.problems.is_empty() { Ok(topology) } else { Err(Error::invalid(self.problems)) }
+                Some(topology)
             }
             Err(error) => {
                 // Without a topology its components are not known; all else about the settings can still be told.
@@ -101,9 +139,14 @@ impl CommandLine {
                 self.lay(&mut layers);
                 self.note(Err(error));
                 self.note(layers.resolve().map(drop));
-                Err(Error::invalid(self.problems))
+                None
             }
         }
+    }
+
+    /// Builds the topology, with the settings laid over it, however often it is needed.
+    pub fn build(&self, shipped: &Shipped, matches: &ArgMatches) -> Result<Topology> {
+        Ok(shipped.build(matches)?.configure(|layers| self.lay(layers)))
     }
 
     /// The dedicated options come last, so that they win over `--set`.
@@ -111,16 +154,16 @@ impl CommandLine {
         for (name, text) in &self.files {
             layers.toml(text, name);
         }
-        for assignment in &self.options.set {
+        let EngineOptions { of_a_run, settings } = &self.options;
+        for assignment in &settings.set {
             layers.assign(assignment);
         }
-        let options = &self.options;
         let dedicated = [
-            ("--executors", "executors", &options.executors),
-            ("--wait", "wait", &options.wait),
-            ("--guarantee", "guarantee", &options.guarantee),
-            ("--drain-timeout", "drain_timeout", &options.drain_timeout),
-            ("--seed", "seed", &options.seed),
+            ("--executors", "executors", &of_a_run.executors),
+            ("--wait", "wait", &of_a_run.wait),
+            ("--guarantee", "guarantee", &of_a_run.guarantee),
+            ("--drain-timeout", "drain_timeout", &settings.drain_timeout),
+            ("--seed", "seed", &settings.seed),
         ];
         for (option, key, value) in dedicated {
             if let Some(value) = value {

@@ -1,34 +1,12 @@
 //! Printing: what was asked for on standard output, problems on standard error.
 
-use std::fmt::Display;
-use std::io::{self, Write};
-
-use crate::error::{Error, Result};
-use crate::observe::above;
+use crate::error::Error;
+pub(super) use crate::observe::{note, print};
 
 /// Exit codes; see the page of `cli`.
 pub(super) const DONE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
 pub(super) const BAD_USAGE: u8 = 2;
-
-/// Prints on standard output. A reader that has gone, as `head` does, wanted no more: that is no error.
-pub(super) fn print(text: impl Display) -> Result<()> {
-    let written = above(|| {
-        let mut out = io::stdout().lock();
-        write!(out, "{text}").and_then(|()| out.flush())
-    });
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("standard output", &error)),
-        _ => Ok(()),
-    }
-}
-
-/// Prints a line on standard error. There is nowhere to report that this failed.
-pub(super) fn note(line: impl Display) {
-    above(|| {
-        let _ = writeln!(io::stderr().lock(), "{line}");
-    });
-}
 
 /// Prints an error, each of its problems on a line of its own.
 pub(super) fn complain(place: &str, error: &Error) {

@@ -1,27 +1,15 @@
-//! The report as a file: complete or not there, never half.
+//! The report of a run as a file.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
+use crate::observe::WholeFile;
 
 /// Where the report will go; found to be writable.
-pub(super) struct ReportFile {
-    /// As the user named it.
-    name: String,
-    way: Way,
-}
-
-enum Way {
-    /// Written beside this path, then renamed over it.
-    Replace(PathBuf),
-    /// A device or pipe, which must not be replaced.
-    Into(PathBuf),
-}
+pub(super) struct ReportFile(WholeFile);
 
 /// What the file holds: the report, and how the run ended.
 #[derive(Serialize)]
@@ -40,28 +28,7 @@ impl ReportFile {
     /// # Errors
     /// A usage error that says why it cannot.
     pub fn check(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        match Self::way(path) {
-            Ok(way) => Ok(ReportFile { name, way }),
-            Err(error) => Err(Error::usage(format!("--report {name}"), format!("cannot be written: {error}"))),
-        }
-    }
-
-    fn way(path: &Path) -> io::Result<Way> {
-        match fs::metadata(path) {
-            Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
-            Ok(found) if !found.is_file() => Ok(Way::Into(path.to_owned())),
-            Ok(_) => {
-                File::options().append(true).open(path)?;
-                // Behind a symbolic link it is the file that is replaced, not the link.
-                let path = fs::canonicalize(path)?;
-                probe(&path).map(|()| Way::Replace(path))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                probe(path).map(|()| Way::Replace(path.to_owned()))
-            }
-            Err(error) => Err(error),
-        }
+        WholeFile::check("--report", path).map(ReportFile)
     }
 
     /// Writes the report.
@@ -72,43 +39,8 @@ impl ReportFile {
         let state = outcome.as_ref().map_or_else(|error| error.state().unwrap_or("failed"), |()| "completed");
         let error = outcome.as_ref().err().map(ToString::to_string);
         let content = Content { outcome: state, error, report };
-        let written = serde_json::to_vec_pretty(&content).map_err(io::Error::from).and_then(|mut json| {
-            json.push(b'\n');
-            match &self.way {
-                Way::Replace(path) => replace(path, &json),
-                Way::Into(path) => File::options().write(true).open(path)?.write_all(&json),
-            }
-        });
-        written.map_err(|error| Error::io(format!("the report could not be written to {}", self.name), &error))
+        let mut json = serde_json::to_vec_pretty(&content).map_err(|error| Error::io("the report", &error.into()))?;
+        json.push(b'\n');
+        self.0.write(&json)
     }
-}
-
-/// Creates the neighbour that will be renamed, and takes it away again.
-fn probe(path: &Path) -> io::Result<()> {
-    let neighbour = neighbour(path)?;
-    File::create(&neighbour)?;
-    fs::remove_file(&neighbour)
-}
-
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let neighbour = neighbour(path)?;
-    let written = File::create(&neighbour).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()
-    });
-    let replaced = written.and_then(|()| fs::rename(&neighbour, path));
-    if replaced.is_err() {
-        // It may never have come to be; the first error is the one that matters.
-        let _ = fs::remove_file(&neighbour);
-    }
-    replaced
-}
-
-/// A file of this process in the same folder, so that renaming it is one step.
-fn neighbour(path: &Path) -> io::Result<PathBuf> {
-    let Some(name) = path.file_name() else { return Err(io::Error::from(io::ErrorKind::IsADirectory)) };
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.tmp", std::process::id()));
-    Ok(path.with_file_name(hidden))
 }

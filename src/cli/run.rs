@@ -8,7 +8,7 @@ use crate::cli::options::{CommandLine, from_matches};
 use crate::cli::output::{BAD_USAGE, DONE, FAILED, complain, note, print};
 use crate::cli::report_file::ReportFile;
 use crate::cli::shipped::Shipped;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{Drain, Signals};
 use crate::engine::Running;
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
@@ -99,9 +99,11 @@ impl Prepared {
     fn run(self) -> Result<()> {
         let progress = self.topology.progress().cloned();
         logs::log_executor_panics();
-        let signals = Signals::install()?;
+        let drain = Drain::default();
+        let asked = drain.clone();
+        let _signals = Signals::install(move |_| asked.ask())?;
         let running = Arc::new(self.topology.start()?);
-        signals.attach(&running);
+        drain.attach(&running);
         let outcome = watch(&running, Live::start(self.show, progress));
         let report = running.report();
         let shown = if self.is_quiet { Ok(()) } else { print(format_args!("\n{}", report::to_text(&report))) };

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first drains, the second ends the process at once.
+//! SIGINT and SIGTERM: the first asks for an end, the second ends the process at once.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals as Arriving};
@@ -12,62 +12,32 @@ use crate::sys::thread::{JoinHandle, spawn_named};
 
 /// Handles the two signals until it is dropped.
 pub(super) struct Signals {
-    target: Arc<Mutex<Target>>,
     _second: SecondExits,
     arriving: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a signal drains. One that comes while the topology is still starting is kept until it has.
-#[derive(Default)]
-struct Target {
-    running: Option<Arc<Running>>,
-    was_asked: bool,
-}
-
 impl Signals {
-    /// Installs the handlers and starts the thread that acts on the first signal.
+    /// Installs the handlers and starts the thread that acts on the first signal, once, with its number.
     ///
     /// # Errors
     /// The operating system refused.
-    pub fn install() -> Result<Self> {
-        Self::try_install().map_err(|error| Error::io("handling SIGINT and SIGTERM", &error))
+    pub fn install(act: impl FnOnce(i32) + Send + 'static) -> Result<Self> {
+        Self::try_install(act).map_err(|error| Error::io("handling SIGINT and SIGTERM", &error))
     }
 
-    fn try_install() -> std::io::Result<Self> {
+    fn try_install(act: impl FnOnce(i32) + Send + 'static) -> std::io::Result<Self> {
         // Handlers run in this order: whoever sees the message about the first signal may rely on the second.
         let second = SecondExits::install(&[SIGINT, SIGTERM])?;
         let mut arriving = Arriving::new([SIGINT, SIGTERM])?;
         let handle = arriving.handle();
-        let target = Arc::new(Mutex::new(Target::default()));
-        let drained = target.clone();
         let thread = spawn_named("squall-signals", move || {
-            if arriving.forever().next().is_some() {
-                drain(&drained);
+            if let Some(signal) = arriving.forever().next() {
+                act(signal);
             }
         })?;
-        Ok(Signals { target, _second: second, arriving: handle, thread: Some(thread) })
+        Ok(Signals { _second: second, arriving: handle, thread: Some(thread) })
     }
-
-    /// Tells what to drain.
-    pub fn attach(&self, running: &Arc<Running>) {
-        let mut target = self.target.lock().expect("nothing panics under it");
-        target.running = Some(running.clone());
-        if target.was_asked {
-            running.drain();
-        }
-    }
-}
-
-fn drain(target: &Mutex<Target>) {
-    {
-        let mut target = target.lock().expect("nothing panics under it");
-        target.was_asked = true;
-        if let Some(running) = &target.running {
-            running.drain();
-        }
-    }
-    note("draining: finishing what is under way; a second signal ends at once");
 }
 
 impl Drop for Signals {
@@ -78,5 +48,38 @@ impl Drop for Signals {
         {
             tracing::error!("the thread for signals panicked");
         }
+    }
+}
+
+/// What the first signal drains. One that comes while the topology is still starting is kept until it has.
+#[derive(Clone, Default)]
+pub(super) struct Drain(Arc<Mutex<Target>>);
+
+#[derive(Default)]
+struct Target {
+    running: Option<Arc<Running>>,
+    was_asked: bool,
+}
+
+impl Drain {
+    /// Tells what to drain.
+    pub fn attach(&self, running: &Arc<Running>) {
+        let mut target = self.0.lock().expect("nothing panics under it");
+        target.running = Some(running.clone());
+        if target.was_asked {
+            running.drain();
+        }
+    }
+
+    /// Drains it, now or when it is there.
+    pub fn ask(&self) {
+        {
+            let mut target = self.0.lock().expect("nothing panics under it");
+            target.was_asked = true;
+            if let Some(running) = &target.running {
+                running.drain();
+            }
+        }
+        note("draining: finishing what is under way; a second signal ends at once");
     }
 }

@@ -91,6 +91,8 @@ pub(crate) struct Executor {
     ready: Rc<Bits>,
     /// Tasks that want a turn when there may be room.
     blocked: Bits,
+    /// Tasks that wait for the whole topology to be quiet.
+    quiet_wanted: Bits,
     peers: Rc<Peers>,
     acks: Rc<Acks>,
     /// Tasks that look into their incoming lanes themselves, when those are few.
@@ -150,6 +152,7 @@ impl Executor {
         polled.dedup();
         Executor {
             blocked: Bits::new(seats.len()),
+            quiet_wanted: Bits::new(seats.len()),
             open_tasks: seats.len(),
             progress: 0,
             progress_told: 0,
@@ -309,6 +312,7 @@ impl Executor {
             TurnEnd::Fatal => self.report_fatal(position),
         }
         self.note_done(position);
+        self.note_wish(position);
         self.wake_peers();
         (got_on, after_ns)
     }
@@ -317,6 +321,16 @@ impl Executor {
         if let Some(fatal) = self.seats[position].task.take_fatal() {
             self.state = State::Waiting;
             self.ends.report(Event::Fatal(fatal));
+        }
+    }
+
+    /// Whether a task waits for quiet changes in its turns only.
+    fn note_wish(&mut self, position: usize) {
+        let seat = &self.seats[position];
+        if !seat.done && seat.task.wants_quiet() {
+            self.quiet_wanted.set(position);
+        } else {
+            self.quiet_wanted.clear(position);
         }
     }
 
@@ -367,6 +381,17 @@ impl Executor {
         }
     }
 
+    /// True if a pass would find something that has come from outside.
+    #[inline]
+    pub fn sees_input(&mut self) -> bool {
+        self.look_into_lanes();
+        !self.ready.is_empty()
+            || self.ends.ack_in.iter().any(|(lane, _)| !lane.is_empty())
+            || !self.shared.mailboxes[self.ends.executor].tasks.is_empty()
+            || !self.ends.commands.is_empty()
+    }
+
+    #[inline]
     fn look_into_lanes(&mut self) {
         for &position in &self.polled {
             if self.seats[position].task.poll_lanes() {
@@ -414,7 +439,7 @@ impl Executor {
         if self.progress == self.progress_told {
             return;
         }
-        let wanted = self.seats.iter().any(|seat| !seat.done && seat.task.wants_quiet());
+        let wanted = !self.quiet_wanted.is_empty();
         let stuck = self.shared.has_cycle && !self.blocked.is_empty();
         if wanted || stuck {
             self.shared.watches_quiet.store(true, Ordering::Release);
@@ -426,6 +451,10 @@ impl Executor {
     }
 
     fn take_commands(&mut self) {
+        // An empty channel tells so without the fence that a receive costs.
+        if self.ends.commands.is_empty() {
+            return;
+        }
         while let Ok(command) = self.ends.commands.try_recv() {
             match command {
                 Command::Run => {

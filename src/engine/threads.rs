@@ -61,6 +61,7 @@ fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPoli
         WaitPolicy::Adaptive { spin } => spin.as_nanos() as u64,
         _ => 0,
     };
+    sleeper.set_sleepless(wait == WaitPolicy::BusySpin);
     let mut idle_since_ns = None;
     loop {
         match executor.pass() {
@@ -71,7 +72,8 @@ fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPoli
                 let since_ns = *idle_since_ns.get_or_insert(now_ns);
                 let is_due_soon = due_ns.is_some_and(|due_ns| due_ns.saturating_sub(now_ns) < spin_ns);
                 if is_due_soon || now_ns - since_ns < spin_ns {
-                    spin_hint();
+                    let is_due_next = due_ns.is_some_and(|due_ns| due_ns.saturating_sub(now_ns) < LOOKS_NS);
+                    spin(executor, if blocked || is_due_next { 1 } else { LOOKS });
                     continue;
                 }
                 if park(executor, shared, sleeper, blocked) {
@@ -79,6 +81,20 @@ fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPoli
                 }
                 idle_since_ns = None;
             }
+        }
+    }
+}
+
+/// How often a spinning executor looks for input before it makes a whole pass, and about how long that takes.
+const LOOKS: usize = 16;
+const LOOKS_NS: u64 = 1_000;
+
+/// Looks for input only: what a whole pass costs would stand between a tuple's arrival and its being seen.
+fn spin(executor: &mut Executor, looks: usize) {
+    for _ in 0..looks {
+        spin_hint();
+        if executor.sees_input() {
+            return;
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn above<R>(print: impl FnOnce() -> R) -> R {
     bar.suspend(print)
 }
 
-fn drawn() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
+pub(super) fn drawn() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
     // The bar is replaced as a whole, so a panic elsewhere cannot have left half of it.
     DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `31,102`.
-pub(super) fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -16,7 +16,7 @@ pub(super) fn grouped(number: u64) -> String {
 }
 
 /// `950 ns`, `12.3 µs`, `1.24 ms`, `30.1 s`.
-pub(super) fn time(us: f64) -> String {
+pub(crate) fn time(us: f64) -> String {
     match us {
         us if us < 1.0 => format!("{:.0} ns", us * 1e3),
         us if us < 1e3 => format!("{} µs", three_digits(us)),
@@ -26,12 +26,12 @@ pub(super) fn time(us: f64) -> String {
 }
 
 /// The time of a percentile; `-` if there were too few samples to tell.
-pub(super) fn percentile(us: Option<f64>) -> String {
+pub(crate) fn percentile(us: Option<f64>) -> String {
     us.map_or_else(|| "-".to_owned(), time)
 }
 
 /// `12.3k`: for rates and other numbers that change faster than they are read.
-pub(super) fn rough(number: f64) -> String {
+pub(crate) fn rough(number: f64) -> String {
     match number {
         n if n < 1e3 => format!("{n:.0}"),
         n if n < 1e6 => format!("{}k", three_digits(n / 1e3)),
@@ -41,7 +41,7 @@ pub(super) fn rough(number: f64) -> String {
 }
 
 /// `34.2 MiB`.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let steps = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match steps.iter().find(|(_, shift)| bytes >> shift > 0) {
         Some((unit, shift)) => format!("{} {unit}", three_digits(bytes as f64 / (1u64 << shift) as f64)),
@@ -50,12 +50,12 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// `0:07`, `1:02:03`.
-pub(super) fn elapsed(duration: Duration) -> String {
+pub(crate) fn elapsed(duration: Duration) -> String {
     let (hours, minutes, seconds) = (duration.as_secs() / 3600, duration.as_secs() / 60 % 60, duration.as_secs() % 60);
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-fn three_digits(number: f64) -> String {
+pub(crate) fn three_digits(number: f64) -> String {
     match number {
         n if n < 9.995 => format!("{n:.2}"),
         n if n < 99.95 => format!("{n:.1}"),

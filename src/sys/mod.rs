@@ -1,5 +1,6 @@
 //! Atomics, threads, clock, randomness and CPUs: the only door to them for the rest of the crate.
 
+pub mod alloc;
 pub mod bits;
 pub mod clock;
 pub mod cpu;

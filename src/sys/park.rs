@@ -8,7 +8,7 @@ use std::time::Duration;
 
 #[cfg(not(squall_loom))]
 use crate::sys::sync::Mutex;
-use crate::sys::sync::{AtomicU32, CachePadded, Ordering, fence};
+use crate::sys::sync::{AtomicBool, AtomicU32, CachePadded, Ordering, fence};
 #[cfg(not(squall_loom))]
 use crate::sys::thread::{Thread, current, park, park_timeout};
 
@@ -30,12 +30,18 @@ const BLOCKED: u32 = 2;
 pub struct Sleeper {
     /// Written by the sleeper (`IDLE`, `BLOCKED`, `AWAKE`) and by wakers (`AWAKE` only).
     state: CachePadded<AtomicU32>,
+    /// It never sleeps, so that wakers need not look. Written once, before the sleeper's first work.
+    sleepless: AtomicBool,
     gate: Gate,
 }
 
 impl Default for Sleeper {
     fn default() -> Self {
-        Sleeper { state: CachePadded::new(AtomicU32::new(AWAKE)), gate: Gate::default() }
+        Sleeper {
+            state: CachePadded::new(AtomicU32::new(AWAKE)),
+            sleepless: AtomicBool::new(false),
+            gate: Gate::default(),
+        }
     }
 }
 
@@ -43,6 +49,11 @@ impl Sleeper {
     /// Makes the calling thread the one that sleeps here.
     pub fn adopt_current_thread(&self) {
         self.gate.adopt_current_thread();
+    }
+
+    /// Whether it spins for ever: then [`wake`](Self::wake) costs no fence. It must not sleep while this is set.
+    pub fn set_sleepless(&self, sleepless: bool) {
+        self.sleepless.store(sleepless, Ordering::Relaxed);
     }
 
     /// Announces sleep. The caller must look for work after this and call [`cancel`](Self::cancel) if it finds any.
@@ -84,6 +95,9 @@ impl Sleeper {
     /// Wakes the sleeper if it sleeps; call after publishing input. One fence and one load when it is awake.
     #[inline]
     pub fn wake(&self) {
+        if self.sleepless.load(Ordering::Relaxed) {
+            return;
+        }
         fence(Ordering::SeqCst);
         if self.state.load(Ordering::Relaxed) != AWAKE {
             self.wake_slow();
@@ -93,6 +107,9 @@ impl Sleeper {
     /// Wakes the sleeper if it waits for room; call after freeing room.
     #[inline]
     pub fn wake_blocked(&self) {
+        if self.sleepless.load(Ordering::Relaxed) {
+            return;
+        }
         fence(Ordering::SeqCst);
         if self.state.load(Ordering::Relaxed) == BLOCKED {
             self.wake_slow();

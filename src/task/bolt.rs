@@ -13,7 +13,7 @@ use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Header, Layout, NO_EVENT, Timed, Tracked};
 use crate::task::held::HeldTable;
-use crate::task::lane::{Control, Item, LaneRx};
+use crate::task::lane::{Control, LaneRx};
 use crate::task::measured::{Measured, SinkMeter};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
@@ -314,7 +314,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Routes what other threads have emitted through the door.
     fn take_deliveries(&mut self, left: &mut usize) {
-        while self.may_go_on(*left) {
+        // An empty door tells so without the fence that a receive costs.
+        while !self.door_inside.is_empty() && self.may_go_on(*left) {
             let Ok(delivery) = self.door_inside.try_recv() else { return };
             *left -= 1;
             self.out.core.set_anchor(delivery.roots);
@@ -361,15 +362,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let mut failed = None;
         let drained = guarded(origin, || {
             while *left > 0 && out.core.is_free() && out.handover.is_none() {
-                let Some(item) = rx.pop() else { return Ok(true) };
+                let Some(slot) = rx.pop() else { return Ok(true) };
                 *left -= 1;
-                let (header, value) = match item {
-                    Item::Tuple(header, value) => (header, value),
-                    Item::Control(item) => {
-                        control = Some(item);
-                        return Ok(false);
-                    }
-                };
+                control = slot.as_control();
+                if control.is_some() {
+                    return Ok(false);
+                }
+                let (header, value) = slot.into_tuple();
                 if H::TIMED {
                     out.core.birth_ns = header.birth_ns();
                 }
@@ -388,7 +387,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     }
                     None
                 };
-                let executed = bolt.execute(Input { value, number, manual }, out);
+                let executed = bolt.execute(value, Input { number, manual }, out);
                 if H::TIMED
                     && executed.is_ok()
                     && let Some(meter) = meter

@@ -12,7 +12,7 @@ use crate::sys::sync::Arc;
 use crate::task::TaskId;
 use crate::task::header::{Bare, Header, Layout, Timed, Tracked};
 use crate::task::lane::{
-    Bell, Control, Item, LaneRx, LaneTx, LocalEnd, Peers, Ring, Sent, Signal, local, remote_rx, remote_tx, ring,
+    Bell, Control, LaneRx, LaneTx, LocalEnd, Peers, Ring, Sent, Signal, Slot, local, remote_rx, remote_tx, ring,
 };
 use crate::task::outlet::EmitCore;
 use crate::task::payload::Payload;
@@ -95,7 +95,7 @@ impl<H: Header, Src, Dst: Payload, C, R> Edge<H, Src, Dst, C, R> {
     fn push(&mut self, position: usize, value: Dst, core: &mut EmitCore) {
         core.note_target(|| self.tasks[position]);
         let header = H::stamp(core);
-        match self.lanes[position].send(Item::Tuple(header, value)) {
+        match self.lanes[position].send(Slot::tuple(header, value)) {
             Sent::BelowLowWater | Sent::Kept => {}
             Sent::AboveLowWater => core.above_low_water = true,
             Sent::Blocked => self.note_blocked(position, core),
@@ -153,7 +153,7 @@ where
 
     fn control(&mut self, control: Control, core: &mut EmitCore) {
         for position in 0..self.lanes.len() {
-            if self.lanes[position].send(Item::Control(control)) == Sent::Blocked {
+            if self.lanes[position].send(Slot::control(control)) == Sent::Blocked {
                 self.note_blocked(position, core);
             }
         }
@@ -298,7 +298,7 @@ where
     }
 
     fn slot_bytes(&self, layout: Layout) -> usize {
-        with_layout!(layout, H => size_of::<Item<H, Dst>>())
+        with_layout!(layout, H => size_of::<Slot<H, Dst>>())
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::rc::Rc;
 
 use crate::sys::bits::{Bits, SharedBits};
@@ -26,11 +27,69 @@ pub enum Control {
     End,
 }
 
-/// One entry of a lane.
+/// What stands before the value in a slot.
 #[derive(Debug)]
-pub(crate) enum Item<H, T> {
-    Tuple(H, T),
+enum Entry<H> {
+    /// A tuple: the slot's value is there.
+    Tuple(H),
+    /// No value.
     Control(Control),
+}
+
+/// One place of a lane.
+///
+/// The value is kept apart from the enum, so that it is moved as a whole: moved in pieces, as part of an enum, it costs
+/// a stall at the next load, which the processor cannot serve from stores of another size.
+pub(crate) struct Slot<H, T> {
+    entry: Entry<H>,
+    /// Initialised exactly if `entry` is a tuple.
+    value: MaybeUninit<T>,
+}
+
+impl<H, T> Slot<H, T> {
+    #[inline(always)]
+    pub fn tuple(header: H, value: T) -> Self {
+        Slot { entry: Entry::Tuple(header), value: MaybeUninit::new(value) }
+    }
+
+    pub fn control(control: Control) -> Self {
+        Slot { entry: Entry::Control(control), value: MaybeUninit::uninit() }
+    }
+
+    /// The control item, if it is one.
+    #[inline(always)]
+    pub fn as_control(&self) -> Option<Control> {
+        match self.entry {
+            Entry::Control(control) => Some(control),
+            Entry::Tuple(_) => None,
+        }
+    }
+
+    /// The tuple.
+    ///
+    /// # Panics
+    /// If it is a control item.
+    #[inline(always)]
+    pub fn into_tuple(self) -> (H, T) {
+        assert!(matches!(self.entry, Entry::Tuple(_)), "a control item is no tuple");
+        let slot = ManuallyDrop::new(self);
+        // SAFETY: the slot is not dropped, so both parts are moved out once; the value is initialised, as the entry is
+        // a tuple.
+        unsafe {
+            let Entry::Tuple(header) = std::ptr::read(&raw const slot.entry) else { unreachable!() };
+            (header, std::ptr::read(&raw const slot.value).assume_init())
+        }
+    }
+}
+
+impl<H, T> Drop for Slot<H, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Entry::Tuple(_) = self.entry {
+            // SAFETY: it is initialised, as the entry is a tuple, and a slot taken apart is not dropped.
+            unsafe { self.value.assume_init_drop() };
+        }
+    }
 }
 
 /// Tells a task of this executor that one of its lanes has something, or that it should have a turn for another reason.
@@ -89,7 +148,7 @@ impl Peers {
 /// The queue between two tasks of one executor.
 struct LocalQueue<H, T> {
     /// Borrowed only within `push`, `pop` and `len` below.
-    queue: UnsafeCell<VecDeque<Item<H, T>>>,
+    queue: UnsafeCell<VecDeque<Slot<H, T>>>,
     capacity: usize,
     /// At this length producers pause for their consumer to catch up.
     low_water: usize,
@@ -103,7 +162,7 @@ const LOW_WATER_MAX: usize = 128;
 impl<H, T> LocalQueue<H, T> {
     /// True if the queue is at or above low water now.
     #[inline(always)]
-    fn push(&self, item: Item<H, T>) -> Result<bool, Item<H, T>> {
+    fn push(&self, item: Slot<H, T>) -> Result<bool, Slot<H, T>> {
         // SAFETY: the type is neither `Sync` nor handed out, so all access is from one thread; no reference into the
         // queue outlives a call, and a call runs no foreign code (a push moves a value, it drops none), so calls never
         // nest.
@@ -121,7 +180,7 @@ impl<H, T> LocalQueue<H, T> {
     }
 
     #[inline]
-    fn pop(&self) -> Option<Item<H, T>> {
+    fn pop(&self) -> Option<Slot<H, T>> {
         // SAFETY: as in `push`; the popped value is moved out, not dropped here.
         unsafe { &mut *self.queue.get() }.pop_front()
     }
@@ -149,7 +208,7 @@ impl<H, T> LocalEnd<H, T> {
     /// If there is no room.
     #[inline(always)]
     pub fn push(&self, header: H, value: T) -> bool {
-        match self.0.push(Item::Tuple(header, value)) {
+        match self.0.push(Slot::tuple(header, value)) {
             Ok(above_low_water) => above_low_water,
             Err(_) => panic!("the caller has asked for room"),
         }
@@ -172,12 +231,12 @@ pub(crate) enum Sent {
 pub(crate) struct LaneTx<H, T> {
     end: TxEnd<H, T>,
     /// In order behind what is in the lane; empty unless the producer is blocked by this lane.
-    overflow: VecDeque<Item<H, T>>,
+    overflow: VecDeque<Slot<H, T>>,
 }
 
 enum TxEnd<H, T> {
     Local(Rc<LocalQueue<H, T>>),
-    Remote { ring: rtrb::Producer<Item<H, T>>, peer: usize, peers: Rc<Peers>, bell: Option<Bell> },
+    Remote { ring: rtrb::Producer<Slot<H, T>>, peer: usize, peers: Rc<Peers>, bell: Option<Bell> },
 }
 
 /// Marks a lane as non-empty for a consumer that has too many to look at each.
@@ -190,7 +249,7 @@ pub(crate) struct Bell {
 impl<H, T> LaneTx<H, T> {
     /// Sends, or keeps the item as overflow.
     #[inline(always)]
-    pub fn send(&mut self, item: Item<H, T>) -> Sent {
+    pub fn send(&mut self, item: Slot<H, T>) -> Sent {
         if !self.overflow.is_empty() {
             self.overflow.push_back(item);
             return Sent::Kept;
@@ -237,7 +296,7 @@ impl<H, T> LaneTx<H, T> {
 impl<H, T> TxEnd<H, T> {
     /// True if the lane is at or above low water now.
     #[inline(always)]
-    fn push(&mut self, item: Item<H, T>) -> Result<bool, Item<H, T>> {
+    fn push(&mut self, item: Slot<H, T>) -> Result<bool, Slot<H, T>> {
         match self {
             TxEnd::Local(queue) => queue.push(item),
             TxEnd::Remote { ring, peer, peers, bell } => {
@@ -259,13 +318,13 @@ pub(crate) struct LaneRx<H, T> {
 
 enum RxEnd<H, T> {
     Local(Rc<LocalQueue<H, T>>),
-    Remote { ring: rtrb::Consumer<Item<H, T>>, peer: usize, peers: Rc<Peers> },
+    Remote { ring: rtrb::Consumer<Slot<H, T>>, peer: usize, peers: Rc<Peers> },
 }
 
 impl<H, T> LaneRx<H, T> {
     /// The next item, if any.
     #[inline(always)]
-    pub fn pop(&mut self) -> Option<Item<H, T>> {
+    pub fn pop(&mut self) -> Option<Slot<H, T>> {
         match &mut self.end {
             RxEnd::Local(queue) => queue.pop(),
             RxEnd::Remote { ring, peer, peers } => {
@@ -308,13 +367,13 @@ pub(crate) fn local<H, T>(capacity: usize, signal: Rc<Signal>, lane: usize) -> (
 }
 
 /// The two ends of a ring before they are bound to their executors.
-pub(crate) type Ring<H, T> = (rtrb::Producer<Item<H, T>>, rtrb::Consumer<Item<H, T>>);
+pub(crate) type Ring<H, T> = (rtrb::Producer<Slot<H, T>>, rtrb::Consumer<Slot<H, T>>);
 
 /// A ring for a lane across executors, every slot touched once so that the first lap takes no page fault.
 pub(crate) fn ring<H, T>(capacity: usize) -> Ring<H, T> {
     let (mut tx, mut rx) = rtrb::RingBuffer::new(capacity);
     for _ in 0..capacity {
-        if tx.push(Item::Control(Control::Idle)).is_err() {
+        if tx.push(Slot::control(Control::Idle)).is_err() {
             break;
         }
     }
@@ -324,7 +383,7 @@ pub(crate) fn ring<H, T>(capacity: usize) -> Ring<H, T> {
 
 /// The producing end of a ring, bound to the producer's executor.
 pub(crate) fn remote_tx<H, T>(
-    ring: rtrb::Producer<Item<H, T>>,
+    ring: rtrb::Producer<Slot<H, T>>,
     peer: usize,
     peers: Rc<Peers>,
     bell: Option<Bell>,
@@ -333,7 +392,7 @@ pub(crate) fn remote_tx<H, T>(
 }
 
 /// The consuming end of a ring, bound to the consumer's executor.
-pub(crate) fn remote_rx<H, T>(ring: rtrb::Consumer<Item<H, T>>, peer: usize, peers: Rc<Peers>) -> LaneRx<H, T> {
+pub(crate) fn remote_rx<H, T>(ring: rtrb::Consumer<Slot<H, T>>, peer: usize, peers: Rc<Peers>) -> LaneRx<H, T> {
     LaneRx { end: RxEnd::Remote { ring, peer, peers } }
 }
 
@@ -347,10 +406,7 @@ mod tests {
 
     fn values<H>(rx: &mut LaneRx<H, u32>) -> Vec<u32> {
         std::iter::from_fn(|| rx.pop())
-            .map(|item| match item {
-                Item::Tuple(_, value) => value,
-                Item::Control(_) => u32::MAX,
-            })
+            .map(|slot| if slot.as_control().is_some() { u32::MAX } else { slot.into_tuple().1 })
             .collect()
     }
 
@@ -358,12 +414,12 @@ mod tests {
     fn a_full_local_lane_keeps_overflow_in_order() {
         let signal = signal();
         let (mut tx, mut rx) = local::<(), u32>(2, signal.clone(), 0);
-        let sent: Vec<Sent> = (0..4).map(|n| tx.send(Item::Tuple((), n))).collect();
+        let sent: Vec<Sent> = (0..4).map(|n| tx.send(Slot::tuple((), n))).collect();
         assert_eq!(sent, [Sent::AboveLowWater, Sent::AboveLowWater, Sent::Blocked, Sent::Kept]);
         assert!(signal.ready.get(0) && signal.lanes.get(0));
         assert!(!tx.drain());
         assert_eq!(values(&mut rx), [0, 1]);
-        tx.send(Item::Control(Control::End));
+        tx.send(Slot::control(Control::End));
         assert!(!tx.drain(), "capacity 2 has no room for three");
         assert_eq!(values(&mut rx), [2, 3]);
         assert!(tx.drain());
@@ -377,7 +433,7 @@ mod tests {
             let peers = Rc::new(Peers::new(2));
             let mut tx = remote_tx(tx, 1, peers.clone(), None);
             for n in 0..100 {
-                tx.send(Item::Tuple((), Box::new(n)));
+                tx.send(Slot::tuple((), Box::new(n)));
                 while !tx.drain() {
                     crate::sys::thread::yield_now();
                 }
@@ -390,11 +446,11 @@ mod tests {
         let mut expected = 0;
         while expected < 100 {
             match rx.pop() {
-                Some(Item::Tuple((), value)) => {
-                    assert_eq!(*value, expected);
+                Some(slot) => {
+                    assert_eq!(slot.as_control(), None, "the prefault must leave nothing behind");
+                    assert_eq!(*slot.into_tuple().1, expected);
                     expected += 1;
                 }
-                Some(Item::Control(_)) => panic!("the prefault must leave nothing behind"),
                 None => crate::sys::thread::yield_now(),
             }
         }
@@ -406,8 +462,8 @@ mod tests {
     fn dropping_a_lane_drops_what_is_in_it() {
         let value = std::sync::Arc::new(());
         let (mut tx, rx) = local::<(), _>(1, signal(), 0);
-        tx.send(Item::Tuple((), value.clone()));
-        tx.send(Item::Tuple((), value.clone()));
+        tx.send(Slot::tuple((), value.clone()));
+        tx.send(Slot::tuple((), value.clone()));
         drop((tx, rx));
         assert_eq!(std::sync::Arc::strong_count(&value), 1);
     }

@@ -84,6 +84,11 @@ impl<T: Payload> PortOut<T> {
                     core.above_low_water |= queue.push(Tracked::stamp(core), value);
                     return;
                 }
+                ShortWay::Timed(queue) if queue.has_room() => {
+                    core.counts.emitted += 1;
+                    core.above_low_water |= queue.push(Timed::stamp(core), value);
+                    return;
+                }
                 _ => {}
             }
         }

@@ -16,15 +16,14 @@ pub(crate) trait Logic: Sized + 'static {
     const MANUAL: bool;
 
     fn prepare(&mut self, ctx: &mut BoltContext<Self::Out>) -> Outcome;
-    fn execute(&mut self, input: Input<Self::In>, out: &mut Outlet<Self::Out>) -> Outcome;
+    fn execute(&mut self, value: Self::In, input: Input<'_>, out: &mut Outlet<Self::Out>) -> Outcome;
     fn tick(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
     fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
     fn cleanup(&mut self);
 }
 
-/// One input on its way into a bolt.
-pub(crate) struct Input<'a, T> {
-    pub value: T,
+/// What goes with a value on its way into a bolt.
+pub(crate) struct Input<'a> {
     /// Position of its subscription among the component's inputs.
     pub number: usize,
     /// Manual style: the input's trees and where handles are made.
@@ -43,8 +42,8 @@ impl<B: Bolt> Logic for Automatic<B> {
         self.0.prepare(ctx)
     }
     #[inline]
-    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
-        self.0.execute(input.value, out)
+    fn execute(&mut self, value: B::In, _input: Input<'_>, out: &mut Outlet<B::Out>) -> Outcome {
+        self.0.execute(value, out)
     }
     fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
         self.0.tick(out)
@@ -75,9 +74,9 @@ impl<B: KeyedBolt> Logic for Keyed<B> {
         self.bolt.prepare(ctx)
     }
     #[inline]
-    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
-        let key = (self.keys[input.number])(&input.value);
-        self.bolt.execute(key, input.value, out)
+    fn execute(&mut self, value: B::In, input: Input<'_>, out: &mut Outlet<B::Out>) -> Outcome {
+        let key = (self.keys[input.number])(&value);
+        self.bolt.execute(key, value, out)
     }
     fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
         self.bolt.tick(out)
@@ -101,9 +100,9 @@ impl<B: ManualBolt> Logic for Manual<B> {
     fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
         self.0.prepare(ctx)
     }
-    fn execute(&mut self, input: Input<B::In>, out: &mut Outlet<B::Out>) -> Outcome {
+    fn execute(&mut self, value: B::In, input: Input<'_>, out: &mut Outlet<B::Out>) -> Outcome {
         let (roots, table) = input.manual.expect("the shell gives a manual bolt its handles");
-        self.0.execute(Tuple::new(input.value, table.hold(roots)), out)
+        self.0.execute(Tuple::new(value, table.hold(roots)), out)
     }
     fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
         self.0.tick(out)

@@ -10,6 +10,7 @@
 //! there is no quota, and elsewhere than on Linux a pin is not read back.
 
 mod list;
+mod load;
 mod machine;
 mod pin;
 mod quota;
@@ -22,6 +23,7 @@ mod usage;
 use std::fmt;
 
 pub use list::{CpuListError, parse_cpu_list};
+pub use load::{CpuTimes, load_average, usable_cpu_times};
 pub use machine::{Machine, machine};
 pub use pin::{PinError, Pinned, pin_current_thread, unpin_current_thread};
 pub use register::{Claim, CpuRegister, Denial, Denied};

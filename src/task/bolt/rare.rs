@@ -4,7 +4,6 @@ use crate::error::Failure;
 use crate::task::bolt::BoltShell;
 use crate::task::chaos::{Chaos, Strike};
 use crate::task::header::Header;
-use crate::task::lane::Item;
 use crate::task::style::Logic;
 
 impl<H: Header, L: Logic> BoltShell<H, L> {
@@ -12,20 +11,20 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     #[cold]
     pub(super) fn strike(&mut self, lane: usize, left: &mut usize) -> bool {
         let Some(strike) = self.parts.chaos.as_mut().and_then(Chaos::draw) else { return false };
-        match self.lanes[lane].pop() {
-            None => return false,
-            Some(Item::Control(control)) => self.take_control(lane, control),
-            Some(Item::Tuple(header, _)) => {
-                *left -= 1;
-                self.out.core.counts.executed += 1;
-                self.out.core.set_anchor(header.into_roots());
-                let (Strike::Fail(failure) | Strike::BreakDown(failure)) = &strike;
-                let failure = failure.clone().at(&self.origin);
-                self.input_failed(&failure);
-                if matches!(strike, Strike::BreakDown(_)) {
-                    self.break_down(failure);
-                }
-            }
+        let Some(slot) = self.lanes[lane].pop() else { return false };
+        if let Some(control) = slot.as_control() {
+            self.take_control(lane, control);
+            return true;
+        }
+        let (header, _) = slot.into_tuple();
+        *left -= 1;
+        self.out.core.counts.executed += 1;
+        self.out.core.set_anchor(header.into_roots());
+        let (Strike::Fail(failure) | Strike::BreakDown(failure)) = &strike;
+        let failure = failure.clone().at(&self.origin);
+        self.input_failed(&failure);
+        if matches!(strike, Strike::BreakDown(_)) {
+            self.break_down(failure);
         }
         true
     }

@@ -34,6 +34,7 @@ pub use crate::task::user_value::UserValue;
 pub use layers::{Layers, Provenance, Resolved, Row};
 use table::settings;
 use types::Bytes;
+pub(crate) use types::parse_duration;
 pub use types::{Guarantee, Placement, WaitPolicy};
 
 const US: Duration = Duration::from_micros(1);

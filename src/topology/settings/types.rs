@@ -148,7 +148,8 @@ pub(super) fn duration_text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration with its unit, such as `1h 30m`.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     // These limits keep the sum of the parts far below what a `Duration` holds; the parser's own check of the carry
     // from nanoseconds to seconds panics at the very end of that range.
     let longest_number = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or(0);

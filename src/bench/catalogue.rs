@@ -1,0 +1,269 @@
+//! The benches there are: what each measures, which flags it takes, its defaults, and how it is run.
+
+use std::time::Duration;
+
+use crate::bench::session::{Options, Session, Subject};
+use crate::bench::{floor, hop};
+use crate::error::{Problem, Result};
+
+/// One subcommand that measures.
+pub(crate) struct Bench {
+    pub name: &'static str,
+    /// What it measures, in a line.
+    pub about: &'static str,
+    /// What it measures exactly, and how its rows are read.
+    pub teaches: &'static str,
+    /// Whether it can measure a topology of the program instead of built-in shapes.
+    pub takes_topology: bool,
+    /// Flags it has no use for, and why.
+    refuses: &'static [(Flag, &'static str)],
+    pub duration: Duration,
+    pub warmup: Duration,
+    pub repeat: usize,
+    /// `None` until it is there.
+    measure: Option<Measure>,
+}
+
+struct Measure {
+    /// The time it will take under these options, warm-ups and all.
+    expected: fn(&Options) -> Duration,
+    run: fn(&mut Session, Option<&Subject<'_>>) -> Result<()>,
+}
+
+/// The flags that not every bench takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flag {
+    Rate,
+    Executors,
+    Guarantee,
+    Wait,
+    Input,
+}
+
+impl Flag {
+    pub const ALL: [Flag; 5] = [Flag::Rate, Flag::Executors, Flag::Guarantee, Flag::Wait, Flag::Input];
+
+    /// Its name on the command line, without the dashes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flag::Rate => "rate",
+            Flag::Executors => "executors",
+            Flag::Guarantee => "guarantee",
+            Flag::Wait => "wait",
+            Flag::Input => "input",
+        }
+    }
+
+    fn is_given(self, options: &Options) -> bool {
+        match self {
+            Flag::Rate => !options.rates.is_empty(),
+            Flag::Executors => !options.executors.is_empty(),
+            Flag::Guarantee => !options.guarantees.is_empty(),
+            Flag::Wait => !options.waits.is_empty(),
+            Flag::Input => options.input.is_some(),
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+/// A bench is registered by its `measure`.
+static BENCHES: [Bench; 6] = [
+    Bench {
+        name: "floor",
+        about: "What this machine can do at best, without squall",
+        teaches: "\
+Everything else is compared with these rows: hiccups of each CPU (a pinned thread that does nothing but read the clock), \
+the cost of a clock read, one way through a raw ring across two CPUs and on one thread, a channel, park and unpark, a \
+hand-written word count on one thread and on two, and the null engine: events through nothing but one thread, or two and a \
+ring, at the rates that `latency` uses.
+
+How to read it: no engine can be faster than the ring, and no tail can be better than the machine's hiccups. If the hiccups' \
+p99.99 is a millisecond, so is everybody's.",
+        takes_topology: false,
+        refuses: &[
+            (Flag::Executors, "nothing of the engine runs in it"),
+            (Flag::Guarantee, "nothing of the engine runs in it"),
+            (Flag::Wait, "nothing of the engine runs in it"),
+        ],
+        duration: SECOND.saturating_mul(2),
+        warmup: MS.saturating_mul(20),
+        repeat: 5,
+        measure: Some(Measure { expected: floor::expected, run: floor::run }),
+    },
+    Bench {
+        name: "hop",
+        about: "One hop from spout to bolt: one way, and from emit to ack",
+        teaches: "\
+A spout and a bolt on one executor and on two, with and without acking: the time of one way, and of a whole tree from the \
+emit to its ack at the spout. Each tuple waits for the one before, as in the raw ring that it is compared with.
+
+How to read it: `cross` against the ring of the same run tells what the engine adds to a hop between CPUs, `same` what a \
+hop costs within one executor.",
+        takes_topology: false,
+        refuses: &[
+            (Flag::Rate, "it is a closed loop: each tuple waits for the one before"),
+            (Flag::Executors, "it measures on one and on two by itself"),
+            (Flag::Input, "it sends numbers, not text"),
+        ],
+        duration: SECOND,
+        warmup: MS.saturating_mul(20),
+        repeat: 5,
+        measure: Some(Measure { expected: hop::expected, run: hop::run }),
+    },
+    Bench {
+        name: "throughput",
+        about: "How much goes through when nothing holds it back (closed loop)",
+        teaches: "\
+Word count on a text, over and over, as fast as it goes, per guarantee and per number of executors: lines and words a \
+second, nanoseconds and CPU time per word, allocations per word (counted in runs of their own), peak memory. A topology of \
+your own is measured by what its spouts emit.
+
+How to read it: these are rates, not latencies: under full load every queue is full. See `latency` for those.",
+        takes_topology: true,
+        refuses: &[(Flag::Rate, "it goes as fast as it can; `latency` takes rates")],
+        duration: SECOND.saturating_mul(5),
+        warmup: MS.saturating_mul(500),
+        repeat: 5,
+        measure: None,
+    },
+    Bench {
+        name: "latency",
+        about: "How long events take at a fixed rate (open loop)",
+        teaches: "\
+Events come at a fixed rate whatever happens, each stamped with the time at which it was meant to come, through the shape \
+of word count and through a chain that does nothing: to the end, and until the tree is acked. A pause of 100 ms therefore \
+delays every event that was due in it, as it would for real users. Low rates show what the wait policy costs. The null engine \
+runs in turns with squall and is the yardstick. A topology of your own gets a pacer in front of each spout.
+
+How to read it: compare each row with the null engine's of the same rate and placement. A percentile needs 100 samples beyond \
+it to mean something: p99.99 at 1,000 events a second takes 17 minutes.",
+        takes_topology: true,
+        refuses: &[],
+        duration: SECOND.saturating_mul(5),
+        warmup: MS.saturating_mul(500),
+        repeat: 5,
+        measure: None,
+    },
+    Bench {
+        name: "saturate",
+        about: "The highest rate without a growing backlog, and latency on the way there (open loop)",
+        teaches: "\
+Raises the rate until the backlog grows: the last rate that was sustained is the sustainable throughput in the sense of \
+Karimov et al. (ICDE 2018). Then latency is measured at shares of it.
+
+How to read it: run below the bend of the curve. What matters is the latency at the load you expect, not the highest rate.",
+        takes_topology: true,
+        refuses: &[],
+        duration: SECOND.saturating_mul(5),
+        warmup: MS.saturating_mul(500),
+        repeat: 1,
+        measure: None,
+    },
+    Bench {
+        name: "scale",
+        about: "What it costs as the work grows: depth, fan-out, tasks, keys, payload",
+        teaches: "\
+Chains of 1 to 64 bolts, fan-out 1 to 64, 2 to 1,000 tasks on the same executors, a thousand to ten million distinct keys, \
+payloads of 8 B to 64 KiB: cost per hop or per tuple at each size.
+
+How to read it: a flat curve is ideal. Keys outgrow the caches at some point, payloads the memory's bandwidth.",
+        takes_topology: false,
+        refuses: &[
+            (Flag::Rate, "it is a closed loop"),
+            (Flag::Input, "it makes its own input, of the size that is measured"),
+        ],
+        duration: SECOND,
+        warmup: MS.saturating_mul(200),
+        repeat: 3,
+        measure: None,
+    },
+];
+
+impl Bench {
+    /// The benches that are there.
+    pub fn all() -> impl Iterator<Item = &'static Bench> {
+        BENCHES.iter().filter(|bench| bench.measure.is_some())
+    }
+
+    /// What the bench of this name measures, in a line.
+    pub fn about_of(name: &str) -> &'static str {
+        BENCHES.iter().find(|bench| bench.name == name).map_or("", |bench| bench.about)
+    }
+
+    /// Whether it has a use for this flag.
+    pub fn takes(&self, flag: Flag) -> bool {
+        self.refuses.iter().all(|(refused, _)| *refused != flag)
+    }
+
+    /// What is wrong with these options for this bench.
+    pub fn problems(&self, options: &Options, has_topology: bool) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (flag, why) in self.refuses.iter().filter(|(flag, _)| flag.is_given(options)) {
+            let message = format!("`bench {}` does not take it: {why}", self.name);
+            problems.push(Problem::new(format!("--{}", flag.name()), message));
+        }
+        if has_topology && self.takes(Flag::Input) && Flag::Input.is_given(options) {
+            let message =
+                "is the text of the built-in shapes; a topology of its own has options of its own for its input";
+            problems.push(Problem::new("--input", message));
+        }
+        problems
+    }
+
+    /// The options with this bench's defaults where nothing was said.
+    pub fn with_defaults(&self, mut options: Options) -> Options {
+        options.duration.get_or_insert(self.duration);
+        options.warmup.get_or_insert(self.warmup);
+        options.repeat.get_or_insert(self.repeat);
+        options
+    }
+
+    /// How long it will take with these options.
+    pub fn expected(&self, options: &Options) -> Duration {
+        (self.measure().expected)(&self.with_defaults(options.clone()))
+    }
+
+    pub(super) fn run(&self, session: &mut Session, subject: Option<&Subject<'_>>) -> Result<()> {
+        (self.measure().run)(session, subject)
+    }
+
+    fn measure(&self) -> &Measure {
+        self.measure.as_ref().expect("only benches that are there are given out")
+    }
+}
+
+/// A time that need not be exact, such as `1m 36s`.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    let rounded = if duration < 10 * SECOND {
+        duration.as_millis().div_ceil(100) * 100
+    } else {
+        (duration.as_millis() + 500) / 1_000 * 1_000
+    };
+    humantime::format_duration(Duration::from_millis(rounded as u64)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_that_a_bench_has_no_use_for_is_refused_with_the_reason() {
+        let floor = &BENCHES[0];
+        let options = Options { executors: vec![1], rates: vec![5], input: Some("x".into()), ..Options::default() };
+        let problems = floor.problems(&options, false);
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].place, "--executors");
+        assert!(problems[0].message.starts_with("`bench floor` does not take it: "));
+        let latency = BENCHES.iter().find(|bench| bench.name == "latency").unwrap();
+        assert!(latency.problems(&options, false).is_empty());
+        assert_eq!(latency.problems(&options, true)[0].place, "--input");
+    }
+
+    #[test]
+    fn defaults_fill_only_what_was_not_said() {
+        let options = BENCHES[0].with_defaults(Options { repeat: Some(9), ..Options::default() });
+        assert_eq!((options.repeat, options.duration), (Some(9), Some(BENCHES[0].duration)));
+    }
+}
