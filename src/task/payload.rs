@@ -92,18 +92,7 @@ impl<T: Payload> PortOut<T> {
                 _ => {}
             }
         }
-        self.emit_further(value, core);
-    }
-
-    /// Out of line: what is rare, and what happens in measured runs only.
-    fn emit_further(&mut self, value: T, core: &mut EmitCore) {
-        match &self.short_way {
-            ShortWay::Timed(queue) if core.blocked_lanes == 0 && queue.has_room() => {
-                core.counts.emitted += 1;
-                core.above_low_water |= queue.push(Timed::stamp(core), value);
-            }
-            _ => self.emit_to_all(value, core),
-        }
+        self.emit_to_all(value, core);
     }
 
     /// Sends to every edge by the usual way, which tells whom it has chosen.
