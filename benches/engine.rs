@@ -65,6 +65,11 @@ fn word_count(criterion: &mut Criterion) {
                 });
             });
         }
+        // What the allocator is chosen by; `--no-default-features` measures the system's.
+        group.bench_function(BenchmarkId::new("owned_strings", executors), |bencher| {
+            let build = || shapes::owned_word_count(&text, 1, executors, Guarantee::AtLeastOnce);
+            bencher.iter_custom(|times| (0..times).map(|_| timed(build())).sum());
+        });
     }
     group.finish();
 }

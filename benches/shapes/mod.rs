@@ -37,21 +37,29 @@ struct Lines {
     laps: u64,
 }
 
-impl Spout for Lines {
-    type Out = Bytes;
-    type Id = ();
-    fn next(&mut self, out: &mut SpoutOutlet<Bytes, ()>) -> Result<Next, Failure> {
+impl Lines {
+    fn next_line(&mut self) -> Option<std::ops::Range<usize>> {
         if self.at >= self.text.len() {
             self.at = 0;
             self.laps -= 1;
         }
         if self.laps == 0 {
-            return Ok(Next::Finished);
+            return None;
         }
         let rest = &self.text[self.at..];
-        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        out.emit_tracked((), self.text.slice(self.at..self.at + end));
-        self.at += end + 1;
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let line = self.at..self.at + length;
+        self.at = line.end + 1;
+        Some(line)
+    }
+}
+
+impl Spout for Lines {
+    type Out = Bytes;
+    type Id = ();
+    fn next(&mut self, out: &mut SpoutOutlet<Bytes, ()>) -> Result<Next, Failure> {
+        let Some(line) = self.next_line() else { return Ok(Next::Finished) };
+        out.emit_tracked((), self.text.slice(line));
         Ok(Next::Emitted)
     }
 }
@@ -103,5 +111,50 @@ pub fn word_count(text: &Bytes, laps: u64, executors: usize, guarantee: Guarante
     let lines = t.spout("lines", move || Lines { text: text.clone(), at: 0, laps });
     let words = t.bolt("split", split).parallelism(executors).shuffle(&lines);
     t.bolt("count", Count::default).parallelism(executors).fields(&words, |word: &Word| word);
+    t
+}
+
+/// Emits the lines of a text as strings of their own, the whole text as often as told.
+struct OwnedLines(Lines);
+
+impl Spout for OwnedLines {
+    type Out = String;
+    type Id = ();
+    fn next(&mut self, out: &mut SpoutOutlet<String, ()>) -> Result<Next, Failure> {
+        let Some(line) = self.0.next_line() else { return Ok(Next::Finished) };
+        out.emit_tracked((), String::from_utf8_lossy(&self.0.text[line]).into_owned());
+        Ok(Next::Emitted)
+    }
+}
+
+#[derive(Default)]
+struct CountOwned(HashMap<String, u64, FixedState>);
+
+impl Bolt for CountOwned {
+    type In = String;
+    type Out = Nothing;
+    fn execute(&mut self, word: String, _out: &mut Outlet<Nothing>) -> Outcome {
+        *self.0.entry(word).or_default() += 1;
+        Ok(())
+    }
+}
+
+/// Word count as it is written without a thought to allocation: every line and every word is a `String`. With two
+/// executors each word is allocated on one and freed on the other.
+pub fn owned_word_count(text: &Bytes, laps: u64, executors: usize, guarantee: Guarantee) -> TopologyBuilder {
+    let mut t = TopologyBuilder::new("owned_word_count");
+    t.settings(|settings| {
+        settings.executors = Some(executors);
+        settings.guarantee = guarantee;
+    });
+    let text = text.clone();
+    let lines = t.spout("lines", move || OwnedLines(Lines { text: text.clone(), at: 0, laps }));
+    let split = |line: String, out: &mut Outlet<String>| {
+        line.split_ascii_whitespace().for_each(|word| out.emit(word.to_owned()));
+    };
+    let words = t.bolt("split", split).shuffle(&lines);
+    let count = t.bolt("count", CountOwned::default);
+    let count = if executors == 1 { count } else { count.dedicated() };
+    count.fields(&words, |word: &String| word);
     t
 }
