@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::session::{Options, Session, Subject};
-use crate::bench::{floor, hop};
+use crate::bench::{floor, hop, scale};
 use crate::error::{Problem, Result};
 
 /// One subcommand that measures.
@@ -174,10 +174,10 @@ How to read it: a flat curve is ideal. Keys outgrow the caches at some point, pa
             (Flag::Rate, "it is a closed loop"),
             (Flag::Input, "it makes its own input, of the size that is measured"),
         ],
-        duration: SECOND,
-        warmup: MS.saturating_mul(200),
-        repeat: 3,
-        measure: None,
+        duration: MS.saturating_mul(250),
+        warmup: MS.saturating_mul(20),
+        repeat: 5,
+        measure: Some(Measure { expected: scale::expected, run: scale::run }),
     },
 ];
 

@@ -18,6 +18,7 @@ mod pinned;
 mod record;
 mod report;
 mod row;
+mod scale;
 mod schedule;
 mod session;
 mod shapes;

@@ -4,15 +4,9 @@ use std::panic::resume_unwind;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
-use crate::bench::session::Options;
 use crate::error::{Error, Result};
-use crate::sys::cpu::{CpuId, pin_current_thread, usable_cpus};
+use crate::sys::cpu::{CpuId, pin_current_thread};
 use crate::sys::thread::{JoinHandle, spawn_named};
-
-/// The CPUs that measured threads take, in this order: those the options name, or all usable ones, best first.
-pub(crate) fn cpus(options: &Options) -> Vec<CpuId> {
-    if options.cpus.is_empty() { usable_cpus().preferred() } else { options.cpus.iter().copied().map(CpuId).collect() }
-}
 
 /// A thread that is on its way to its CPU and then runs a measurement.
 pub(crate) struct Pinned<T>(JoinHandle<Result<T>>);
@@ -94,18 +88,12 @@ impl Meeting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::cpu::usable_cpus;
 
     #[test]
     fn a_cpu_that_does_not_exist_is_an_error_that_names_the_option() {
         let error = on_cpu(CpuId(1_000), || ()).unwrap_err();
         assert!(error.is_usage() && error.to_string().contains("--cpus"), "{error}");
-    }
-
-    #[test]
-    fn cpus_that_are_named_are_taken_in_that_order() {
-        let options = Options { cpus: vec![3, 1], ..Options::default() };
-        assert_eq!(cpus(&options), [CpuId(3), CpuId(1)]);
-        assert_eq!(cpus(&Options::default()), usable_cpus().preferred());
     }
 
     #[test]

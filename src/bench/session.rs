@@ -98,11 +98,6 @@ impl Session {
         self
     }
 
-    /// The CPUs to use, in order: those of the options, else all usable ones, the one best left free last.
-    pub fn cpus(&self) -> Vec<CpuId> {
-        cpus(&self.options)
-    }
-
     /// Says what is being measured now; `expected` is how long it takes. Nothing is shown again before the next step.
     pub fn step(&mut self, what: &str, expected: Duration) {
         self.step_ns = self.clock.now_ns();
@@ -172,7 +167,8 @@ impl Interruption {
     }
 }
 
-fn cpus(options: &Options) -> Vec<CpuId> {
+/// The CPUs to use, in order: those of the options, else all usable ones, the one best left free last.
+pub(crate) fn cpus(options: &Options) -> Vec<CpuId> {
     if options.cpus.is_empty() {
         return usable_cpus().preferred();
     }

@@ -162,6 +162,12 @@ pub(crate) fn count_words(t: &mut TopologyBuilder, lines: &Stream<Bytes>, tasks:
 
 /// A chain of `depth` bolts, `hop1` ..., behind a stream, each handing on what it gets; the stream of the last one.
 pub(crate) fn chain<T: Payload>(t: &mut TopologyBuilder, from: &Stream<T>, depth: usize) -> Stream<T> {
-    (1..=depth)
-        .fold(from.clone(), |upstream, hop| t.bolt(format!("hop{hop}"), identity::<T>).shuffle(&upstream).clone())
+    chain_of(t, from, depth, 1)
+}
+
+/// The same with `tasks` of each bolt.
+pub(crate) fn chain_of<T: Payload>(t: &mut TopologyBuilder, from: &Stream<T>, depth: usize, tasks: usize) -> Stream<T> {
+    (1..=depth).fold(from.clone(), |upstream, hop| {
+        t.bolt(format!("hop{hop}"), identity::<T>).parallelism(tasks).shuffle(&upstream).clone()
+    })
 }

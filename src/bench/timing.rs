@@ -16,14 +16,13 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    /// Medians are of at least this many repeats, unless fewer are asked for.
-    pub const REPEAT: usize = 5;
-
-    /// What the options say; by default `duration` for each row over all its repeats.
-    pub fn of(options: &Options, duration: Duration, warmup: Duration) -> Self {
-        let repeat = options.repeat.unwrap_or(Self::REPEAT).max(1);
-        let duration = options.duration.unwrap_or(duration);
-        Timing { warmup: options.warmup.unwrap_or(warmup), slice: duration / repeat as u32, repeat }
+    /// What the options say: `duration` is that of each row over all its repeats. Where they say nothing, a second in
+    /// five repeats, each after 20 ms.
+    pub fn of(options: &Options) -> Self {
+        let repeat = options.repeat.unwrap_or(5).max(1);
+        let duration = options.duration.unwrap_or(Duration::from_secs(1));
+        let warmup = options.warmup.unwrap_or(Duration::from_millis(20));
+        Timing { warmup, slice: duration / repeat as u32, repeat }
     }
 
     /// How long one repeat of this many rows takes.
@@ -39,10 +38,10 @@ mod tests {
     #[test]
     fn a_row_s_time_is_shared_by_its_repeats() {
         let ms = Duration::from_millis;
-        let timing = Timing::of(&Options::default(), ms(1_000), ms(20));
+        let timing = Timing::of(&Options::default());
         assert_eq!(timing, Timing { warmup: ms(20), slice: ms(200), repeat: 5 });
         assert_eq!(timing.round(3), ms(660));
         let options = Options { duration: Some(ms(90)), repeat: Some(3), warmup: Some(ms(1)), ..Options::default() };
-        assert_eq!(Timing::of(&options, ms(1_000), ms(20)), Timing { warmup: ms(1), slice: ms(30), repeat: 3 });
+        assert_eq!(Timing::of(&options), Timing { warmup: ms(1), slice: ms(30), repeat: 3 });
     }
 }

@@ -11,9 +11,8 @@ use hdrhistogram::Histogram;
 
 use crate::bench::null::{self, Placement};
 use crate::bench::pingpong::{Channel, Parking, Ring, one_way};
-use crate::bench::pinned;
 use crate::bench::row::{Interval, Row, Unit, pooled};
-use crate::bench::session::{Options, Session, Subject};
+use crate::bench::session::{Options, Session, Subject, cpus};
 use crate::bench::text::Text;
 use crate::bench::timing::Timing;
 use crate::error::Result;
@@ -41,9 +40,9 @@ struct Plan {
 
 impl Plan {
     fn of(options: &Options) -> Self {
-        let timing = Timing::of(options, Duration::from_secs(2), Duration::from_millis(20));
+        let timing = Timing::of(options);
         let rates = if options.rates.is_empty() { RATES.to_vec() } else { options.rates.clone() };
-        Plan { timing, cpus: pinned::cpus(options), rates }
+        Plan { timing, cpus: cpus(options), rates }
     }
 
     /// Two CPUs, if there are two: one spinning thread on each.
@@ -282,7 +281,7 @@ mod tests {
         has("ring_same_thread", &["ns_per_op", "ns_per_op_min", "p50_ns", "p99_ns"]);
         has("park_unpark", &["p50_ns", "p99_ns", "count"]);
         has("hand_word_count_1", &["ns_per_word", "ns_per_word_max", "words_per_s", "text_words"]);
-        if session.options.cpus.len() != 1 && pinned::cpus(&Options::default()).len() > 1 {
+        if session.options.cpus.len() != 1 && cpus(&Options::default()).len() > 1 {
             has("ring_cross_cpu", &["p50_ns", "p99_ns", "max_ns", "round_trips_per_sample"]);
             has("channel_cross_cpu", &["p50_ns", "p99_ns"]);
             has("hand_word_count_2", &["ns_per_word", "words_per_s"]);

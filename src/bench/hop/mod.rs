@@ -11,9 +11,8 @@ use serde_json::Value;
 
 use crate::bench::floor::{ring_cross_cpu_row, ring_ops, ring_same_thread_row};
 use crate::bench::pingpong::{Ring, one_way};
-use crate::bench::pinned;
 use crate::bench::row::{Row, Unit};
-use crate::bench::session::{Options, Session, Subject};
+use crate::bench::session::{Options, Session, Subject, cpus};
 use crate::bench::shapes::guarantee_key;
 use crate::bench::timing::Timing;
 use crate::error::Result;
@@ -77,7 +76,7 @@ struct Plan {
 
 impl Plan {
     fn of(options: &Options) -> Self {
-        let timing = Timing::of(options, Duration::from_secs(1), Duration::from_millis(20));
+        let timing = Timing::of(options);
         let guarantees = match options.guarantees.as_slice() {
             [] => &[Guarantee::AtMostOnce, Guarantee::AtLeastOnce][..],
             some => some,
@@ -94,7 +93,7 @@ impl Plan {
                 }
             }
         }
-        Plan { timing, cpus: pinned::cpus(options), cases }
+        Plan { timing, cpus: cpus(options), cases }
     }
 
     /// Two CPUs, if there are two: one spinning thread on each.
@@ -224,7 +223,7 @@ mod tests {
             };
             keys.iter().for_each(|key| assert!(row.number(key).unwrap() > 0.0, "{name}: {key} in {:?}", row.fields));
         }
-        if pinned::cpus(&options()).len() > 1 {
+        if cpus(&options()).len() > 1 {
             let cross = rows.iter().find(|row| row.fields["row"] == "cross").unwrap();
             let keys = ["ratio_to_ring_p50", "ratio_to_ring_p50_min", "ratio_to_ring_p99", "ratio_to_ring_p99_max"];
             keys.iter().for_each(|key| assert!(cross.number(key).unwrap() > 0.0, "{key}"));
