@@ -36,6 +36,7 @@ pub struct Topology {
     faults: Arc<FaultCounters>,
     progress: Option<Progress>,
     pace: Option<Pace>,
+    has_instruments: bool,
 }
 
 struct Component {
@@ -91,6 +92,7 @@ impl Topology {
             faults: draft.faults,
             progress: draft.progress,
             pace: None,
+            has_instruments: true,
         })
     }
 
@@ -123,6 +125,17 @@ impl Topology {
     pub fn paced(mut self, pace: Pace) -> Self {
         self.pace = Some(pace);
         self
+    }
+
+    /// Has tasks measure nothing and tell their counters now and then only: to find out what that costs.
+    #[must_use]
+    pub(crate) fn without_instruments(mut self) -> Self {
+        self.has_instruments = false;
+        self
+    }
+
+    pub(crate) fn has_instruments(&self) -> bool {
+        self.has_instruments
     }
 
     /// The pace of a measured run.
