@@ -275,12 +275,11 @@ impl Extra {
     }
 
     fn work_rows(&self) -> Vec<Row> {
+        let ns_per_tuple = |flow: &Flow| flow.elapsed.as_nanos() as f64 / flow.executed.max(1) as f64;
         let row = |executors: usize, flows: &[Flow]| {
-            let per_s: Vec<f64> = flows.iter().map(|flow| flow.executed as f64 / flow.elapsed.as_secs_f64()).collect();
-            let ns: Vec<f64> = per_s.iter().map(|per_s| 1e9 / per_s).collect();
-            let ratio = self.works[0].iter().zip(flows).map(|(one, other)| {
-                other.executed as f64 / other.elapsed.as_secs_f64() * one.elapsed.as_secs_f64() / one.executed as f64
-            });
+            let ns: Vec<f64> = flows.iter().map(ns_per_tuple).collect();
+            let per_s: Vec<f64> = ns.iter().map(|ns| 1e9 / ns).collect();
+            let ratio = self.works[0].iter().zip(&ns).map(|(one, ns)| ns_per_tuple(one) / ns);
             let guarantee = guarantee_key(self.setup.guarantee);
             Row::new("throughput", format!("work_1us {guarantee} on {executors} executors"))
                 .with("row", "work_1us")
