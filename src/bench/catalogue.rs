@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::session::{Options, Session, Subject};
-use crate::bench::{floor, hop, scale};
+use crate::bench::{floor, hop, latency, saturate, scale, throughput};
 use crate::error::{Problem, Result};
 
 /// One subcommand that measures.
@@ -130,9 +130,9 @@ How to read it: these are rates, not latencies: under full load every queue is f
         takes_topology: true,
         refuses: &[(Flag::Rate, "it goes as fast as it can; `latency` takes rates")],
         duration: SECOND.saturating_mul(5),
-        warmup: MS.saturating_mul(500),
+        warmup: MS.saturating_mul(200),
         repeat: 5,
-        measure: None,
+        measure: Some(Measure { expected: throughput::expected, run: throughput::run }),
     },
     Bench {
         name: "latency",
@@ -152,9 +152,9 @@ it to mean something: p99.99 at 1,000 events a second takes 17 minutes.",
         takes_topology: true,
         refuses: &[],
         duration: SECOND.saturating_mul(5),
-        warmup: MS.saturating_mul(500),
+        warmup: MS.saturating_mul(50),
         repeat: 5,
-        measure: None,
+        measure: Some(Measure { expected: latency::expected, run: latency::run }),
     },
     Bench {
         name: "saturate",
@@ -169,9 +169,9 @@ highest rate.",
         takes_topology: true,
         refuses: &[],
         duration: SECOND.saturating_mul(5),
-        warmup: MS.saturating_mul(500),
+        warmup: MS.saturating_mul(50),
         repeat: 1,
-        measure: None,
+        measure: Some(Measure { expected: saturate::expected, run: saturate::run }),
     },
     Bench {
         name: "scale",

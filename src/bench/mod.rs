@@ -4,26 +4,32 @@
 //! files of a report. Closed loop (throughput) and open loop (latency) never share a row or a table. Every ratio is
 //! between rows of one run, whose measurements were taken in turns so that both meet the same noise.
 
+mod against_null;
 mod catalogue;
 mod compare;
 mod figure;
 mod floor;
 mod hdr;
 mod hop;
+mod latency;
 mod machine;
 mod null;
+mod open_loop;
 mod page;
 mod pingpong;
 mod pinned;
 mod record;
 mod report;
 mod row;
+mod saturate;
 mod scale;
 mod schedule;
 mod session;
 mod shapes;
 mod table;
+mod target;
 mod text;
+mod throughput;
 mod timing;
 mod window;
 
@@ -47,7 +53,7 @@ pub(crate) fn run<W>(
     subject: Option<&Subject<'_>>,
     watch: impl FnOnce(Interruption) -> Result<W>,
 ) -> Result<()> {
-    let options = bench.with_defaults(options);
+    let options = bench.with_defaults(Options { of_topology: subject.is_some(), ..options });
     let expected = bench.expected(&options);
     let mut session = Session::begin(bench.name, options, expected).writing(outputs);
     let _watching = watch(session.interruption())?;

@@ -39,6 +39,8 @@ pub(crate) struct Options {
     pub out: Option<PathBuf>,
     /// What was typed, for the report.
     pub command_line: String,
+    /// It is about a topology of the program and not about built-in shapes.
+    pub of_topology: bool,
 }
 
 /// A user's topology to measure instead of the built-in shapes. `build` is called once per measurement.

@@ -236,6 +236,7 @@ impl BenchOptions {
             json: self.json,
             out: self.out,
             command_line,
+            of_topology: false,
         };
         (options, outcome_of(problems.0))
     }

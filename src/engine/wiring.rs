@@ -67,7 +67,8 @@ impl Shared {
         seed: u64,
     ) -> Self {
         let mailboxes = placed.executors.iter().map(|executor| Arc::new(Mailbox::new(executor.tasks.len()))).collect();
-        let metrics = plan.components.iter().map(|c| c.tasks.iter().map(|_| Arc::default()).collect()).collect();
+        let metrics = || if topology.has_instruments() { TaskMetrics::default() } else { TaskMetrics::bare() };
+        let metrics = plan.components.iter().map(|c| c.tasks.iter().map(|_| Arc::new(metrics())).collect()).collect();
         let spouts = plan.components.iter().filter(|component| component.kind == Kind::Spout);
         let spout_tasks = spouts.map(|component| component.tasks.len()).sum();
         Shared {

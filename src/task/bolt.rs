@@ -504,7 +504,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     fn after_turn(&mut self, elapsed_ns: u64) {
         let counts = &mut self.out.core.counts;
         counts.busy_ns += elapsed_ns;
-        let executed = counts.executed - self.executed_before;
+        let executed = if self.parts.metrics.is_bare() { 0 } else { counts.executed - self.executed_before };
         if let Some(mean_ns) = elapsed_ns.checked_div(executed) {
             let _ = self.latency.record_n(mean_ns.clamp(1, self.latency.high()), executed);
         }

@@ -92,19 +92,48 @@ impl TaskState {
         [TaskState::New, TaskState::Running, TaskState::BackingOff, TaskState::Finishing, TaskState::Done];
 }
 
+/// A task without instruments publishes its counters once in so many turns.
+const BARE_TURNS: u64 = 256;
+
 /// The cells of one task: written by its executor only (relaxed, once per turn), read by anyone.
 #[derive(Debug, Default)]
 pub struct TaskMetrics {
     cells: CachePadded<Cells>,
     state: AtomicU8,
     pending: AtomicU64,
+    /// Nobody reads histograms, and hardly anyone the counters.
+    is_bare: bool,
+    /// Turns since the counters were published, where that is rare; of the writer only.
+    unpublished: AtomicU64,
 }
 
 impl TaskMetrics {
+    /// Those of a task without instruments.
+    pub(crate) fn bare() -> Self {
+        TaskMetrics { is_bare: true, ..TaskMetrics::default() }
+    }
+
+    /// True if the task records no histograms.
+    #[inline]
+    pub(crate) fn is_bare(&self) -> bool {
+        self.is_bare
+    }
+
+    #[inline]
     pub(crate) fn publish(&self, counts: &Counts, state: TaskState, pending: usize) {
+        if self.is_bare && self.may_skip(state) {
+            return;
+        }
         self.cells.store(counts);
         self.state.store(state as u8, Ordering::Relaxed);
         self.pending.store(pending as u64, Ordering::Relaxed);
+    }
+
+    /// A change of state is always told: others wait for it.
+    fn may_skip(&self, state: TaskState) -> bool {
+        let turns = self.unpublished.load(Ordering::Relaxed) + 1;
+        self.unpublished.store(turns, Ordering::Relaxed);
+        state == self.state() && !turns.is_multiple_of(BARE_TURNS)
     }
 
     /// The counters as of the task's last turn.

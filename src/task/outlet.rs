@@ -192,7 +192,7 @@ impl EmitCore {
         }
     }
 
-    /// After a panic in the middle of an emit: nobody asks for its targets any more, and what follows is another event's.
+    /// After a panic in the middle of an emit: nobody asks for its targets any more, and its event is over.
     pub(crate) fn forget_call(&mut self) {
         self.birth_ns = NO_EVENT;
         self.targets.clear();

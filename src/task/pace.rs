@@ -85,8 +85,8 @@ pub(crate) struct Pacer {
     window_ns: std::ops::Range<u64>,
     has_begun: bool,
     is_over: bool,
-    /// Open loop: the intended time of the next event (`NO_EVENT` after the last), and the fraction of a nanosecond it is later, in units of the
-    /// rate: no sum of rounded periods, no drift.
+    /// Open loop: the intended time of the next event (`NO_EVENT` after the last), and the fraction of a nanosecond by
+    /// which it is later, in units of the rate: no sum of rounded periods, no drift.
     due_ns: u64,
     due_rest: u64,
     tree: Latency,

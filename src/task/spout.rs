@@ -248,7 +248,9 @@ impl<S: Spout> SpoutShell<S> {
                 Verdict::Acked => {
                     out.out.core.counts.acked += 1;
                     let elapsed_ns = now_ns.saturating_sub(ended.emitted_ns).max(1);
-                    self.latency.saturating_record(elapsed_ns);
+                    if !self.parts.metrics.is_bare() {
+                        self.latency.saturating_record(elapsed_ns);
+                    }
                     if let Some(pacer) = &mut self.parts.pacer {
                         pacer.completed(ended.emitted_ns, elapsed_ns);
                     }

@@ -36,6 +36,7 @@ pub struct Topology {
     faults: Arc<FaultCounters>,
     progress: Option<Progress>,
     pace: Option<Pace>,
+    has_instruments: bool,
 }
 
 struct Component {
@@ -91,6 +92,7 @@ impl Topology {
             faults: draft.faults,
             progress: draft.progress,
             pace: None,
+            has_instruments: true,
         })
     }
 
@@ -114,15 +116,26 @@ impl Topology {
     /// Makes the run a measured one: spouts emit at a pace and end by themselves, and [`Running::take_measured`] tells
     /// latencies from an event's intended time to the sinks. Nothing has to be changed in the topology.
     ///
-    /// A spout's `next` is called only when an event is due, and what it emits in that call is the event. Intended times
-    /// go on whatever happens: an event that has to wait, because `max_spout_pending` is reached, a lane is full or the
-    /// spout has nothing, counts from when it was due.
+    /// A spout's `next` is called only when an event is due, and what it emits in that call is the event. Intended
+    /// times go on whatever happens: an event that has to wait, because `max_spout_pending` is reached, a lane is full
+    /// or the spout has nothing, counts from when it was due.
     ///
     /// [`Running::take_measured`]: crate::Running::take_measured
     #[must_use]
     pub fn paced(mut self, pace: Pace) -> Self {
         self.pace = Some(pace);
         self
+    }
+
+    /// Has tasks measure nothing and tell their counters now and then only: to find out what that costs.
+    #[must_use]
+    pub(crate) fn without_instruments(mut self) -> Self {
+        self.has_instruments = false;
+        self
+    }
+
+    pub(crate) fn has_instruments(&self) -> bool {
+        self.has_instruments
     }
 
     /// The pace of a measured run.

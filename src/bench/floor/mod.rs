@@ -175,7 +175,7 @@ impl Found {
         let clock_read = machine::batch_row(floor_row("clock_read"), &self.clock_read);
         rows.push(clock_read.with("smallest_step_ns", steps));
         rows.push(ring_same_thread_row(&self.ring_same_thread));
-        rows.push(one_way_row("park_unpark", &self.park_unpark));
+        rows.push(park_unpark_row(&self.park_unpark));
         rows.push(hand::row("hand_word_count_1", text, &self.hand_word_count_1));
         if plan.two_cpus().is_some() {
             rows.push(ring_cross_cpu_row(&self.ring_cross_cpu));
@@ -209,6 +209,11 @@ fn one_way_row(name: &'static str, repeats: &[Histogram<u64>]) -> Row {
 /// The row that hops are compared with.
 pub(crate) fn ring_cross_cpu_row(repeats: &[Histogram<u64>]) -> Row {
     one_way_row("ring_cross_cpu", repeats)
+}
+
+/// The row that sleeping executors are compared with.
+pub(crate) fn park_unpark_row(repeats: &[Histogram<u64>]) -> Row {
+    one_way_row("park_unpark", repeats)
 }
 
 /// The row that tuples handed over on one executor are compared with.

@@ -29,7 +29,7 @@ pub use pin::{PinError, Pinned, pin_current_thread, unpin_current_thread};
 pub use register::{Claim, CpuRegister, Denial, Denied};
 pub use topology::CpuTopology;
 pub use usable::{UsableCpus, default_executor_count, usable_cpus};
-pub use usage::{peak_rss_bytes, process_cpu_time, thread_cpu_time};
+pub use usage::{peak_rss_bytes, process_cpu_time, reset_peak_rss, thread_cpu_time};
 
 /// The operating system's number of one logical CPU (a hardware thread).
 ///
