@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 const HEAD: &str = "\
-# What the engine takes per tuple: the gate (cargo bench --bench gate) fails when a case takes more instructions than this
-# by over margin_percent, or allocates more. Written by tools/check --update-gate; see benches/NOTES.md.
+# What the engine takes per tuple. The gate (cargo bench --bench gate) fails when a case takes more instructions than
+# this by over margin_percent, or allocates more. Written by tools/check --update-gate; see benches/NOTES.md.
 ";
 
 /// The contents of `benches/gate/baseline.toml`.

@@ -4,9 +4,9 @@
 //! `cargo bench --bench gate -- --update` writes it anew. Why instructions and not seconds, why this way and what the
 //! figures leave out: `benches/NOTES.md`.
 //!
-//! Every case runs in a process of its own, under callgrind, in the test driver: one thread, virtual time, the executors
-//! of a real run. It runs at two sizes, and the difference is divided by the difference in tuples, so that starting,
-//! ending, and filling queues and tables the first time cancel out.
+//! Every case runs in a process of its own, under callgrind, in the test driver: one thread, virtual time, the
+//! executors of a real run. It runs at two sizes, and the difference is divided by the difference in tuples, so that
+//! starting, ending, and filling queues and tables the first time cancel out.
 
 use std::alloc::System;
 use std::path::Path;

@@ -100,7 +100,8 @@ pub fn hop(executors: usize, guarantee: Guarantee, tuples: u64) -> TopologyBuild
     t
 }
 
-/// Lines of a text, taken `laps` times over, split into words and counted; `split` and `count` with a task per executor.
+/// Lines of a text, taken `laps` times over, split into words and counted; `split` and `count` have a task per
+/// executor.
 pub fn word_count(text: &Bytes, laps: u64, executors: usize, guarantee: Guarantee) -> TopologyBuilder {
     let mut t = TopologyBuilder::new("word_count");
     t.settings(|settings| {
