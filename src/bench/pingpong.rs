@@ -237,7 +237,7 @@ mod tests {
     fn a_token_goes_to_and_fro_on_every_connection() {
         // Two that spin may have one CPU only: then each round trip takes two turns of the system's scheduler.
         for one_way in [measured(Ring::pair()), measured(Channel::pair()), measured(Parking::pair())] {
-            assert!(one_way.len() > 0 && one_way.min() > 0);
+            assert!(!one_way.is_empty() && one_way.min() > 0);
         }
     }
 
