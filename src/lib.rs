@@ -69,7 +69,6 @@
 //! [`Topology::run`] runs to the end, [`Topology::start`] returns a [`Running`] handle, [`cli::run`] makes a program of
 //! it. [`testing`] runs the same engine without threads, in virtual time.
 
-#[allow(dead_code, unused_imports, reason = "until every bench is there")]
 mod bench;
 pub mod cli;
 pub mod connect;

@@ -19,6 +19,7 @@ mod baseline;
 mod cases;
 mod measure;
 #[path = "../shapes/mod.rs"]
+#[allow(dead_code, reason = "each bench uses some of the shapes")]
 mod shapes;
 
 use baseline::{Baseline, Verdict};

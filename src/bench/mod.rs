@@ -38,7 +38,6 @@ use crate::error::Result;
 pub(crate) use catalogue::{Bench, Flag, duration_text};
 pub(crate) use compare::compare;
 pub(crate) use report::Outputs;
-pub(crate) use row::{Interval, Row, Unit, histogram};
 pub(crate) use session::{Interruption, Options, Session, Subject};
 
 /// Runs a bench: announces it, measures, writes the report. `watch` gets what ends it early; what it returns is kept

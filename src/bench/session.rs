@@ -158,6 +158,7 @@ impl Session {
     }
 
     /// The rows so far, without their intervals.
+    #[cfg(test)]
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }

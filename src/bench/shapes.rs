@@ -11,7 +11,6 @@ use crate::error::{Failure, Result};
 use crate::task::component::{Bolt, Next, Outcome, Spout};
 use crate::task::outlet::{Outlet, SpoutOutlet};
 use crate::task::payload::{Nothing, Payload};
-use crate::topology::Topology;
 use crate::topology::builder::TopologyBuilder;
 use crate::topology::settings::{Guarantee, Settings, WaitPolicy};
 use crate::topology::stream::Stream;
@@ -147,24 +146,6 @@ pub(crate) fn swallow<T: Payload>(value: T, _: &mut Outlet<Nothing>) {
 /// Hands a value on.
 pub(crate) fn identity<T: Payload>(value: T, out: &mut Outlet<T>) {
     out.emit(value);
-}
-
-/// Word count without end: `lines` to `split` to `count`, `tasks` of each.
-///
-/// # Errors
-/// As [`TopologyBuilder::build`].
-pub(crate) fn word_count(text: &Text, setup: &Setup, tasks: usize) -> Result<Topology> {
-    let mut t = setup.builder("word_count");
-    let text = text.clone();
-    let lines = t.spout("lines", move || Lines::endless(&text)).parallelism(tasks);
-    count_words(&mut t, &lines, tasks);
-    t.build()
-}
-
-/// The part of word count behind its spout: `split` and `count`, `tasks` of each.
-pub(crate) fn count_words(t: &mut TopologyBuilder, lines: &Stream<Bytes>, tasks: usize) {
-    let words = t.bolt("split", split).parallelism(tasks).shuffle(lines);
-    t.bolt("count", Count::default).parallelism(tasks).fields(&words, |word: &Word| word);
 }
 
 /// A chain of `depth` bolts, `hop1` ..., behind a stream, each handing on what it gets; the stream of the last one.

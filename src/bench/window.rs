@@ -94,8 +94,7 @@ fn pass(running: &Running, time: Duration) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::shapes::{Numbered, Setup, chain, swallow, word_count};
-    use crate::bench::text::Text;
+    use crate::bench::shapes::{Numbered, Setup, chain, swallow};
     use crate::connect::Generator;
     use crate::task::outlet::Outlet;
     use crate::task::payload::Nothing;
@@ -113,17 +112,6 @@ mod tests {
     fn window_with(topology: Topology, ids: &[&str]) -> Window {
         let each = |window: &Window| ids.iter().all(|&id| window.executed(|other| other == id) > 0);
         window_until(topology, TIME, TIME, &Clock::real(), each).unwrap()
-    }
-
-    #[test]
-    fn word_count_splits_and_counts_under_every_guarantee() {
-        for guarantee in [Guarantee::AtMostOnce, Guarantee::AtLeastOnce] {
-            let window =
-                window_with(word_count(&Text::generated(), &setup(guarantee), 2).unwrap(), &["split", "count"]);
-            let all = window.executed(|id| id != "lines");
-            assert_eq!(all, window.executed(|id| id == "split") + window.executed(|id| id == "count"));
-            assert!(window.elapsed >= TIME && window.cpu > Duration::ZERO);
-        }
     }
 
     #[test]
