@@ -46,8 +46,8 @@ pub(crate) fn on_cpu<T: Send + 'static>(cpu: CpuId, body: impl FnOnce() -> T + S
     spawn(cpu, body)?.join()
 }
 
-/// Runs two bodies at the same time on two threads, each pinned to its CPU, beginning when both are there. They may wait
-/// for each other by spinning: if one cannot run, neither does.
+/// Runs two bodies at the same time on two threads, each pinned to its CPU, beginning when both are there. They may
+/// wait for each other by spinning: if one cannot run, neither does.
 ///
 /// # Errors
 /// When the system refuses a thread or a CPU.

@@ -2,8 +2,8 @@
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
 
-/// The due times of events at a fixed rate, event by event. Number *k* is due *k* / rate seconds after the start, without
-/// drift; taking the next one costs an addition and a comparison.
+/// The due times of events at a fixed rate, event by event. Number *k* is due *k* / rate seconds after the start,
+/// without drift; taking the next one costs an addition and a comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Schedule {
     due_ns: u64,

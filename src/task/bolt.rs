@@ -168,15 +168,17 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.out.core.counts.blocked += 1;
             self.blocked_since_ns.get_or_insert(now_ns);
             TurnEnd::Blocked
-        } else if self.out.handover.is_some()
-            || (self.bolt.is_some()
-                // A turn that used its budget up has not come to what stands last in it: the end.
-                && (left == 0 || self.out.core.above_low_water || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()))
-        {
+        } else if self.out.handover.is_some() || (self.bolt.is_some() && self.has_more(left)) {
             TurnEnd::More
         } else {
             TurnEnd::Idle
         }
+    }
+
+    /// True if there is input, or the turn ended early: then it has not come to what stands last in it, the end.
+    fn has_more(&self, left: usize) -> bool {
+        let ended_early = left == 0 || self.out.core.above_low_water;
+        ended_early || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()
     }
 
     /// True if no lane is blocked any more.

@@ -192,8 +192,8 @@ impl<H, T> LocalQueue<H, T> {
     }
 }
 
-/// A second way into the queue of a local lane, for when nothing waits in the lane's overflow: of the same task, so there
-/// is still one producer.
+/// A second way into the queue of a local lane, for when nothing waits in the lane's overflow: of the same task, so
+/// there is still one producer.
 pub struct LocalEnd<H, T>(Rc<LocalQueue<H, T>>);
 
 impl<H, T> LocalEnd<H, T> {
