@@ -159,6 +159,42 @@ pub(crate) fn latency() -> Latency {
     Histogram::new_with_bounds(1, 3_600_000_000_000, 2).expect("constant bounds are valid")
 }
 
+/// A latency histogram that takes equal values in a row as one entry: the trees that end in one turn mostly took the
+/// same time, at the resolution of a turn. Recording a repeated value is a comparison and an addition.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    histogram: Latency,
+    /// Not yet in the histogram: this value, so many times.
+    value_ns: u64,
+    times: u64,
+}
+
+impl Recorder {
+    pub fn new() -> Self {
+        Recorder { histogram: latency(), value_ns: 1, times: 0 }
+    }
+
+    #[inline]
+    pub fn record(&mut self, value_ns: u64) {
+        if value_ns != self.value_ns {
+            Self::put(&mut self.histogram, self.value_ns, self.times);
+            (self.value_ns, self.times) = (value_ns, 0);
+        }
+        self.times += 1;
+    }
+
+    /// Everything recorded so far.
+    pub fn to_histogram(&self) -> Latency {
+        let mut histogram = self.histogram.clone();
+        Self::put(&mut histogram, self.value_ns, self.times);
+        histogram
+    }
+
+    fn put(histogram: &mut Latency, value_ns: u64, times: u64) {
+        histogram.saturating_record_n(value_ns, times);
+    }
+}
+
 /// Counts the faults that a topology injects into itself, for its report. Any thread may add.
 #[derive(Debug, Default)]
 pub struct FaultCounters {
@@ -190,4 +226,22 @@ pub struct Injected {
     pub fails: u64,
     /// Panics.
     pub panics: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorder_loses_no_value_whatever_is_repeated() {
+        let mut recorder = Recorder::new();
+        assert_eq!(recorder.to_histogram().len(), 0);
+        for value_ns in [1, 1, 5, 5, 5, 1, 90, 90] {
+            recorder.record(value_ns);
+        }
+        let histogram = recorder.to_histogram();
+        assert_eq!((histogram.count_at(1), histogram.count_at(5), histogram.count_at(90)), (3, 3, 2));
+        recorder.record(90);
+        assert_eq!(recorder.to_histogram().len(), 9);
+    }
 }

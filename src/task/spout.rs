@@ -10,7 +10,7 @@ use crate::task::header::Layout;
 use crate::task::lane::Control;
 use crate::task::ledger::Verdict;
 use crate::task::measured::Measured;
-use crate::task::metrics::{Latency, TaskState, latency};
+use crate::task::metrics::{Latency, Recorder, TaskState};
 use crate::task::outlet::{EmitCore, Outlet, SpoutOutlet};
 use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
@@ -61,7 +61,7 @@ struct SpoutShell<S: Spout> {
     rebuilds: Rebuilds,
     fatal: Option<Fatal>,
     blocked_since_ns: Option<u64>,
-    latency: Latency,
+    latency: Recorder,
     origin: Origin,
     parts: TaskParts,
 }
@@ -100,7 +100,7 @@ impl<S: Spout> SpoutShell<S> {
             rebuilds: Rebuilds::new(parts.supervision),
             fatal: None,
             blocked_since_ns: None,
-            latency: latency(),
+            latency: Recorder::new(),
             origin: parts.info.origin(),
             parts,
         }
@@ -249,7 +249,7 @@ impl<S: Spout> SpoutShell<S> {
                     out.out.core.counts.acked += 1;
                     let elapsed_ns = now_ns.saturating_sub(ended.emitted_ns).max(1);
                     if !self.parts.metrics.is_bare() {
-                        self.latency.saturating_record(elapsed_ns);
+                        self.latency.record(elapsed_ns);
                     }
                     if let Some(pacer) = &mut self.parts.pacer {
                         pacer.completed(ended.emitted_ns, elapsed_ns);
@@ -570,7 +570,7 @@ impl<S: Spout> Task for SpoutShell<S> {
     }
 
     fn latency(&self) -> Latency {
-        self.latency.clone()
+        self.latency.to_histogram()
     }
 
     fn take_measured(&mut self, now_ns: u64, into: &mut Measured) {
