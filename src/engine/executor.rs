@@ -212,7 +212,7 @@ impl Executor {
         self.ends.report(Event::Started { executor: self.ends.executor });
     }
 
-    /// Does everything there is to do, each task at most one turn.
+    /// Does everything there is to do: a turn for each ready task, more for those that get input meanwhile.
     pub fn pass(&mut self) -> Pass {
         self.take_commands();
         match self.state {
