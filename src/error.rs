@@ -213,6 +213,8 @@ enum ErrorKind {
     Failed { state: &'static str, message: String },
     /// The operating system refused something.
     Io { what: String, message: String },
+    /// Stored state cannot be used as it is.
+    State { message: String },
 }
 
 impl Error {
@@ -234,6 +236,16 @@ impl Error {
     /// An operating-system error, with what was being attempted.
     pub fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
         Error(Box::new(ErrorKind::Io { what: what.into(), message: error.to_string() }))
+    }
+
+    /// Stored state that cannot be used: damaged, of another format, or with parts nobody owns.
+    pub fn bad_state(message: impl Into<String>) -> Self {
+        Error(Box::new(ErrorKind::State { message: message.into() }))
+    }
+
+    /// True if stored state cannot be used as it is (exit code 2).
+    pub fn is_bad_state(&self) -> bool {
+        matches!(*self.0, ErrorKind::State { .. })
     }
 
     /// True if nothing was started because the usage, the settings or the topology are wrong (exit code 2).
@@ -277,6 +289,7 @@ impl fmt::Display for Error {
             }
             ErrorKind::Failed { state, message } => write!(f, "the topology stopped ({state}): {message}"),
             ErrorKind::Io { what, message } => write!(f, "{what}: {message}"),
+            ErrorKind::State { message } => f.write_str(message),
         }
     }
 }

@@ -75,6 +75,7 @@ pub mod connect;
 pub mod engine;
 pub mod error;
 pub mod observe;
+pub mod state;
 pub mod sys;
 pub mod task;
 pub mod testing;

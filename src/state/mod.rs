@@ -1,0 +1,3 @@
+//! State that survives: keyed state in memory, its changes, and the stores that keep them.
+
+pub mod delta;
