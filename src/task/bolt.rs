@@ -1,5 +1,7 @@
 //! The shell of a bolt task: turns, input lanes, anchoring, ticks, end of input, rebuilding.
 
+mod checkpoint;
+mod end;
 mod rare;
 
 use std::marker::PhantomData;
@@ -7,6 +9,7 @@ use std::marker::PhantomData;
 use crate::error::{Failure, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
+use crate::task::align::{Alignment, CheckpointId};
 use crate::task::component::Outcome;
 use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
@@ -48,6 +51,9 @@ struct BoltShell<H, L: Logic> {
     loop_closing: bool,
     /// Where the last turn stopped, so that lanes take turns.
     next_lane: usize,
+    align: Alignment,
+    /// All barriers of this checkpoint are there, but something is half done.
+    snapshot_due: Option<CheckpointId>,
     held: HeldTable,
     /// When tuples still held after the end of input are failed.
     let_go_at_ns: Option<u64>,
@@ -81,6 +87,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             set.attach(port, edge);
         }
         let core = EmitCore::new(parts.acks.clone(), Random::new(seed));
+        let align = Alignment::new(lanes.len());
         BoltShell {
             factory,
             bolt: None,
@@ -91,6 +98,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             loop_open: parts.lane_feedback.contains(&true),
             loop_closing: false,
             next_lane: 0,
+            align,
+            snapshot_due: None,
             held: HeldTable::new(parts.waker.clone(), mix(seed)),
             let_go_at_ns: None,
             door,
@@ -114,10 +123,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn instantiate(&mut self) -> Outcome {
         let mut ctx = BoltContext { base: self.parts.context(self.out.core.counts.rebuilt), door: self.door.clone() };
-        let factory = &self.factory;
+        let (factory, snapshots, count) = (&self.factory, &self.parts.snapshots, self.parts.info.count);
         let bolt = guarded(&self.origin, || {
             let mut bolt = factory();
             bolt.prepare(&mut ctx)?;
+            if let (Some(port), Some(checkpointed)) = (snapshots, bolt.checkpointed()) {
+                checkpointed.restore(&port.restored_own(count))?;
+            }
             Ok(bolt)
         })?;
         self.bolt = Some(bolt);
@@ -138,12 +150,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         let mut left = budget;
         self.pull_handover(&mut left);
+        self.take_snapshot();
         if self.may_go_on(left) && self.tick_due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
             self.tick(now_ns);
         }
         self.take_deliveries(&mut left);
         self.take_inputs(&mut left);
-        if self.open_lanes == 0 && !self.loop_open && self.may_go_on(left) {
+        if self.open_lanes == 0 && !self.loop_open && self.snapshot_due.is_none() && self.may_go_on(left) {
             self.finish();
             self.pull_handover(&mut left);
             self.send_end();
@@ -211,7 +224,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// The instance is gone: schedule the next one, or give up.
     fn break_down(&mut self, failure: Failure) {
-        if failure.is_fatal() {
+        if failure.is_fatal() || self.parts.snapshots.is_some() {
             return self.stop_for(&failure);
         }
         tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
@@ -253,7 +266,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     }
 
     fn stop_for(&mut self, failure: &Failure) {
-        self.fatal = Some(Fatal { state: "failed", message: failure.to_string() });
+        self.fatal = Some(Fatal::of(failure, self.parts.snapshots.is_some()));
     }
 
     fn settle_held(&mut self) {
@@ -343,6 +356,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         while self.may_go_on(*left) {
             let bits = &self.parts.signal.lanes;
             let Some(lane) = bits.next_from(self.next_lane).or_else(|| bits.next_from(0)) else { return };
+            if self.align.is_blocked(lane) {
+                // Set again when the lane is released.
+                bits.clear(lane);
+                continue;
+            }
             if self.parts.chaos.is_some() && self.strike(lane, left) {
                 continue;
             }
@@ -360,6 +378,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
         let (finished, meter) = (&self.finish_called, &mut self.meter);
+        let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         let mut control = None;
         let mut failed = None;
         let drained = guarded(origin, || {
@@ -406,7 +425,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     Ok(()) => {}
                     Err(failure) => {
                         let failure = failure.at(origin);
-                        if failure.is_fatal() {
+                        if failure.is_fatal() || steps_back {
                             failed = Some(failure);
                             return Ok(false);
                         }
@@ -446,45 +465,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
         }
     }
-
-    fn take_control(&mut self, lane: usize, control: Control) {
-        match control {
-            Control::End => {
-                assert!(!self.ended[lane], "a lane ends once");
-                self.ended[lane] = true;
-                if !self.parts.lane_feedback[lane] {
-                    self.open_lanes -= 1;
-                }
-            }
-            // Nothing in this version sends the others; they have their place in the lane's order.
-            Control::Watermark(_) | Control::Idle | Control::Active | Control::Barrier(_) => {}
-        }
-    }
-
-    fn finish(&mut self) {
-        if !self.finish_called {
-            self.finish_called = self.call("finish", |bolt, out| bolt.finish(out)) || self.bolt.is_some();
-            self.tick_due_ns = None;
-            if self.bolt.is_some() {
-                self.state = TaskState::Finishing;
-            }
-            self.settle_held();
-            self.let_go_at_ns = Some(self.out.core.now_ns + self.parts.let_go_after_ns);
-        }
-    }
-
-    /// Passes the end on once nothing that could still emit is left.
-    fn send_end(&mut self) {
-        let emits_no_more =
-            self.finish_called && self.out.handover.is_none() && self.door_inside.is_empty() && self.held.open() == 0;
-        if emits_no_more && !self.end_sent && self.bolt.is_some() {
-            self.end_sent = true;
-            self.state = TaskState::Done;
-            self.out.set.control(Control::End, &mut self.out.core);
-            // Closes the door: nothing may follow the end.
-            self.door_inside = crossbeam::channel::never();
-        }
-    }
 }
 
 impl<H: Header, L: Logic> Task for BoltShell<H, L> {
@@ -520,7 +500,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
         }
         let mut any = false;
         for (index, lane) in self.lanes.iter().enumerate() {
-            if lane.is_remote() && !lane.is_empty() {
+            if lane.is_remote() && !self.align.is_blocked(index) && !lane.is_empty() {
                 self.parts.signal.lanes.set(index);
                 any = true;
             }
@@ -539,10 +519,16 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn order(&mut self, order: Order) {
-        if order == Order::EndInput && self.can_use_quiet() {
-            self.loop_open = !self.loop_closing;
-            self.loop_closing = true;
-            self.parts.signal.wake();
+        match order {
+            Order::EndInput if self.can_use_quiet() => {
+                self.loop_open = !self.loop_closing;
+                self.loop_closing = true;
+                self.parts.signal.wake();
+            }
+            Order::Begin(id) => self.checkpoint_begun(id),
+            Order::Cancel(id) => self.cancel_checkpoint(id),
+            Order::Committed(id) => self.committed(id),
+            Order::EndInput | Order::Activate | Order::Deactivate | Order::WindDown | Order::Suspend => {}
         }
     }
 

@@ -9,6 +9,7 @@ use crate::task::held::Tuple;
 use crate::task::key::Key;
 use crate::task::outlet::{Outlet, SpoutOutlet};
 use crate::task::payload::{Outputs, Payload};
+use crate::task::snapshot::Checkpointed;
 
 /// What user code returns: nothing, or why it did not succeed.
 pub type Outcome = Result<(), Failure>;
@@ -114,6 +115,9 @@ pub trait Replayable {
 
     /// For each assigned split the lowest position that is not yet acked: everything before it is done.
     fn positions(&self) -> Vec<(SplitId, Position)>;
+
+    /// A checkpoint with these positions is durable: nothing before them is asked for again.
+    fn committed(&mut self, _positions: &[(SplitId, Position)]) {}
 }
 
 /// A grouping of the user's own: chooses the tasks that get each value.
@@ -213,6 +217,11 @@ pub trait Bolt: Sized + 'static {
 
     /// The last call. Not made on an instance that panicked.
     fn cleanup(&mut self) {}
+
+    /// A bolt that takes part in checkpoints itself, as a transactional sink does, says so here.
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        None
+    }
 }
 
 /// A [`Bolt`] whose input is partitioned by a key: every input must be a fields grouping by exactly this key type.
@@ -250,6 +259,11 @@ pub trait KeyedBolt: Sized + 'static {
 
     /// As [`Bolt::cleanup`].
     fn cleanup(&mut self) {}
+
+    /// As [`Bolt::checkpointed`].
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        None
+    }
 }
 
 /// A step in Storm's manual style: the input comes as an owned [`Tuple`] that can be held across calls, anchored to,
@@ -288,4 +302,9 @@ pub trait ManualBolt: Sized + 'static {
 
     /// As [`Bolt::cleanup`].
     fn cleanup(&mut self) {}
+
+    /// As [`Bolt::checkpointed`].
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        None
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 pub(crate) mod acks;
+pub mod align;
 pub(crate) mod bolt;
 pub(crate) mod chaos;
 pub mod component;
@@ -23,6 +24,7 @@ pub mod payload;
 pub mod replay;
 pub(crate) mod route;
 pub(crate) mod shell;
+pub mod snapshot;
 pub(crate) mod spout;
 pub(crate) mod style;
 pub mod user_value;

@@ -11,6 +11,7 @@ use crate::sys::offload::Offload;
 use crate::sys::random::Random;
 use crate::sys::sync::Arc;
 use crate::task::acks::Acks;
+use crate::task::align::CheckpointId;
 use crate::task::chaos::Chaos;
 use crate::task::context::{SpoutContext, TaskInfo};
 use crate::task::header::Layout;
@@ -19,6 +20,7 @@ use crate::task::ledger::Ledger;
 use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, TaskMetrics};
 use crate::task::pace::{Pacer, Schedule};
+use crate::task::snapshot::SnapshotPort;
 use crate::task::waker::Waker;
 
 /// What a task wants after a turn.
@@ -44,6 +46,14 @@ pub(crate) enum Order {
     /// Nothing is queued or running anywhere, at most tuples are held: finished spouts end their input although trees
     /// are open, and loops close.
     EndInput,
+    /// Spouts: send the barrier of this checkpoint. Tasks without open input take their snapshot.
+    Begin(CheckpointId),
+    /// This checkpoint, and each before it that was not committed, is given up.
+    Cancel(CheckpointId),
+    /// This checkpoint is durable.
+    Committed(CheckpointId),
+    /// Spouts: emit nothing after the barrier of the checkpoint that is begun next.
+    Suspend,
 }
 
 /// Why the topology has to stop.
@@ -51,6 +61,16 @@ pub(crate) enum Order {
 pub(crate) struct Fatal {
     pub state: &'static str,
     pub message: String,
+    /// Going back to the last checkpoint may help.
+    pub steps_back: bool,
+}
+
+impl Fatal {
+    /// A task cannot go on after a failure of its component. With checkpoints that means a step back, unless the
+    /// component says that going on is pointless.
+    pub fn of(failure: &Failure, has_checkpoints: bool) -> Self {
+        Fatal { state: "failed", message: failure.to_string(), steps_back: has_checkpoints && !failure.is_fatal() }
+    }
 }
 
 /// One task, its types erased. All calls come from its executor and none blocks.
@@ -131,6 +151,8 @@ pub(crate) struct TaskParts {
     /// In a measured run: of a spout, and of a bolt that nobody subscribes to.
     pub pacer: Option<Pacer>,
     pub sink_of: Option<Arc<Schedule>>,
+    /// With checkpoints.
+    pub snapshots: Option<SnapshotPort>,
     /// Under simulation, of a bolt.
     pub chaos: Option<Chaos>,
 }
@@ -188,6 +210,7 @@ impl Rebuilds {
         self.streak += 1;
         if self.streak > self.limits.rebuilds_max {
             return Err(Fatal {
+                steps_back: false,
                 state: "rebuild_limit",
                 message: format!(
                     "{origin} failed {} times in a row with fewer than {} tuples executed between, last: {}",

@@ -1,5 +1,7 @@
 //! The shell of a spout task: calls of `next`, its ledger's callbacks, deadlines, wake-ups, rebuilding, the end.
 
+pub(crate) mod checkpoint;
+
 use std::collections::VecDeque;
 
 use crate::error::{Failure, FailureKind, Origin};
@@ -15,6 +17,7 @@ use crate::task::outlet::{EmitCore, Outlet, SpoutOutlet};
 use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
+use crate::task::spout::checkpoint::Checkpoints;
 
 /// The typed kit of a spout: its factory.
 pub(crate) struct SpoutKit<S> {
@@ -57,6 +60,9 @@ struct SpoutShell<S: Spout> {
     /// Where to resume after a failure: the lowest unacked positions as of some recent turn.
     positions: Vec<(SplitId, Position)>,
     positions_at_ns: u64,
+    /// It goes on from these positions, even if there are none: all it had was read to its end.
+    resumes: bool,
+    checkpoints: Checkpoints,
     rebuild_at_ns: u64,
     rebuilds: Rebuilds,
     fatal: Option<Fatal>,
@@ -65,9 +71,6 @@ struct SpoutShell<S: Spout> {
     origin: Origin,
     parts: TaskParts,
 }
-
-/// How old remembered positions may be: an older position only means more duplicates after a failure.
-const POSITIONS_AGE_NS: u64 = 10_000_000;
 
 impl<S: Spout> SpoutShell<S> {
     fn new(factory: Arc<dyn Fn() -> S + Send + Sync>, mut parts: TaskParts) -> Self {
@@ -96,6 +99,8 @@ impl<S: Spout> SpoutShell<S> {
             end_sent: false,
             positions: Vec::new(),
             positions_at_ns: 0,
+            resumes: false,
+            checkpoints: Checkpoints::default(),
             rebuild_at_ns: 0,
             rebuilds: Rebuilds::new(parts.supervision),
             fatal: None,
@@ -109,14 +114,14 @@ impl<S: Spout> SpoutShell<S> {
     /// Builds and opens an instance; a replayable one takes over the default splits, or resumes where the last one was.
     fn instantiate(&mut self) -> Outcome {
         let mut ctx = self.parts.context(self.out.out.core.counts.rebuilt);
-        let (factory, resume) = (&self.factory, &self.positions);
+        let (factory, resume, resumes) = (&self.factory, &self.positions, self.resumes);
         let mut replayable = false;
         let spout = guarded(&self.origin, || {
             let mut spout = factory();
             spout.open(&mut ctx)?;
             if let Some(source) = spout.replayable() {
                 replayable = true;
-                let splits: Vec<(SplitId, Option<Position>)> = if resume.is_empty() {
+                let splits: Vec<(SplitId, Option<Position>)> = if resume.is_empty() && !resumes {
                     source.default_splits().into_iter().map(|split| (split, None)).collect()
                 } else {
                     resume.iter().map(|(split, position)| (split.clone(), Some(*position))).collect()
@@ -161,6 +166,7 @@ impl<S: Spout> SpoutShell<S> {
         }
         self.unblock(now_ns);
         self.call_back(budget);
+        self.send_barrier();
         self.switch_activity();
         let more = self.call_next(now_ns, budget);
         self.end_if_finished();
@@ -210,8 +216,9 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     fn break_down(&mut self, failure: &Failure) {
-        if failure.is_fatal() {
-            self.fatal = Some(Fatal { state: "failed", message: failure.to_string() });
+        let has_checkpoints = self.parts.snapshots.is_some();
+        if failure.is_fatal() || has_checkpoints {
+            self.fatal = Some(Fatal::of(failure, has_checkpoints));
             return;
         }
         tracing::warn!(task = %self.origin, %failure, "rebuilding a spout");
@@ -311,7 +318,7 @@ impl<S: Spout> SpoutShell<S> {
 
     /// True if `next` would be called, room and pace permitting.
     fn wants_more(&self) -> bool {
-        self.appetite == Appetite::Eager && self.active && self.spout.is_some() && !self.is_held_back()
+        self.may_emit() && self.spout.is_some() && !self.is_held_back()
     }
 
     /// In a measured run: calls `next` for the events that are due, and ends the spout after its last.
@@ -336,8 +343,12 @@ impl<S: Spout> SpoutShell<S> {
         }
     }
 
+    fn may_emit(&self) -> bool {
+        self.appetite == Appetite::Eager && self.active && !self.checkpoints.holds
+    }
+
     fn may_call_next(&self) -> bool {
-        self.appetite == Appetite::Eager && self.active && !self.end_sent && self.fatal.is_none()
+        self.may_emit() && !self.end_sent && self.fatal.is_none()
     }
 
     /// The hot part: one guard for the whole row of calls, since a guard per call costs as much as an emit.
@@ -412,7 +423,7 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     fn end_if_finished(&mut self) {
-        if self.appetite == Appetite::Finished && self.spout.is_some() && !self.end_sent {
+        if self.appetite == Appetite::Finished && self.spout.is_some() && !self.end_sent && !self.checkpoints.holds {
             self.state = TaskState::Finishing;
             if self.out.pending() == 0 {
                 self.send_end();
@@ -426,21 +437,6 @@ impl<S: Spout> SpoutShell<S> {
             self.out.ended = true;
             self.state = TaskState::Done;
             self.out.out.set.control(Control::End, &mut self.out.out.core);
-        }
-    }
-
-    fn remember_positions(&mut self, now_ns: u64) {
-        if now_ns < self.positions_at_ns {
-            return;
-        }
-        let Some(spout) = &mut self.spout else { return };
-        match guarded(&self.origin, || Ok(spout.replayable().map(|source| source.positions()))) {
-            Ok(Some(positions)) => {
-                self.positions = positions;
-                self.positions_at_ns = now_ns + POSITIONS_AGE_NS;
-            }
-            Ok(None) => {}
-            Err(failure) => self.break_down(&failure),
         }
     }
 
@@ -486,6 +482,7 @@ fn note_callback_failure<O: Outputs, Id>(
 impl<S: Spout> Task for SpoutShell<S> {
     fn start(&mut self, now_ns: u64) -> Result<(), Failure> {
         self.out.out.core.now_ns = now_ns;
+        self.resumes = self.resume_from_checkpoint()?;
         self.instantiate()
     }
 
@@ -512,7 +509,7 @@ impl<S: Spout> Task for SpoutShell<S> {
         let deadline_ns = self.parts.ledger.as_ref().and_then(|ledger| ledger.borrow().next_due_ns());
         let own_ns = match (self.state, self.appetite) {
             (TaskState::BackingOff, _) => Some(self.rebuild_at_ns),
-            (_, Appetite::Until(at_ns)) if self.active && !self.is_held_back() => Some(at_ns),
+            (_, Appetite::Until(at_ns)) if self.active && !self.checkpoints.holds && !self.is_held_back() => Some(at_ns),
             _ => None,
         };
         let turn_ns = self.out.out.core.now_ns;
@@ -529,6 +526,10 @@ impl<S: Spout> Task for SpoutShell<S> {
             Order::WindDown => self.wind_down(),
             Order::EndInput if self.appetite == Appetite::Finished => self.send_end(),
             Order::EndInput => {}
+            Order::Begin(id) => self.begin_checkpoint(id),
+            Order::Cancel(id) => self.cancel_checkpoint(id),
+            Order::Committed(id) => self.committed(id),
+            Order::Suspend => self.suspend(),
         }
         self.parts.signal.wake();
     }

@@ -7,6 +7,7 @@ use crate::task::header::Roots;
 use crate::task::held::{HeldTable, Tuple};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
+use crate::task::snapshot::Checkpointed;
 
 /// What the shell needs of a bolt, whichever of the three styles it is written in.
 pub(crate) trait Logic: Sized + 'static {
@@ -20,6 +21,7 @@ pub(crate) trait Logic: Sized + 'static {
     fn tick(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
     fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
     fn cleanup(&mut self);
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed>;
 }
 
 /// What goes with a value on its way into a bolt.
@@ -54,6 +56,9 @@ impl<B: Bolt> Logic for Automatic<B> {
     fn cleanup(&mut self) {
         self.0.cleanup();
     }
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        self.0.checkpointed()
+    }
 }
 
 /// How the key is found in an input, for each subscription of a keyed bolt.
@@ -87,6 +92,9 @@ impl<B: KeyedBolt> Logic for Keyed<B> {
     fn cleanup(&mut self) {
         self.bolt.cleanup();
     }
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        self.bolt.checkpointed()
+    }
 }
 
 /// Manual style.
@@ -112,5 +120,8 @@ impl<B: ManualBolt> Logic for Manual<B> {
     }
     fn cleanup(&mut self) {
         self.0.cleanup();
+    }
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        self.0.checkpointed()
     }
 }

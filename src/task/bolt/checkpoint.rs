@@ -1,0 +1,92 @@
+//! A bolt task's part in checkpoints: aligning barriers, taking the snapshot, sending the barrier on.
+
+use crate::error::Failure;
+use crate::task::align::{Aligned, CheckpointId};
+use crate::task::bolt::BoltShell;
+use crate::task::header::Header;
+use crate::task::lane::Control;
+use crate::task::payload::PortSet;
+use crate::task::shell::guarded;
+use crate::task::snapshot::{OwnSnapshot, PartBody, SnapshotStats, TaskSnapshot};
+use crate::task::style::Logic;
+
+impl<H: Header, L: Logic> BoltShell<H, L> {
+    /// Lanes that have not ended and may bring a barrier; checkpoints and cycles exclude each other.
+    fn unended(&self) -> usize {
+        self.open_lanes
+    }
+
+    pub(super) fn take_barrier(&mut self, lane: usize, id: CheckpointId) {
+        let aligned = self.align.barrier(lane, id, self.unended(), self.out.core.now_ns);
+        self.aligned(aligned);
+    }
+
+    /// The end of a lane counts as every barrier to come.
+    pub(super) fn lane_ended(&mut self) {
+        let aligned = self.align.ended(self.unended());
+        self.aligned(aligned);
+    }
+
+    pub(super) fn checkpoint_begun(&mut self, id: CheckpointId) {
+        let aligned = self.align.begun(id, self.unended(), self.out.core.now_ns);
+        self.aligned(aligned);
+    }
+
+    pub(super) fn cancel_checkpoint(&mut self, id: CheckpointId) {
+        if self.snapshot_due.is_some_and(|due| due <= id) {
+            self.snapshot_due = None;
+        }
+        let lanes = &self.parts.signal.lanes;
+        self.align.cancel(id, |lane| lanes.set(lane));
+    }
+
+    fn aligned(&mut self, aligned: Aligned) {
+        if let Aligned::All(id) = aligned {
+            self.snapshot_due = Some(id);
+            self.take_snapshot();
+        }
+    }
+
+    /// Takes the snapshot that is due, once nothing is half done: no running iterator, no held tuple, no foreign emit.
+    pub(super) fn take_snapshot(&mut self) {
+        let Some(id) = self.snapshot_due else { return };
+        let Some(port) = self.parts.snapshots.clone() else { return };
+        self.settle_held();
+        let half_done = self.out.handover.is_some() || self.held.open() > 0 || !self.door_inside.is_empty();
+        let Some(bolt) = self.bolt.as_mut().filter(|_| !half_done) else { return };
+        self.snapshot_due = None;
+        let began_ns = self.parts.clock.now_ns();
+        let own = guarded(&self.origin, || match bolt.checkpointed() {
+            Some(checkpointed) => checkpointed.snapshot(id),
+            None => Ok(OwnSnapshot::default()),
+        });
+        let own = match own {
+            Ok(own) => own,
+            Err(failure) => {
+                port.send(id, PartBody::Failed(failure.clone()));
+                return self.break_down(failure);
+            }
+        };
+        if !self.end_sent {
+            self.out.set.control(Control::Barrier(id), &mut self.out.core);
+        }
+        let align_ns = began_ns.saturating_sub(self.align.began_ns());
+        let lanes = &self.parts.signal.lanes;
+        self.align.release(|lane| lanes.set(lane));
+        let freeze_ns = self.parts.clock.now_ns() - began_ns;
+        let stats = SnapshotStats { align_ns, freeze_ns, ..SnapshotStats::default() };
+        port.send(id, PartBody::Done(Box::new(TaskSnapshot { own: own.bytes, before: own.before, stats })));
+    }
+
+    /// The checkpoint is the truth now.
+    pub(super) fn committed(&mut self, id: CheckpointId) {
+        let Some(bolt) = &mut self.bolt else { return };
+        let committed = guarded(&self.origin, || match bolt.checkpointed() {
+            Some(checkpointed) => checkpointed.committed(id),
+            None => Ok(()),
+        });
+        if let Err(failure) = committed {
+            self.stop_for(&Failure::fatal(format!("committing checkpoint {id}: {failure}")));
+        }
+    }
+}

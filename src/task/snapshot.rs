@@ -1,0 +1,199 @@
+//! A task's part in a checkpoint: what it hands to the keeper of checkpoints, and what it gets back from one.
+
+use std::collections::BTreeMap;
+
+use crossbeam::channel::Sender;
+
+use crate::error::{Failure, Result};
+use crate::state::delta::Delta;
+use crate::sys::sync::Arc;
+use crate::task::align::CheckpointId;
+use crate::task::component::{Outcome, Position, SplitId};
+
+/// Something that has to be durable before a checkpoint is: flushing and syncing files, for example. Run by the thread
+/// that keeps checkpoints, never by an executor.
+pub type DurableJob = Box<dyn FnOnce() -> Result<()> + Send>;
+
+/// What a component with a life of its own beside keyed state adds to a checkpoint; see [`Checkpointed`].
+#[derive(Default)]
+pub struct OwnSnapshot {
+    /// Handed back by [`Checkpointed::restore`].
+    pub bytes: Vec<u8>,
+    /// Done before the checkpoint becomes the truth; an error aborts it.
+    pub before: Option<DurableJob>,
+}
+
+/// The part of a bolt or sink that takes part in checkpoints itself: a sink that prepares and commits transactions,
+/// a component that keeps a position in something outside. Keyed state needs none of this.
+///
+/// All methods run on the task's executor and must not block; slow work goes into [`OwnSnapshot::before`].
+pub trait Checkpointed {
+    /// All input before the barrier of this checkpoint has been executed, and none after it.
+    ///
+    /// # Errors
+    /// Steps the topology back to its last checkpoint.
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure>;
+
+    /// Called once per instance, after `prepare` and before any input: the bytes that the tasks of this component had
+    /// stored in the checkpoint which is resumed. Empty at a fresh start. After a change of parallelism one task gets
+    /// those of several, or none.
+    ///
+    /// # Errors
+    /// Stops the start.
+    fn restore(&mut self, parts: &[&[u8]]) -> Outcome;
+
+    /// This checkpoint, and with it every older one, is durable: it will never be undone.
+    ///
+    /// Called at least once for the last of them. Not called for a checkpoint that a later one subsumes.
+    ///
+    /// # Errors
+    /// Stops the topology: what was promised cannot be kept.
+    fn committed(&mut self, checkpoint: CheckpointId) -> Outcome;
+}
+
+/// One message from a task to the keeper.
+pub(crate) struct Part {
+    pub component: usize,
+    pub index: usize,
+    pub checkpoint: CheckpointId,
+    pub body: PartBody,
+}
+
+pub(crate) enum PartBody {
+    /// Some of the task's changed entries.
+    Changes(Delta),
+    /// All of the task's part has been sent.
+    Done(Box<TaskSnapshot>),
+    /// The task could not take its snapshot; the checkpoint is given up.
+    Failed(Failure),
+}
+
+/// What a task says about itself when its part is complete.
+#[derive(Default)]
+pub(crate) struct TaskSnapshot {
+    /// Positions of a spout, the own snapshot of a bolt.
+    pub own: Vec<u8>,
+    pub before: Option<DurableJob>,
+    pub stats: SnapshotStats,
+}
+
+/// How long a checkpoint kept one task busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SnapshotStats {
+    /// From the first barrier to the last; 0 for a spout.
+    pub align_ns: u64,
+    /// The one pause: freezing state, own snapshot, sending the barrier on.
+    pub freeze_ns: u64,
+    /// Encoding between turns, all slices together, and the longest of them.
+    pub encode_ns: u64,
+    /// The longest single slice.
+    pub longest_slice_ns: u64,
+    /// Bytes of changed entries.
+    pub bytes: u64,
+    /// Entries written.
+    pub entries: u64,
+}
+
+/// A task's way to the keeper.
+#[derive(Clone)]
+pub(crate) struct SnapshotPort {
+    pub parts: Sender<Part>,
+    pub component: usize,
+    pub index: usize,
+    /// Nothing is tracked: any failure steps the whole topology back.
+    pub exactly_once: bool,
+    /// What the task resumes from; none at a fresh start.
+    pub restored: Option<Arc<Restored>>,
+}
+
+impl SnapshotPort {
+    pub fn send(&self, checkpoint: CheckpointId, body: PartBody) {
+        let part = Part { component: self.component, index: self.index, checkpoint, body };
+        // Without a keeper the topology is being stopped, and no checkpoint is completed any more.
+        let _ = self.parts.send(part);
+    }
+
+    /// What the tasks of this component stored that fall to this one, of `count` tasks now.
+    pub fn restored_own(&self, count: usize) -> Vec<&[u8]> {
+        let Some(restored) = &self.restored else { return Vec::new() };
+        restored.own_of(self.component, self.index, count)
+    }
+}
+
+/// A checkpoint as read back, for all tasks.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    pub checkpoint: CheckpointId,
+    /// The topology had come to its end.
+    pub finished: bool,
+    /// By component, what each of its tasks stored of its own.
+    pub own: BTreeMap<usize, Vec<Vec<u8>>>,
+}
+
+impl Restored {
+    /// Stored part *i* falls to task *i* modulo the number of tasks.
+    fn own_of(&self, component: usize, index: usize, count: usize) -> Vec<&[u8]> {
+        let Some(parts) = self.own.get(&component) else { return Vec::new() };
+        let mine = parts.iter().enumerate().filter(|(part, _)| part % count == index);
+        mine.map(|(_, part)| part.as_slice()).collect()
+    }
+
+    /// A spout's splits are dealt out again one by one, so that parallelism may change.
+    pub fn positions_of(
+        &self,
+        component: usize,
+        index: usize,
+        count: usize,
+    ) -> Result<Vec<(SplitId, Position)>, Failure> {
+        let Some(parts) = self.own.get(&component) else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for part in parts {
+            all.extend(read_positions(part)?);
+        }
+        all.sort();
+        Ok(all.into_iter().enumerate().filter(|(split, _)| split % count == index).map(|(_, split)| split).collect())
+    }
+}
+
+/// A spout's own part: MessagePack of pairs (split, position).
+pub(crate) fn write_positions(positions: &[(SplitId, Position)]) -> Vec<u8> {
+    let plain: Vec<(&str, u64)> = positions.iter().map(|(split, position)| (split.as_str(), position.0)).collect();
+    rmp_serde::to_vec(&plain).expect("texts and numbers can be encoded")
+}
+
+fn read_positions(bytes: &[u8]) -> Result<Vec<(SplitId, Position)>, Failure> {
+    let plain: Vec<(SplitId, u64)> = rmp_serde::from_slice(bytes)
+        .map_err(|error| Failure::fatal(format!("the stored positions of a spout cannot be read: {error}")))?;
+    Ok(plain.into_iter().map(|(split, position)| (split, Position(position))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restored(parts: &[&[(&str, u64)]]) -> Restored {
+        let encode = |part: &&[(&str, u64)]| {
+            let positions: Vec<_> = part.iter().map(|(s, p)| ((*s).to_owned(), Position(*p))).collect();
+            write_positions(&positions)
+        };
+        Restored { own: BTreeMap::from([(0, parts.iter().map(encode).collect())]), ..Restored::default() }
+    }
+
+    #[test]
+    fn splits_are_dealt_out_again_over_any_number_of_tasks() {
+        let restored = restored(&[&[("a", 1), ("b", 2)], &[("c", 3)]]);
+        for count in 1..=4 {
+            let mut all: Vec<_> =
+                (0..count).flat_map(|index| restored.positions_of(0, index, count).expect("reads")).collect();
+            all.sort();
+            let names: Vec<_> = all.iter().map(|(split, position)| (split.as_str(), position.0)).collect();
+            assert_eq!(names, [("a", 1), ("b", 2), ("c", 3)], "{count} tasks");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_positions_are_refused() {
+        let restored = Restored { own: BTreeMap::from([(0, vec![vec![0xc1]])]), ..Restored::default() };
+        assert!(restored.positions_of(0, 0, 1).expect_err("refused").is_fatal());
+    }
+}
