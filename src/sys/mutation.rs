@@ -11,6 +11,8 @@ pub enum Mutation {
     DropAck,
     /// An edge id is handed out twice in a row, now and then.
     ReuseEdge,
+    /// A sync of the simulated disk does nothing, now and then.
+    FsyncSkipped,
 }
 
 #[cfg(test)]
