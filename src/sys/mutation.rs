@@ -13,6 +13,9 @@ pub enum Mutation {
     ReuseEdge,
     /// A sync of the simulated disk does nothing, now and then.
     FsyncSkipped,
+    /// A checkpoint's manifest is written before its data, now and then.
+    #[cfg(test)]
+    ManifestBeforeData,
 }
 
 #[cfg(test)]

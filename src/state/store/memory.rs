@@ -116,12 +116,9 @@ impl SnapshotStore for Memory {
     }
 
     fn footprint(&self) -> Footprint {
-        let entry =
-            |((_, _, key), value): (&Key, &Box<[u8]>)| (size_of::<(Key, Box<[u8]>)>() + key.len() + value.len()) as u64;
-        let later = self.later.iter().flat_map(|(_, _, deltas)| deltas).map(|delta| delta.bytes().len() as u64);
-        Footprint {
-            memory_bytes: self.base.iter().map(entry).sum::<u64>() + later.sum::<u64>(),
-            ..Footprint::default()
-        }
+        let names = self.base.len() * size_of::<(Key, Box<[u8]>)>();
+        let base: usize = self.base.iter().map(|((_, _, key), value)| key.len() + value.len()).sum();
+        let later = self.later.iter().flat_map(|(_, _, deltas)| deltas).map(|delta| delta.bytes().len());
+        Footprint { memory_bytes: (names + base + later.sum::<usize>()) as u64, ..Footprint::default() }
     }
 }

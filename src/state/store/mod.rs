@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod kind;
 pub mod log;
 pub mod memory;
 

@@ -40,6 +40,15 @@ impl Disk {
         matches!(self.0, Kind::Simulated(_))
     }
 
+    /// Another disk with the same content, if this one is simulated.
+    #[cfg(test)]
+    pub fn copy_of_simulated(&self) -> Option<Disk> {
+        match &self.0 {
+            Kind::Real => None,
+            Kind::Simulated(disk) => Some(Disk::simulated(disk.copy())),
+        }
+    }
+
     /// Makes a folder and those above it; durable when it returns.
     ///
     /// # Errors
@@ -115,6 +124,18 @@ impl Disk {
             Kind::Simulated(disk) => disk.remove(path),
         }
         .map_err(|error| Error::io(format!("cannot remove {}", path.display()), &error))
+    }
+
+    /// Removes a folder with all it holds. Durable after [`sync_dir`](Self::sync_dir).
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn remove_tree(&self, path: &Path) -> Result<()> {
+        match &self.0 {
+            Kind::Real => std::fs::remove_dir_all(path),
+            Kind::Simulated(disk) => disk.remove_tree(path),
+        }
+        .map_err(|error| Error::io(format!("cannot remove the folder {}", path.display()), &error))
     }
 
     /// Makes the names in a folder durable.

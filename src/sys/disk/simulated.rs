@@ -243,6 +243,11 @@ impl Simulated {
         Simulated::with(contents.crash(seed.map(Random::new)), seed.unwrap_or(0))
     }
 
+    #[cfg(test)]
+    pub(super) fn copy(&self) -> Simulated {
+        Simulated::with(self.state().contents.clone(), 0)
+    }
+
     /// Flips one bit of a file, as decay would.
     ///
     /// # Panics
@@ -309,6 +314,16 @@ impl Simulated {
     pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
         self.open(path)?;
         self.state().apply(Op::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn remove_tree(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let inside: Vec<PathBuf> =
+            state.contents.names.keys().rev().filter(|name| name.starts_with(path)).cloned().collect();
+        for name in inside {
+            state.apply(Op::Remove(name));
+        }
         Ok(())
     }
 
