@@ -39,6 +39,13 @@ pub struct Change<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+impl Change<'_> {
+    /// How many bytes its record takes.
+    pub fn encoded_bytes(&self) -> usize {
+        10 + self.key.len() + self.value.map_or(0, |value| 4 + value.len())
+    }
+}
+
 /// Changes on their way from a task to the store.
 ///
 /// Adding one costs the copy of its bytes; keys and values are encoded straight into the buffer.

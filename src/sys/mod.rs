@@ -4,6 +4,7 @@ pub mod alloc;
 pub mod bits;
 pub mod clock;
 pub mod cpu;
+pub mod disk;
 pub(crate) mod mutation;
 pub mod offload;
 pub mod park;

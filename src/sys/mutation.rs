@@ -11,6 +11,11 @@ pub enum Mutation {
     DropAck,
     /// An edge id is handed out twice in a row, now and then.
     ReuseEdge,
+    /// A sync of the simulated disk does nothing, now and then.
+    FsyncSkipped,
+    /// A checkpoint's manifest is written before its data, now and then.
+    #[cfg(test)]
+    ManifestBeforeData,
 }
 
 #[cfg(test)]

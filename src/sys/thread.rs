@@ -13,6 +13,8 @@ pub use std::thread::park_timeout;
 pub use imp::{JoinHandle, Thread, ThreadId, current, park, yield_now};
 /// True while this thread unwinds.
 pub use std::thread::panicking;
+/// Threads that end before the call does, and may borrow.
+pub use std::thread::scope;
 
 /// Starts a thread with a name that operating-system tools show (Linux shows the first 15 bytes).
 ///
