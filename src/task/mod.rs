@@ -12,7 +12,7 @@ pub mod dynamic;
 pub(crate) mod edge;
 pub(crate) mod header;
 pub mod held;
-pub mod key;
+pub use crate::state::key;
 pub(crate) mod lane;
 pub(crate) mod ledger;
 pub mod measured;
