@@ -83,6 +83,7 @@ pub mod topology;
 
 pub use engine::Running;
 pub use error::{Error, Failure, Result};
+pub use state::CurrentKey;
 pub use task::TaskId;
 pub use task::component::{
     Bolt, Custom, KeyedBolt, ManualBolt, Next, Outcome, Polled, Position, Replayable, Source, SplitId, Spout,
@@ -92,6 +93,7 @@ pub use task::door::Door;
 pub use task::dynamic::{Record, Value};
 pub use task::held::{Anchor, Tuple};
 pub use task::key::Key;
+pub use task::keyed::Timer;
 pub use task::outlet::{Outlet, SpoutOutlet};
 pub use task::payload::{Nothing, Outputs, Payload, Ports};
 pub use task::replay::{DeadLetter, Replaying};

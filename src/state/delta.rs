@@ -110,6 +110,13 @@ impl Delta {
         self.records == 0
     }
 
+    /// Moves the records of another delta behind this one's; the other keeps its memory.
+    pub fn append(&mut self, other: &mut Delta) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.records += other.records;
+        other.clear();
+    }
+
     /// Forgets the records and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();

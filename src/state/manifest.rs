@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::state::Schema;
 use crate::state::delta::Space;
 use crate::state::store::{CheckpointId, Stamp};
 use crate::sys::disk::{Disk, DiskFile};
@@ -54,8 +55,7 @@ pub struct Generation {
 }
 
 /// One state of one component.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateEntry {
     /// The number that stands for it in the store.
     pub space: u32,
@@ -63,16 +63,8 @@ pub struct StateEntry {
     pub component: String,
     /// The state's name.
     pub state: String,
-    /// Value, list, map, timers and so on.
-    pub kind: String,
-    /// Name of the key's type, as its encoding knows it.
-    pub key_schema: String,
-    /// Name of the value's schema.
-    pub value_schema: String,
-    /// Version of the value's schema.
-    pub value_version: u32,
-    /// How values are encoded.
-    pub codec: String,
+    /// How its keys and values are written.
+    pub schema: Schema,
 }
 
 impl StateEntry {

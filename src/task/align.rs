@@ -7,8 +7,7 @@
 
 use crate::sys::bits::Bits;
 
-/// Numbers checkpoints, from 1; 0 is the state before the first tuple.
-pub type CheckpointId = u64;
+pub use crate::state::store::CheckpointId;
 
 /// What a barrier, or the end of a lane, leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,10 +119,10 @@ mod tests {
     #[test]
     fn a_lane_that_has_brought_the_barrier_is_not_read_until_all_have() {
         let mut alignment = Alignment::new(3);
-        assert_eq!(alignment.barrier(1, 7, 3, 10), Aligned::No);
+        assert_eq!(alignment.barrier(1, CheckpointId(7), 3, 10), Aligned::No);
         assert!(alignment.is_blocked(1) && !alignment.is_blocked(0));
-        assert_eq!(alignment.barrier(0, 7, 3, 20), Aligned::No);
-        assert_eq!(alignment.barrier(2, 7, 3, 30), Aligned::All(7));
+        assert_eq!(alignment.barrier(0, CheckpointId(7), 3, 20), Aligned::No);
+        assert_eq!(alignment.barrier(2, CheckpointId(7), 3, 30), Aligned::All(CheckpointId(7)));
         assert_eq!(alignment.began_ns(), 10);
         assert_eq!(released(&mut alignment), [0, 1, 2]);
         assert!(!alignment.is_aligning() && !alignment.is_blocked(1));
@@ -132,61 +131,61 @@ mod tests {
     #[test]
     fn a_newer_barrier_overtakes() {
         let mut alignment = Alignment::new(2);
-        assert_eq!(alignment.barrier(0, 1, 2, 0), Aligned::No);
-        assert_eq!(alignment.barrier(1, 2, 2, 0), Aligned::No);
+        assert_eq!(alignment.barrier(0, CheckpointId(1), 2, 0), Aligned::No);
+        assert_eq!(alignment.barrier(1, CheckpointId(2), 2, 0), Aligned::No);
         assert!(alignment.is_blocked(1) && !alignment.is_blocked(0));
-        assert_eq!(alignment.barrier(0, 2, 2, 0), Aligned::All(2));
+        assert_eq!(alignment.barrier(0, CheckpointId(2), 2, 0), Aligned::All(CheckpointId(2)));
     }
 
     #[test]
     fn late_barriers_of_a_cancelled_checkpoint_mean_nothing() {
         let mut alignment = Alignment::new(2);
-        assert_eq!(alignment.barrier(0, 1, 2, 0), Aligned::No);
+        assert_eq!(alignment.barrier(0, CheckpointId(1), 2, 0), Aligned::No);
         let mut lanes = Vec::new();
-        alignment.cancel(1, |lane| lanes.push(lane));
+        alignment.cancel(CheckpointId(1), |lane| lanes.push(lane));
         assert_eq!(lanes, [0]);
-        assert_eq!(alignment.barrier(1, 1, 2, 0), Aligned::No);
+        assert_eq!(alignment.barrier(1, CheckpointId(1), 2, 0), Aligned::No);
         assert!(!alignment.is_aligning());
-        assert_eq!(alignment.barrier(0, 2, 2, 0), Aligned::No);
-        assert_eq!(alignment.barrier(1, 2, 2, 0), Aligned::All(2));
+        assert_eq!(alignment.barrier(0, CheckpointId(2), 2, 0), Aligned::No);
+        assert_eq!(alignment.barrier(1, CheckpointId(2), 2, 0), Aligned::All(CheckpointId(2)));
     }
 
     #[test]
     fn a_cancel_that_comes_before_any_barrier_is_remembered() {
         let mut alignment = Alignment::new(1);
-        alignment.cancel(3, |_| {});
-        assert_eq!(alignment.barrier(0, 3, 1, 0), Aligned::No);
-        assert_eq!(alignment.barrier(0, 4, 1, 0), Aligned::All(4));
+        alignment.cancel(CheckpointId(3), |_| {});
+        assert_eq!(alignment.barrier(0, CheckpointId(3), 1, 0), Aligned::No);
+        assert_eq!(alignment.barrier(0, CheckpointId(4), 1, 0), Aligned::All(CheckpointId(4)));
     }
 
     #[test]
     fn an_input_that_ends_in_mid_alignment_completes_it() {
         let mut alignment = Alignment::new(2);
-        assert_eq!(alignment.barrier(0, 1, 2, 0), Aligned::No);
-        assert_eq!(alignment.ended(1), Aligned::All(1));
+        assert_eq!(alignment.barrier(0, CheckpointId(1), 2, 0), Aligned::No);
+        assert_eq!(alignment.ended(1), Aligned::All(CheckpointId(1)));
     }
 
     #[test]
     fn an_end_outside_of_an_alignment_completes_nothing() {
         let mut alignment = Alignment::new(2);
         assert_eq!(alignment.ended(1), Aligned::No);
-        assert_eq!(alignment.barrier(1, 1, 1, 0), Aligned::All(1));
+        assert_eq!(alignment.barrier(1, CheckpointId(1), 1, 0), Aligned::All(CheckpointId(1)));
     }
 
     #[test]
     fn a_task_without_open_lanes_goes_by_what_control_says() {
         let mut alignment = Alignment::new(1);
-        assert_eq!(alignment.begun(1, 1, 0), Aligned::No);
-        assert_eq!(alignment.begun(1, 0, 0), Aligned::All(1));
+        assert_eq!(alignment.begun(CheckpointId(1), 1, 0), Aligned::No);
+        assert_eq!(alignment.begun(CheckpointId(1), 0, 0), Aligned::All(CheckpointId(1)));
         released(&mut alignment);
-        assert_eq!(alignment.begun(1, 0, 0), Aligned::No);
+        assert_eq!(alignment.begun(CheckpointId(1), 0, 0), Aligned::No);
     }
 
     #[test]
     fn a_task_whose_last_lane_ends_after_control_has_begun_takes_part_too() {
         let mut alignment = Alignment::new(1);
-        assert_eq!(alignment.begun(1, 1, 0), Aligned::No);
-        assert_eq!(alignment.ended(0), Aligned::All(1));
+        assert_eq!(alignment.begun(CheckpointId(1), 1, 0), Aligned::No);
+        assert_eq!(alignment.ended(0), Aligned::All(CheckpointId(1)));
         released(&mut alignment);
         assert_eq!(alignment.ended(0), Aligned::No);
     }

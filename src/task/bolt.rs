@@ -3,6 +3,7 @@
 mod checkpoint;
 mod end;
 mod rare;
+mod state;
 
 use std::marker::PhantomData;
 
@@ -10,13 +11,14 @@ use crate::error::{Failure, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::align::{Alignment, CheckpointId};
+use crate::task::bolt::state::{States, bind_all};
 use crate::task::component::Outcome;
 use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Header, Layout, NO_EVENT, Timed, Tracked};
 use crate::task::held::HeldTable;
-use crate::task::lane::{Control, LaneRx};
+use crate::task::lane::LaneRx;
 use crate::task::measured::{Measured, SinkMeter};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
@@ -54,6 +56,9 @@ struct BoltShell<H, L: Logic> {
     align: Alignment,
     /// All barriers of this checkpoint are there, but something is half done.
     snapshot_due: Option<CheckpointId>,
+    /// The last checkpoint that keyed state was frozen for.
+    frozen: Option<CheckpointId>,
+    states: States,
     held: HeldTable,
     /// When tuples still held after the end of input are failed.
     let_go_at_ns: Option<u64>,
@@ -100,6 +105,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             next_lane: 0,
             align,
             snapshot_due: None,
+            frozen: None,
+            states: States::default(),
             held: HeldTable::new(parts.waker.clone(), mix(seed)),
             let_go_at_ns: None,
             door,
@@ -123,16 +130,20 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn instantiate(&mut self) -> Outcome {
         let mut ctx = BoltContext { base: self.parts.context(self.out.core.counts.rebuilt), door: self.door.clone() };
-        let (factory, snapshots, count) = (&self.factory, &self.parts.snapshots, self.parts.info.count);
+        let (factory, info, snapshots) = (&self.factory, &self.parts.info, self.parts.snapshots.as_ref());
+        let wall_ns = self.wall_ns();
+        let mut has_states = false;
         let bolt = guarded(&self.origin, || {
             let mut bolt = factory();
+            has_states = bind_all(&mut bolt, info, snapshots, wall_ns)?;
             bolt.prepare(&mut ctx)?;
             if let (Some(port), Some(checkpointed)) = (snapshots, bolt.checkpointed()) {
-                checkpointed.restore(&port.restored_own(count))?;
+                checkpointed.restore(&port.restored_own(info.count))?;
             }
             Ok(bolt)
         })?;
         self.bolt = Some(bolt);
+        self.states.any = has_states;
         self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
         Ok(())
     }
@@ -155,13 +166,21 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.tick(now_ns);
         }
         self.take_deliveries(&mut left);
+        self.call_back(&mut left);
         self.take_inputs(&mut left);
         if self.open_lanes == 0 && !self.loop_open && self.snapshot_due.is_none() && self.may_go_on(left) {
-            self.finish();
-            self.pull_handover(&mut left);
-            self.send_end();
+            if self.call_back_last(&mut left) {
+                self.finish();
+                self.pull_handover(&mut left);
+                self.send_end();
+            }
         }
-        self.turn_end(now_ns, left)
+        let encodes = self.encode_slice();
+        self.tend_states();
+        match self.turn_end(now_ns, left) {
+            TurnEnd::Idle if encodes => TurnEnd::More,
+            end => end,
+        }
     }
 
     /// True while another piece of work may be begun: nothing is half done and the budget is not used up.
@@ -378,6 +397,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
         let (finished, meter) = (&self.finish_called, &mut self.meter);
+        let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         let mut control = None;
         let mut failed = None;
@@ -408,7 +428,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     }
                     None
                 };
-                let executed = bolt.execute(value, Input { number, manual }, out);
+                let executed = bolt.execute(value, Input { number, wall_ns, manual }, out);
                 if H::TIMED
                     && executed.is_ok()
                     && let Some(meter) = meter
@@ -514,7 +534,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             _ if self.out.core.blocked_lanes > 0 => None,
             TaskState::BackingOff => Some(self.rebuild_at_ns),
             _ if self.finish_called => self.let_go_at_ns.filter(|_| self.held.open() > 0),
-            _ => self.tick_due_ns,
+            _ => [self.tick_due_ns, self.timer_due_ns()].into_iter().flatten().min(),
         }
     }
 

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use crate::error::Failure;
+use crate::state::{CurrentKey, StateVisitor};
 use crate::task::TaskId;
 use crate::task::context::{BoltContext, SpoutContext};
 use crate::task::held::Tuple;
 use crate::task::key::Key;
+use crate::task::keyed::Timer;
 use crate::task::outlet::{Outlet, SpoutOutlet};
 use crate::task::payload::{Outputs, Payload};
 use crate::task::snapshot::Checkpointed;
@@ -241,11 +243,54 @@ pub trait KeyedBolt: Sized + 'static {
         Ok(())
     }
 
+    /// Shows all keyed state of the bolt, always the same; none unless implemented.
+    ///
+    /// ```
+    /// use squall::state::{StateVisitor, ValueState};
+    /// use squall::{CurrentKey, KeyedBolt, Nothing, Outcome, Outlet};
+    ///
+    /// struct Count {
+    ///     seen: ValueState<String, u64>,
+    /// }
+    ///
+    /// impl KeyedBolt for Count {
+    ///     type Key = String;
+    ///     type In = String;
+    ///     type Out = Nothing;
+    ///
+    ///     fn states(&mut self, visit: &mut dyn StateVisitor<String>) {
+    ///         visit.state(&mut self.seen);
+    ///     }
+    ///
+    ///     fn execute(&mut self, word: CurrentKey<String>, _: String, _: &mut Outlet<Nothing>) -> Outcome {
+    ///         *self.seen.get_or_default(&word) += 1;
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    fn states(&mut self, _visit: &mut dyn StateVisitor<Self::Key>) {}
+
     /// Handles one input of one key.
     ///
     /// # Errors
     /// As [`Bolt::execute`].
-    fn execute(&mut self, key: Self::Key, input: Self::In, out: &mut Outlet<Self::Out>) -> Outcome;
+    fn execute(&mut self, key: CurrentKey<Self::Key>, input: Self::In, out: &mut Outlet<Self::Out>) -> Outcome;
+
+    /// A timer of one of the bolt's [`Timers`](crate::state::Timers) is due. Emits are untracked.
+    ///
+    /// # Errors
+    /// As [`tick`](Self::tick).
+    fn on_timer(&mut self, _key: CurrentKey<Self::Key>, _timer: Timer, _out: &mut Outlet<Self::Out>) -> Outcome {
+        Ok(())
+    }
+
+    /// A value of a state with a time to live has expired; the state's `evicted` lends it. Emits are untracked.
+    ///
+    /// # Errors
+    /// As [`tick`](Self::tick).
+    fn on_evict(&mut self, _key: CurrentKey<Self::Key>, _state: &str, _out: &mut Outlet<Self::Out>) -> Outcome {
+        Ok(())
+    }
 
     /// As [`Bolt::tick`].
     fn tick(&mut self, _out: &mut Outlet<Self::Out>) -> Outcome {

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::rc::Rc;
 
+use crate::state::store::CheckpointId;
 use crate::sys::bits::{Bits, SharedBits};
 use crate::sys::sync::Arc;
 
@@ -22,7 +23,7 @@ pub enum Control {
     /// The producer has again.
     Active,
     /// Checkpoint barrier.
-    Barrier(u64),
+    Barrier(CheckpointId),
     /// Nothing will follow.
     End,
 }

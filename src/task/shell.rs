@@ -146,6 +146,8 @@ pub(crate) struct TaskParts {
     pub woken: Rc<std::cell::Cell<bool>>,
     pub metrics: Arc<TaskMetrics>,
     pub clock: Clock,
+    /// What to add to the engine's time for nanoseconds since the epoch.
+    pub wall_offset_ns: u64,
     pub offload: Offload,
     pub seed: u64,
     /// In a measured run: of a spout, and of a bolt that nobody subscribes to.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crossbeam::channel::Sender;
 
 use crate::error::{Failure, Result};
-use crate::state::delta::Delta;
+use crate::state::Schema;
+use crate::state::delta::{Delta, Space};
+use crate::state::store::Groups;
 use crate::sys::sync::Arc;
 use crate::task::align::CheckpointId;
 use crate::task::component::{Outcome, Position, SplitId};
@@ -49,6 +51,18 @@ pub trait Checkpointed {
     /// # Errors
     /// Stops the topology: what was promised cannot be kept.
     fn committed(&mut self, checkpoint: CheckpointId) -> Outcome;
+}
+
+/// To the keeper of checkpoints.
+pub(crate) enum ToKeeper {
+    /// From control: a checkpoint is begun; whether all input has ended.
+    Begin { checkpoint: CheckpointId, finished: bool },
+    /// From a task.
+    Part(Part),
+    /// From control: what has come of this checkpoint is worth nothing.
+    Cancel(CheckpointId),
+    /// From control: read the last checkpoint again.
+    StepBack,
 }
 
 /// One message from a task to the keeper.
@@ -97,20 +111,54 @@ pub struct SnapshotStats {
 /// A task's way to the keeper.
 #[derive(Clone)]
 pub(crate) struct SnapshotPort {
-    pub parts: Sender<Part>,
+    pub keeper: Sender<ToKeeper>,
     pub component: usize,
     pub index: usize,
     /// Nothing is tracked: any failure steps the whole topology back.
     pub exactly_once: bool,
     /// What the task resumes from; none at a fresh start.
     pub restored: Option<Arc<Restored>>,
+    pub catalogue: Arc<Catalogue>,
+}
+
+/// The keyed states of a topology and their numbers: in the order of the numbers' making.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    pub states: Vec<CatalogueEntry>,
+}
+
+/// One state of one component.
+#[derive(Clone, Debug)]
+pub(crate) struct CatalogueEntry {
+    pub space: Space,
+    /// Its position in the plan; none for what nobody owns any more.
+    pub component: Option<usize>,
+    pub state: String,
+    /// As the program has it now.
+    pub schema: Schema,
+    /// As the checkpoint has it that is resumed.
+    pub recorded: Option<Schema>,
+}
+
+impl Catalogue {
+    fn find(&self, component: usize, state: &str) -> Option<&CatalogueEntry> {
+        self.states.iter().find(|entry| entry.component == Some(component) && entry.state == state)
+    }
 }
 
 impl SnapshotPort {
     pub fn send(&self, checkpoint: CheckpointId, body: PartBody) {
         let part = Part { component: self.component, index: self.index, checkpoint, body };
         // Without a keeper the topology is being stopped, and no checkpoint is completed any more.
-        let _ = self.parts.send(part);
+        let _ = self.keeper.send(ToKeeper::Part(part));
+    }
+
+    pub fn space_of(&self, state: &str) -> Option<Space> {
+        self.catalogue.find(self.component, state).map(|entry| entry.space)
+    }
+
+    pub fn recorded_schema(&self, state: &str) -> Option<&Schema> {
+        self.catalogue.find(self.component, state).and_then(|entry| entry.recorded.as_ref())
     }
 
     /// What the tasks of this component stored that fall to this one, of `count` tasks now.
@@ -128,6 +176,7 @@ pub(crate) struct Restored {
     pub finished: bool,
     /// By component, what each of its tasks stored of its own.
     pub own: BTreeMap<usize, Vec<Vec<u8>>>,
+    pub groups: Groups,
 }
 
 impl Restored {

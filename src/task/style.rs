@@ -1,10 +1,15 @@
 //! The three styles a bolt can be written in, as the one thing its shell knows.
 
+use std::time::Duration;
+
+use crate::state::{CurrentKey, Due, KeyedState, StateVisitor};
 use crate::sys::sync::Arc;
 use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::header::Roots;
 use crate::task::held::{HeldTable, Tuple};
+use crate::task::key::{KEY_GROUPS_DEFAULT, key_hash};
+use crate::task::keyed::{AnyState, Each, Timer};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
 use crate::task::snapshot::Checkpointed;
@@ -22,12 +27,20 @@ pub(crate) trait Logic: Sized + 'static {
     fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
     fn cleanup(&mut self);
     fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed>;
+    /// Gives each keyed state to a function.
+    fn states(&mut self, _each: &mut dyn FnMut(&mut dyn AnyState)) {}
+    /// Calls back for one timer that is due or one value that has expired; none if there is none.
+    fn call_back(&mut self, _wall_ns: u64, _out: &mut Outlet<Self::Out>) -> Option<Outcome> {
+        None
+    }
 }
 
 /// What goes with a value on its way into a bolt.
 pub(crate) struct Input<'a> {
     /// Position of its subscription among the component's inputs.
     pub number: usize,
+    /// Wall-clock time of the turn.
+    pub wall_ns: u64,
     /// Manual style: the input's trees and where handles are made.
     pub manual: Option<(Roots, &'a mut HeldTable)>,
 }
@@ -81,7 +94,8 @@ impl<B: KeyedBolt> Logic for Keyed<B> {
     #[inline]
     fn execute(&mut self, value: B::In, input: Input<'_>, out: &mut Outlet<B::Out>) -> Outcome {
         let key = (self.keys[input.number])(&value);
-        self.bolt.execute(key, value, out)
+        let hash = key_hash(&key);
+        self.bolt.execute(CurrentKey::of_hashed(key, hash, KEY_GROUPS_DEFAULT, input.wall_ns), value, out)
     }
     fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
         self.bolt.tick(out)
@@ -94,6 +108,36 @@ impl<B: KeyedBolt> Logic for Keyed<B> {
     }
     fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
         self.bolt.checkpointed()
+    }
+    fn states(&mut self, each: &mut dyn FnMut(&mut dyn AnyState)) {
+        self.bolt.states(&mut Each(each));
+    }
+    fn call_back(&mut self, wall_ns: u64, out: &mut Outlet<B::Out>) -> Option<Outcome> {
+        let mut found = Found { wall_ns, due: None, expired: None };
+        self.bolt.states(&mut found);
+        if let Some(due) = found.due {
+            let timer = Timer { namespace: due.namespace, at: Duration::from_nanos(due.at_ns) };
+            return Some(self.bolt.on_timer(due.key, timer, out));
+        }
+        found.expired.map(|(key, state)| self.bolt.on_evict(key, &state, out))
+    }
+}
+
+/// Looks for the first callback that is due.
+struct Found<K> {
+    wall_ns: u64,
+    due: Option<Due<K>>,
+    expired: Option<(CurrentKey<K>, String)>,
+}
+
+impl<K> StateVisitor<K> for Found<K> {
+    fn state(&mut self, state: &mut dyn KeyedState<K>) {
+        if self.due.is_none() && self.expired.is_none() {
+            self.due = state.take_due(self.wall_ns);
+            if self.due.is_none() {
+                self.expired = state.next_expired(self.wall_ns).map(|key| (key, state.name().to_owned()));
+            }
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::state::{Codec, Kind};
 
 use proptest::prelude::*;
 
@@ -9,7 +10,20 @@ fn generation(checkpoint: u64) -> Generation {
         checkpoint: CheckpointId(checkpoint),
         topology: "ledger".into(),
         key_groups: 1024,
-        states: vec![StateEntry { space: 3, component: "accounts".into(), ..StateEntry::default() }],
+        states: vec![StateEntry {
+            space: 3,
+            component: "accounts".into(),
+            state: "balance".into(),
+            schema: Schema {
+                kind: Kind::Value,
+                codec: Codec::MessagePack,
+                key: "u64".into(),
+                element: None,
+                value: "i64".into(),
+                version: 1,
+                stamped: false,
+            },
+        }],
         operators: vec![OperatorEntry { component: "lines".into(), tasks: vec![Blob(vec![0, 255, 7])] }],
         ..Generation::default()
     }

@@ -38,6 +38,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         let lanes = &self.parts.signal.lanes;
         self.align.cancel(id, |lane| lanes.set(lane));
+        if self.frozen == Some(id) {
+            self.frozen = None;
+            self.unfreeze();
+        }
     }
 
     fn aligned(&mut self, aligned: Aligned) {
@@ -67,6 +71,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 return self.break_down(failure);
             }
         };
+        let snapshot = TaskSnapshot { own: own.bytes, before: own.before, ..TaskSnapshot::default() };
+        let frozen = self.freeze(id, Box::new(snapshot));
         if !self.end_sent {
             self.out.set.control(Control::Barrier(id), &mut self.out.core);
         }
@@ -75,7 +81,12 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.align.release(|lane| lanes.set(lane));
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
         let stats = SnapshotStats { align_ns, freeze_ns, ..SnapshotStats::default() };
-        port.send(id, PartBody::Done(Box::new(TaskSnapshot { own: own.bytes, before: own.before, stats })));
+        if let Err(snapshot) = frozen {
+            port.send(id, PartBody::Done(Box::new(TaskSnapshot { stats, ..*snapshot })));
+        } else {
+            self.frozen = Some(id);
+            self.note_freeze(stats);
+        }
     }
 
     /// The checkpoint is the truth now.

@@ -9,8 +9,8 @@ use crate::task::shell::guarded;
 use crate::task::snapshot::{PartBody, SnapshotStats, TaskSnapshot, write_positions};
 use crate::task::spout::SpoutShell;
 
-/// The checkpoint before the first tuple: until it is durable, nothing is emitted.
-pub(crate) const FIRST: CheckpointId = 0;
+/// The checkpoint before the first tuple: until it (or the one after it, if it fails) is durable, nothing is emitted.
+pub(crate) const FIRST: CheckpointId = CheckpointId(0);
 
 /// How old remembered positions may be: an older position only means more duplicates after a failure.
 const POSITIONS_AGE_NS: u64 = 10_000_000;
@@ -44,7 +44,7 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     pub(super) fn committed(&mut self, id: CheckpointId) {
-        if id == FIRST && !self.checkpoints.suspending {
+        if !self.checkpoints.suspending {
             self.checkpoints.holds = false;
         }
         let of_id = self.checkpoints.under_way.iter().position(|(under_way, _)| *under_way == id);

@@ -1,0 +1,338 @@
+//! Entries and their marks: what changed since the last checkpoint, and what a checkpoint has frozen.
+//!
+//! An entry is *clean* (the stores have it as it is), *dirty* (changed since the last freeze), *frozen* (a checkpoint is
+//! to have it as it is) or both of the latter. Only one checkpoint is frozen at a time, so one mark says it all: it is
+//! one of two that swap their meaning at every freeze. Freezing swaps two lists and touches no entry. A write to a
+//! frozen entry first encodes the entry aside, as it was; so nothing is ever cloned, and what is not written costs
+//! nothing.
+//!
+//! A removed entry stays as a tombstone until a complete checkpoint has its deletion. One that no checkpoint ever had
+//! goes without a trace.
+
+use crate::state::codec::EncodeError;
+use crate::state::delta::{Delta, Space};
+use crate::state::keyed::Counts;
+use crate::state::table::{Entry, Mark, Table};
+
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    /// Counted from the first group of this task.
+    pub(super) group: u32,
+    pub(super) slot: u32,
+}
+
+/// How the entries of one kind of state become records.
+pub(super) trait Coding<I, V> {
+    fn write_key(&self, at: At, id: &I, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    fn write_value(&self, at: At, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    /// An entry's slot was freed.
+    fn freed(&mut self, at: At, id: I);
+}
+
+/// What a tombstone or freed slot costs of a slice's budget.
+const STEP_BYTES: usize = 32;
+
+/// The entries of one state in one task, by key group.
+#[derive(Debug)]
+pub(super) struct Entries<I, V> {
+    tables: Vec<Table<I, V>>,
+    first_group: u32,
+    /// None if no checkpoint will ever ask: nothing is marked then.
+    space: Option<Space>,
+    /// The mark of what is dirty; the other one is that of what is frozen.
+    current: Mark,
+    dirty: Vec<At>,
+    /// The checkpoint's list; kept after it is encoded, for the case that it is aborted.
+    frozen: Vec<At>,
+    /// How many of `frozen` are done.
+    encoded: usize,
+    /// What was frozen and written since.
+    aside: Delta,
+    /// Tombstones encoded into the frozen checkpoint.
+    graves: Vec<At>,
+    /// Tombstones of complete checkpoints.
+    retired: Vec<At>,
+    failed: Option<EncodeError>,
+    live: usize,
+}
+
+impl<I, V> Entries<I, V> {
+    pub(super) fn new() -> Self {
+        Entries {
+            tables: Vec::new(),
+            first_group: 0,
+            space: None,
+            current: Mark::Odd,
+            dirty: Vec::new(),
+            frozen: Vec::new(),
+            encoded: 0,
+            aside: Delta::default(),
+            graves: Vec::new(),
+            retired: Vec::new(),
+            failed: None,
+            live: 0,
+        }
+    }
+
+    /// Empties it and makes tables for these groups.
+    pub(super) fn bind(&mut self, space: Option<Space>, first_group: u32, groups: u32) {
+        let tables = (0..groups).map(|_| Table::new()).collect();
+        *self = Entries { tables, first_group, space, ..Entries::new() };
+    }
+
+    /// The place of a key group among this task's.
+    ///
+    /// # Panics
+    /// If the state is not bound, or the group is another task's.
+    #[inline]
+    pub(super) fn place(&self, group: u32) -> u32 {
+        let place = group.wrapping_sub(self.first_group);
+        if place as usize >= self.tables.len() {
+            not_here(group, self.first_group, self.tables.len());
+        }
+        place
+    }
+
+    #[inline]
+    pub(super) fn find(&self, group: u32, hash: u64, is_it: impl FnMut(&I) -> bool) -> Option<At> {
+        self.tables[group as usize].find(hash, is_it).map(|slot| At { group, slot })
+    }
+
+    #[inline]
+    pub(super) fn entry(&self, at: At) -> &Entry<I, V> {
+        self.tables[at.group as usize].entry(at.slot)
+    }
+
+    #[inline]
+    pub(super) fn entry_mut(&mut self, at: At) -> &mut Entry<I, V> {
+        self.tables[at.group as usize].entry_mut(at.slot)
+    }
+
+    /// The entry to write into, marked as dirty, its frozen value saved.
+    #[inline]
+    pub(super) fn touch(&mut self, at: At, coding: &impl Coding<I, V>) -> &mut Entry<I, V> {
+        let entry = self.tables[at.group as usize].entry_mut(at.slot);
+        if entry.mark != self.current && self.space.is_some() {
+            self.mark(at, coding);
+        }
+        self.tables[at.group as usize].entry_mut(at.slot)
+    }
+
+    /// The value to write into; made if the entry is a tombstone.
+    #[inline]
+    pub(super) fn value_mut(&mut self, at: At, coding: &impl Coding<I, V>, make: impl FnOnce() -> V) -> &mut V {
+        if self.touch(at, coding).value.is_none() {
+            let made = make();
+            self.live += 1;
+            return self.entry_mut(at).value.insert(made);
+        }
+        self.entry_mut(at).value.as_mut().expect("there is a value")
+    }
+
+    #[inline(never)]
+    fn mark(&mut self, at: At, coding: &impl Coding<I, V>) {
+        let entry = self.tables[at.group as usize].entry_mut(at.slot);
+        if entry.mark != Mark::Clean {
+            entry.is_stored |= entry.value.is_some();
+            if entry.is_stored {
+                let result = encode(entry, at, self.space, self.first_group, coding, &mut self.aside);
+                self.failed = self.failed.take().or(result.err());
+            }
+        }
+        entry.mark = self.current;
+        self.dirty.push(at);
+    }
+
+    /// Adds an entry that is not there, not even as a tombstone.
+    pub(super) fn insert(&mut self, group: u32, hash: u64, id: I, value: V) -> At {
+        let mark = if self.space.is_some() { self.current } else { Mark::Clean };
+        let slot = self.tables[group as usize].insert(hash, id, value, mark, false);
+        let at = At { group, slot };
+        if self.space.is_some() {
+            self.dirty.push(at);
+        }
+        self.live += 1;
+        at
+    }
+
+    /// Removes an entry that has a value.
+    pub(super) fn remove(&mut self, at: At, coding: &mut impl Coding<I, V>) -> V {
+        self.live -= 1;
+        if self.space.is_some() {
+            return self.touch(at, coding).value.take().expect("there is a value");
+        }
+        let entry = self.tables[at.group as usize].remove(at.slot);
+        coding.freed(at, entry.id);
+        entry.value.expect("there is a value")
+    }
+
+    /// Adds an entry from a checkpoint, in place of the one that is there: it is clean, or dirty if what the stores
+    /// have has an old form.
+    pub(super) fn restore(&mut self, old: Option<At>, group: u32, hash: u64, id: I, value: V, is_dirty: bool) -> At {
+        let at = match old {
+            Some(at) => at,
+            None => {
+                let slot = self.tables[group as usize].insert(hash, id, value, Mark::Clean, true);
+                self.live += 1;
+                self.restored(At { group, slot }, is_dirty);
+                return At { group, slot };
+            }
+        };
+        self.entry_mut(at).value = Some(value);
+        self.restored(at, is_dirty);
+        at
+    }
+
+    fn restored(&mut self, at: At, is_dirty: bool) {
+        let current = self.current;
+        let entry = self.entry_mut(at);
+        if is_dirty && entry.mark != current {
+            entry.mark = current;
+            self.dirty.push(at);
+        }
+    }
+
+    /// Takes away an entry of which a later change in the stores says that it is gone.
+    pub(super) fn unrestore(&mut self, at: At, coding: &mut impl Coding<I, V>) {
+        let entry = self.tables[at.group as usize].remove(at.slot);
+        self.live -= 1;
+        coding.freed(at, entry.id);
+    }
+
+    /// Everything as it is now belongs to a checkpoint. Two swaps, whatever the number of entries.
+    ///
+    /// # Panics
+    /// If the checkpoint before is not encoded wholly. If it was not aborted, it counts as complete from now on.
+    pub(super) fn freeze(&mut self) {
+        assert!(self.is_encoded(), "a checkpoint is encoded wholly, or aborted, before the next one freezes");
+        self.retired.append(&mut self.graves);
+        self.frozen.clear();
+        std::mem::swap(&mut self.dirty, &mut self.frozen);
+        self.encoded = 0;
+        self.current = self.current.other();
+    }
+
+    fn is_encoded(&self) -> bool {
+        self.encoded == self.frozen.len() && self.aside.is_empty() && self.failed.is_none()
+    }
+
+    /// Appends frozen entries until `out` has this many bytes; true if none is left.
+    pub(super) fn encode_slice(
+        &mut self,
+        until_bytes: usize,
+        coding: &mut impl Coding<I, V>,
+        out: &mut Delta,
+    ) -> Result<bool, EncodeError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        out.append(&mut self.aside);
+        let mut steps_bytes = 0;
+        while out.bytes().len() + steps_bytes < until_bytes {
+            if let Some(at) = self.retired.pop() {
+                self.bury(at, coding);
+            } else if let Some(&at) = self.frozen.get(self.encoded) {
+                self.encoded += 1;
+                self.encode_frozen(at, coding, out)?;
+            } else {
+                break;
+            }
+            steps_bytes += STEP_BYTES;
+        }
+        Ok(self.retired.is_empty() && self.is_encoded())
+    }
+
+    /// Frees a tombstone's slot, unless it came to life again.
+    fn bury(&mut self, at: At, coding: &mut impl Coding<I, V>) {
+        let table = &mut self.tables[at.group as usize];
+        if table.get(at.slot).is_some_and(|entry| entry.value.is_none() && entry.mark == Mark::Clean) {
+            let entry = table.remove(at.slot);
+            coding.freed(at, entry.id);
+        }
+    }
+
+    fn encode_frozen(&mut self, at: At, coding: &mut impl Coding<I, V>, out: &mut Delta) -> Result<(), EncodeError> {
+        let frozen = self.current.other();
+        let table = &mut self.tables[at.group as usize];
+        // Written since, and encoded aside then; the slot may even be another entry's by now.
+        if table.get(at.slot).is_none_or(|entry| entry.mark != frozen) {
+            return Ok(());
+        }
+        let entry = table.entry_mut(at.slot);
+        entry.mark = Mark::Clean;
+        entry.is_stored |= entry.value.is_some();
+        match (&entry.value, entry.is_stored) {
+            (None, false) => self.bury(at, coding),
+            (value, _) => {
+                if value.is_none() {
+                    self.graves.push(at);
+                }
+                encode(entry, at, self.space, self.first_group, coding, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The frozen checkpoint will not be: what it has is dirty again, encoded or not. Costs a visit to each of its
+    /// entries.
+    pub(super) fn abort_frozen(&mut self) {
+        for index in 0..self.frozen.len() {
+            let at = self.frozen[index];
+            let current = self.current;
+            let table = &mut self.tables[at.group as usize];
+            if table.get(at.slot).is_some_and(|entry| entry.mark != current) {
+                table.entry_mut(at.slot).mark = current;
+                self.dirty.push(at);
+            }
+        }
+        self.frozen.clear();
+        self.encoded = 0;
+        self.aside.clear();
+        self.graves.clear();
+        self.failed = None;
+    }
+
+    /// How much there is. Costs a visit to each group.
+    pub(super) fn counts(&self) -> Counts {
+        let lists = [&self.dirty, &self.frozen, &self.graves, &self.retired];
+        let lists_bytes: usize = lists.iter().map(|list| list.capacity() * size_of::<At>()).sum();
+        let tables_bytes: usize = self.tables.iter().map(Table::allocated_bytes).sum();
+        let own_bytes = self.tables.capacity() * size_of::<Table<I, V>>() + self.aside.bytes().len();
+        Counts {
+            entries: self.live,
+            dirty: self.dirty.len(),
+            frozen: self.frozen.len() - self.encoded,
+            allocated_bytes: lists_bytes + tables_bytes + own_bytes,
+        }
+    }
+}
+
+/// Writes one entry as a record.
+fn encode<I, V>(
+    entry: &Entry<I, V>,
+    at: At,
+    space: Option<Space>,
+    first_group: u32,
+    coding: &impl Coding<I, V>,
+    out: &mut Delta,
+) -> Result<(), EncodeError> {
+    let space = space.expect("only a state with a space is encoded");
+    let group = u16::try_from(first_group + at.group).expect("there are at most 2^16 key groups");
+    let (mut of_key, mut of_value) = (Ok(()), Ok(()));
+    let key = |bytes: &mut Vec<u8>| of_key = coding.write_key(at, &entry.id, bytes);
+    match &entry.value {
+        Some(value) => out.put(space, group, key, |bytes| of_value = coding.write_value(at, value, bytes)),
+        None => out.delete(space, group, key),
+    }
+    of_key.and(of_value)
+}
+
+#[cold]
+#[inline(never)]
+fn not_here(group: u32, first: u32, groups: usize) -> ! {
+    if groups == 0 {
+        panic!("a state was used that the engine does not know: visit each one in the bolt's `states`");
+    }
+    panic!("key group {group} is not one of this task's ({groups} from {first}): the engine routed a tuple wrongly");
+}

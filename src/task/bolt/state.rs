@@ -1,0 +1,212 @@
+//! A bolt task's keyed state: bound and restored with its instance, timers and expiries called back, frozen at a
+//! barrier and encoded between turns.
+
+use crate::error::Failure;
+use crate::state::Binding;
+use crate::state::delta::{Changes, Delta};
+use crate::task::align::CheckpointId;
+use crate::task::bolt::BoltShell;
+use crate::task::context::TaskInfo;
+use crate::task::header::{Header, NO_EVENT};
+use crate::task::key::KEY_GROUPS_DEFAULT;
+use crate::task::keyed::{AnyState, as_failure};
+use crate::task::shell::guarded;
+use crate::task::snapshot::{PartBody, SnapshotPort, SnapshotStats, TaskSnapshot};
+use crate::task::style::Logic;
+
+/// Bytes that one slice of encoding adds: some twenty microseconds of work.
+const SLICE_BYTES: usize = 8 << 10;
+/// Encoded entries are handed to the keeper in pieces of about this size.
+const PIECE_BYTES: usize = 64 << 10;
+/// Places that are looked at for expired values after each turn.
+const SWEEP_SLOTS: usize = 16;
+
+/// What the shell remembers of the states.
+#[derive(Default)]
+pub(super) struct States {
+    /// There are some.
+    pub any: bool,
+    /// When the first timer is due, by the wall clock.
+    pub timer_due_wall_ns: Option<u64>,
+    /// The checkpoint whose frozen entries are being encoded, and what is said when that is done.
+    encoding: Option<(CheckpointId, Box<TaskSnapshot>)>,
+    encoded: Delta,
+}
+
+/// The key groups of a task: the first, and how many.
+fn groups_of(info: &TaskInfo) -> (u32, u32) {
+    let first_of = |index: usize| ((index as u64 * u64::from(KEY_GROUPS_DEFAULT)).div_ceil(info.count as u64)) as u32;
+    let (first, next) = (first_of(info.index), first_of(info.index + 1));
+    (first, next - first)
+}
+
+/// Binds a state and fills it from the checkpoint that is resumed.
+fn bind(
+    state: &mut dyn AnyState,
+    info: &TaskInfo,
+    port: Option<&SnapshotPort>,
+    now_wall_ns: u64,
+) -> Result<(), Failure> {
+    let (first_group, groups) = groups_of(info);
+    let space = port.and_then(|port| port.space_of(state.name()));
+    let recorded = port.and_then(|port| port.recorded_schema(state.name()));
+    let binding = Binding {
+        component: info.component.clone(),
+        space,
+        first_group,
+        groups,
+        groups_total: KEY_GROUPS_DEFAULT,
+        now_ns: now_wall_ns,
+    };
+    state.bind(&binding, recorded).map_err(as_failure)?;
+    let (Some(restored), Some(space)) = (port.and_then(|port| port.restored.as_ref()), space) else { return Ok(()) };
+    for group in first_group..first_group + groups {
+        let Some(delta) = restored.groups.get(&(space, group as u16)) else { continue };
+        for change in Changes::of(delta.bytes()) {
+            state.restore(&change.map_err(as_failure)?).map_err(as_failure)?;
+        }
+    }
+    Ok(())
+}
+
+/// Binds and fills every state of a new instance. True if there are any.
+pub(super) fn bind_all<L: Logic>(
+    bolt: &mut L,
+    info: &TaskInfo,
+    port: Option<&SnapshotPort>,
+    now_wall_ns: u64,
+) -> Result<bool, Failure> {
+    let mut bound = Ok(());
+    let mut any = false;
+    bolt.states(&mut |state| {
+        any = true;
+        if bound.is_ok() {
+            bound = bind(state, info, port, now_wall_ns);
+        }
+    });
+    bound.map(|()| any)
+}
+
+impl<H: Header, L: Logic> BoltShell<H, L> {
+    /// Wall-clock time of the turn: it runs as evenly as the engine's clock, whatever is done to the machine's.
+    #[inline]
+    pub(super) fn wall_ns(&self) -> u64 {
+        self.out.core.now_ns.saturating_add(self.parts.wall_offset_ns)
+    }
+
+    /// Calls back for timers that are due and values that have expired.
+    pub(super) fn call_back(&mut self, left: &mut usize) {
+        if self.states.any && !self.finish_called {
+            self.call_back_until(self.wall_ns(), left);
+        }
+    }
+
+    /// At the end of input: fires the timers that are left, in order, whenever they are due. True if none is left.
+    pub(super) fn call_back_last(&mut self, left: &mut usize) -> bool {
+        !self.states.any || self.finish_called || self.call_back_until(u64::MAX, left)
+    }
+
+    /// True if there is nothing more to call back for.
+    fn call_back_until(&mut self, wall_ns: u64, left: &mut usize) -> bool {
+        while self.may_go_on(*left) {
+            let Some(bolt) = &mut self.bolt else { return false };
+            self.out.core.birth_ns = NO_EVENT;
+            let out = &mut self.out;
+            match guarded(&self.origin, || bolt.call_back(wall_ns, out).map_or(Ok(false), |done| done.map(|()| true))) {
+                Ok(true) => *left -= 1,
+                Ok(false) => return true,
+                Err(failure) => {
+                    self.out.core.counts.errors += 1;
+                    self.break_down(failure);
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// All state there is now belongs to this checkpoint; what is said when it is encoded is given back if there is none.
+    pub(super) fn freeze(&mut self, id: CheckpointId, snapshot: Box<TaskSnapshot>) -> Result<(), Box<TaskSnapshot>> {
+        let Some(bolt) = self.bolt.as_mut().filter(|_| self.states.any) else { return Err(snapshot) };
+        bolt.states(&mut |state| state.freeze());
+        self.states.encoding = Some((id, snapshot));
+        Ok(())
+    }
+
+    pub(super) fn note_freeze(&mut self, stats: SnapshotStats) {
+        if let Some((_, snapshot)) = &mut self.states.encoding {
+            snapshot.stats = stats;
+        }
+    }
+
+    /// Encodes a slice of what is frozen; a step of bounded length. True if more is left.
+    pub(super) fn encode_slice(&mut self) -> bool {
+        let Some((id, mut snapshot)) = self.states.encoding.take() else { return false };
+        let (Some(bolt), Some(port)) = (&mut self.bolt, &self.parts.snapshots) else { return false };
+        let began_ns = self.parts.clock.now_ns();
+        let until_bytes = self.states.encoded.bytes().len() + SLICE_BYTES;
+        let encoded = &mut self.states.encoded;
+        let mut done = Ok(true);
+        bolt.states(&mut |state| {
+            if matches!(done, Ok(true)) {
+                done = state.encode_slice(until_bytes, encoded);
+            }
+        });
+        let slice_ns = self.parts.clock.now_ns() - began_ns;
+        snapshot.stats.encode_ns += slice_ns;
+        snapshot.stats.longest_slice_ns = snapshot.stats.longest_slice_ns.max(slice_ns);
+        let done = match done {
+            Ok(done) => done,
+            Err(error) => {
+                let failure = as_failure(error);
+                port.send(id, PartBody::Failed(failure.clone()));
+                self.stop_for(&failure);
+                return false;
+            }
+        };
+        if done || encoded.bytes().len() >= PIECE_BYTES {
+            snapshot.stats.bytes += encoded.bytes().len() as u64;
+            snapshot.stats.entries += encoded.records() as u64;
+            let fresh = if done { Delta::default() } else { Delta::with_capacity(PIECE_BYTES + SLICE_BYTES) };
+            let piece = std::mem::replace(encoded, fresh);
+            if !piece.is_empty() {
+                port.send(id, PartBody::Changes(piece));
+            }
+        }
+        if done {
+            port.send(id, PartBody::Done(snapshot));
+        } else {
+            self.states.encoding = Some((id, snapshot));
+        }
+        !done
+    }
+
+    /// What was frozen for a checkpoint that is given up belongs to the next one.
+    pub(super) fn unfreeze(&mut self) {
+        self.states.encoding = None;
+        self.states.encoded.clear();
+        if let Some(bolt) = self.bolt.as_mut().filter(|_| self.states.any) {
+            bolt.states(&mut |state| state.abort_frozen());
+        }
+    }
+
+    /// After a turn: looks for expired values, and for when the next timer is due.
+    pub(super) fn tend_states(&mut self) {
+        if !self.states.any {
+            return;
+        }
+        let wall_ns = self.wall_ns();
+        let Some(bolt) = &mut self.bolt else { return };
+        let mut due_ns = None;
+        bolt.states(&mut |state| {
+            state.sweep(wall_ns, SWEEP_SLOTS);
+            due_ns = [due_ns, state.next_due_ns()].into_iter().flatten().min();
+        });
+        self.states.timer_due_wall_ns = due_ns;
+    }
+
+    /// When the next timer is due, by the engine's clock.
+    pub(super) fn timer_due_ns(&self) -> Option<u64> {
+        self.states.timer_due_wall_ns.map(|due_ns| due_ns.saturating_sub(self.parts.wall_offset_ns))
+    }
+}
