@@ -15,7 +15,7 @@ use crate::state::keyed::Counts;
 use crate::state::table::{Entry, Mark, Table};
 
 /// Where an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At {
     /// Counted from the first group of this task.
     pub(super) group: u32,
@@ -128,6 +128,14 @@ impl<I, V> Entries<I, V> {
             return self.entry_mut(at).value.insert(made);
         }
         self.entry_mut(at).value.as_mut().expect("there is a value")
+    }
+
+    /// Replaces the value, or the tombstone.
+    #[inline]
+    pub(super) fn set(&mut self, at: At, coding: &impl Coding<I, V>, value: V) -> Option<V> {
+        let old = self.touch(at, coding).value.replace(value);
+        self.live += usize::from(old.is_none());
+        old
     }
 
     #[inline(never)]
@@ -291,6 +299,23 @@ impl<I, V> Entries<I, V> {
         self.aside.clear();
         self.graves.clear();
         self.failed = None;
+    }
+
+    /// Entries that have a value.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// The next place of a round over all slots, if it is used. An empty group counts as one place.
+    pub(super) fn advance(&self, cursor: &mut At) -> Option<At> {
+        let table = self.tables.get(cursor.group as usize)?;
+        let at = *cursor;
+        cursor.slot += 1;
+        if cursor.slot >= table.slots() {
+            let next = (cursor.group as usize + 1) % self.tables.len();
+            *cursor = At { group: next as u32, slot: 0 };
+        }
+        table.get(at.slot).map(|_| at)
     }
 
     /// How much there is. Costs a visit to each group.

@@ -53,6 +53,8 @@ pub struct Binding {
     pub groups: u32,
     /// How many key groups there are: recorded, and the same for ever.
     pub groups_total: u32,
+    /// The wall clock, in nanoseconds since the epoch: restored values that have no stamp live from here on.
+    pub now_ns: u64,
 }
 
 /// How much there is in a state of one task.
@@ -142,8 +144,7 @@ pub trait KeyedState<K> {
 
     /// The next key whose value expired, of a state that reports it; the value can then be read with the state's
     /// `evicted` until this is called again. The engine calls this after each turn, and in any case before a freeze.
-    fn next_expired(&mut self, now_ns: u64) -> Option<CurrentKey<K>> {
-        let _ = now_ns;
+    fn next_expired(&mut self) -> Option<CurrentKey<K>> {
         None
     }
 }

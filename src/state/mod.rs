@@ -9,16 +9,24 @@ pub mod store;
 mod entries;
 pub mod key;
 mod keyed;
+mod layered;
+mod map;
 mod restoring;
 mod schema;
 mod shape;
 mod table;
 #[cfg(test)]
 mod tests;
+mod timers;
+mod ttl;
 mod value;
 
 pub use codec::{StateKey, StateValue};
 pub use current::CurrentKey;
 pub use keyed::{Binding, Counts, Due, KeyedState, StateVisitor};
+pub use layered::{AggregatingState, ListState, ReducingState};
+pub use map::MapState;
 pub use schema::{Codec, Kind, Schema};
+pub use timers::Timers;
+pub use ttl::{Refresh, Ttl};
 pub use value::ValueState;

@@ -1,18 +1,48 @@
 //! [`ValueState`]: one value per key.
 
+use std::collections::VecDeque;
+
 use crate::error::Result;
 use crate::state::codec::{self, EncodeError, StateKey, StateValue};
 use crate::state::current::CurrentKey;
 use crate::state::delta::{Change, Delta};
 use crate::state::entries::{At, Coding, Entries};
+use crate::state::key::key_hash;
 use crate::state::keyed::{Binding, Counts, KeyedState};
 use crate::state::schema::{Codec, Kind, Place, Schema, Versions};
+use crate::state::ttl::{Stamps, Ttl};
 use crate::state::{restoring, shape};
 
 /// One value per key, part of every checkpoint.
 ///
 /// A field of the bolt. Reading and writing cost an operation on a hash map in memory, whatever else happens: no access
-/// reads or writes a store, hashes a key, or allocates if the key is there.
+/// reads or writes a store, hashes a key, or allocates if the key is there. The first write to a value that a checkpoint
+/// has frozen and not yet encoded encodes it first.
+///
+/// Every method panics if the bolt does not show the state in its `states`.
+///
+/// # Examples
+///
+/// ```
+/// use squall::state::{CurrentKey, Refresh, Ttl, ValueState};
+/// use std::time::Duration;
+///
+/// struct Visits {
+///     seen: ValueState<String, u64>,
+/// }
+///
+/// impl Visits {
+///     fn new() -> Self {
+///         let hour = Duration::from_secs(3600);
+///         Visits { seen: ValueState::new("seen").ttl(Ttl::new(hour).refresh(Refresh::OnRead)) }
+///     }
+///
+///     fn visit(&mut self, page: &CurrentKey<String>) -> u64 {
+///         self.seen.update(page, |count| *count += 1);
+///         *self.seen.get(page).unwrap()
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ValueState<K, V> {
     place: Place,
@@ -20,6 +50,17 @@ pub struct ValueState<K, V> {
     entries: Entries<K, V>,
     versions: Versions<V>,
     groups_total: u32,
+    plain: Plain,
+    /// When values were restored that had no stamp.
+    bound_ns: u64,
+    /// True if what is restored has stamps.
+    is_stamped: bool,
+    /// Where the next sweep begins.
+    sweep_at: At,
+    /// Expired, to be reported.
+    expired: VecDeque<(CurrentKey<K>, V)>,
+    /// Being reported.
+    evicted: Option<V>,
 }
 
 impl<K: StateKey, V: StateValue> ValueState<K, V> {
@@ -29,8 +70,19 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     }
 
     pub(super) fn of_kind(kind: Kind, name: impl Into<String>) -> Self {
-        let place = Place { component: "".into(), state: name.into() };
-        ValueState { place, kind, entries: Entries::new(), versions: Versions::new(), groups_total: 1 }
+        ValueState {
+            place: Place { component: "".into(), state: name.into() },
+            kind,
+            entries: Entries::new(),
+            versions: Versions::new(),
+            groups_total: 1,
+            plain: Plain { stamps: None },
+            bound_ns: 0,
+            is_stamped: false,
+            sweep_at: At { group: 0, slot: 0 },
+            expired: VecDeque::new(),
+            evicted: None,
+        }
     }
 
     /// The version of the value's type, 1 unless told otherwise: count it up when old values cannot be read as they
@@ -46,38 +98,93 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
         self
     }
 
+    /// Lets values expire. May be added, changed and taken away between runs; values that had none live from the
+    /// restart on.
+    pub fn ttl(mut self, ttl: Ttl) -> Self {
+        self.plain.stamps = Some(Stamps::new(ttl));
+        self
+    }
+
     #[inline]
     fn find(&self, key: &CurrentKey<K>) -> Option<At> {
         let group = self.entries.place(key.group());
         self.entries.find(group, key.hash(), |id| *id == **key)
     }
 
-    /// The value of the current key.
+    /// The entry of the current key, which may be a tombstone, but has not expired.
     #[inline]
-    pub fn get(&self, key: &CurrentKey<K>) -> Option<&V> {
-        self.entries.entry(self.find(key)?).value.as_ref()
+    fn find_live(&mut self, key: &CurrentKey<K>) -> Option<At> {
+        let at = self.find(key)?;
+        if self.plain.stamps.is_some() && self.is_expired(at, key.now_ns()) {
+            self.expire(at, key.now_ns());
+            return self.find(key);
+        }
+        Some(at)
+    }
+
+    #[inline]
+    fn refresh(&mut self, at: At, key: &CurrentKey<K>) {
+        if let Some(stamps) = &mut self.plain.stamps {
+            stamps.refresh(at, key.now_ns());
+        }
+    }
+
+    /// The value of the current key. Reading may refresh a time to live, which is why it takes the state mutably; see
+    /// [`peek`](ValueState::peek).
+    #[inline]
+    pub fn get(&mut self, key: &CurrentKey<K>) -> Option<&V> {
+        let at = self.find_live(key)?;
+        if self.plain.stamps.is_some() {
+            self.note_read(at, key);
+        }
+        self.entries.entry(at).value.as_ref()
+    }
+
+    fn note_read(&mut self, at: At, key: &CurrentKey<K>) {
+        let refreshes = self.plain.stamps.as_ref().is_some_and(|stamps| stamps.read_refreshes(at, key.now_ns()));
+        if refreshes && self.entries.entry(at).value.is_some() {
+            self.entries.touch(at, &self.plain);
+            self.refresh(at, key);
+        }
+    }
+
+    /// The value of the current key, without refreshing its time to live.
+    #[inline]
+    pub fn peek(&self, key: &CurrentKey<K>) -> Option<&V> {
+        let at = self.find(key)?;
+        match self.is_expired(at, key.now_ns()) {
+            true => None,
+            false => self.entries.entry(at).value.as_ref(),
+        }
     }
 
     /// True if the current key has a value.
     #[inline]
     pub fn contains(&self, key: &CurrentKey<K>) -> bool {
-        self.get(key).is_some()
+        self.peek(key).is_some()
     }
 
     /// The value of the current key, to change it. Counts as a change.
     #[inline]
     pub fn get_mut(&mut self, key: &CurrentKey<K>) -> Option<&mut V> {
-        let at = self.find(key)?;
+        let at = self.find_live(key)?;
         self.entries.entry(at).value.as_ref()?;
-        self.entries.touch(at, &Plain).value.as_mut()
+        self.entries.touch(at, &self.plain);
+        self.refresh(at, key);
+        self.entries.entry_mut(at).value.as_mut()
     }
 
     /// The value of the current key, to change it; made first if there is none. Counts as a change. The key is cloned
     /// only if it is new.
     #[inline]
     pub fn get_or_insert_with(&mut self, key: &CurrentKey<K>, make: impl FnOnce() -> V) -> &mut V {
-        let at = match self.find(key) {
-            Some(at) => return self.entries.value_mut(at, &Plain, make),
+        let at = match self.find_live(key) {
+            Some(at) if self.plain.stamps.is_none() => return self.entries.value_mut(at, &self.plain, make),
+            Some(at) => {
+                self.entries.value_mut(at, &self.plain, make);
+                self.refresh(at, key);
+                at
+            }
             None => self.insert(key, make()),
         };
         self.entries.entry_mut(at).value.as_mut().expect("just inserted")
@@ -95,13 +202,10 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// Sets the value of the current key.
     #[inline]
     pub fn set(&mut self, key: &CurrentKey<K>, value: V) {
-        match self.find(key) {
+        match self.find_live(key) {
             Some(at) => {
-                let mut value = Some(value);
-                let now = self.entries.value_mut(at, &Plain, || value.take().expect("taken once"));
-                if let Some(value) = value {
-                    *now = value;
-                }
+                self.entries.set(at, &self.plain, value);
+                self.refresh(at, key);
             }
             None => {
                 self.insert(key, value);
@@ -112,26 +216,58 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     #[inline(never)]
     fn insert(&mut self, key: &CurrentKey<K>, value: V) -> At {
         let group = self.entries.place(key.group());
-        self.entries.insert(group, key.hash(), K::clone(key), value)
+        let at = self.entries.insert(group, key.hash(), K::clone(key), value);
+        self.refresh(at, key);
+        at
     }
 
     /// Removes the value of the current key and returns it.
     pub fn remove(&mut self, key: &CurrentKey<K>) -> Option<V> {
-        let at = self.find(key)?;
+        let at = self.find_live(key)?;
         self.entries.entry(at).value.as_ref()?;
-        Some(self.entries.remove(at, &mut Plain))
+        Some(self.entries.remove(at, &mut self.plain))
+    }
+
+    /// The value that expired, while the bolt's `on_evict` runs for it.
+    pub fn evicted(&self) -> Option<&V> {
+        self.evicted.as_ref()
+    }
+
+    /// True if there is a value and its time is over.
+    #[inline]
+    fn is_expired(&self, at: At, now_ns: u64) -> bool {
+        let stamps = self.plain.stamps.as_ref();
+        stamps.is_some_and(|stamps| self.entries.entry(at).value.is_some() && stamps.is_expired(at, now_ns))
+    }
+
+    #[cold]
+    fn expire(&mut self, at: At, now_ns: u64) {
+        if !self.plain.stamps.as_ref().is_some_and(Stamps::is_reported) {
+            self.entries.remove(at, &mut self.plain);
+            return;
+        }
+        let key = K::clone(&self.entries.entry(at).id);
+        let hash = key_hash(&key);
+        let value = self.entries.remove(at, &mut self.plain);
+        self.expired.push_back((CurrentKey::of_hashed(key, hash, self.groups_total, now_ns), value));
     }
 }
 
-/// Key and value stand in their entry.
-struct Plain;
+/// Key and value stand in their entry, the stamp beside it.
+#[derive(Debug)]
+struct Plain {
+    stamps: Option<Stamps>,
+}
 
 impl<K: StateKey, V: StateValue> Coding<K, V> for Plain {
     fn write_key(&self, _at: At, key: &K, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         codec::write(key, out)
     }
 
-    fn write_value(&self, _at: At, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn write_value(&self, at: At, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if let Some(stamps) = &self.stamps {
+            out.extend_from_slice(&stamps.get(at).to_le_bytes());
+        }
         codec::write(value, out)
     }
 
@@ -151,7 +287,7 @@ impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
             element: None,
             value: shape::of::<V>(),
             version: self.versions.version,
-            stamped: false,
+            stamped: self.plain.stamps.is_some(),
         }
     }
 
@@ -161,8 +297,16 @@ impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
             self.schema().check(recorded, &self.versions.from(), &self.place)?;
         }
         self.versions.recorded = recorded.map_or(self.versions.version, |schema| schema.version);
+        self.is_stamped = recorded.map_or(self.plain.stamps.is_some(), |schema| schema.stamped);
         self.groups_total = binding.groups_total;
+        self.bound_ns = binding.now_ns;
+        self.sweep_at = At { group: 0, slot: 0 };
+        self.expired.clear();
+        self.evicted = None;
         self.entries.bind(binding.space, binding.first_group, binding.groups);
+        if let Some(stamps) = &mut self.plain.stamps {
+            stamps.bind(binding.groups);
+        }
         Ok(())
     }
 
@@ -173,15 +317,25 @@ impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
         let group = self.entries.place(change.group.into());
         let old = self.entries.find(group, hash, |id| *id == key);
         match change.value {
-            Some(bytes) => {
+            Some(mut bytes) => {
+                let stamp_ns = match bytes.split_first_chunk().filter(|_| self.is_stamped) {
+                    Some((stamp, rest)) => {
+                        bytes = rest;
+                        u64::from_le_bytes(*stamp)
+                    }
+                    None => self.bound_ns,
+                };
                 let value = self.versions.read(bytes);
                 let value = value.map_err(|error| restoring::unreadable(&self.place, "value", change, error))?;
-                let is_dirty = self.versions.is_migrating();
-                self.entries.restore(old, group, hash, key, value, is_dirty);
+                let is_dirty = self.versions.is_migrating() || self.is_stamped != self.plain.stamps.is_some();
+                let at = self.entries.restore(old, group, hash, key, value, is_dirty);
+                if let Some(stamps) = &mut self.plain.stamps {
+                    stamps.set(at, stamp_ns);
+                }
             }
             None => {
                 if let Some(old) = old {
-                    self.entries.unrestore(old, &mut Plain);
+                    self.entries.unrestore(old, &mut self.plain);
                 }
             }
         }
@@ -189,11 +343,12 @@ impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
     }
 
     fn freeze(&mut self) {
+        assert!(self.expired.is_empty(), "what expired is reported before the next checkpoint");
         self.entries.freeze();
     }
 
     fn encode_slice(&mut self, until_bytes: usize, out: &mut Delta) -> Result<bool> {
-        let done = self.entries.encode_slice(until_bytes, &mut Plain, out);
+        let done = self.entries.encode_slice(until_bytes, &mut self.plain, out);
         done.map_err(|error| restoring::unwritable(&self.place, &error))
     }
 
@@ -202,6 +357,28 @@ impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
     }
 
     fn counts(&self) -> Counts {
-        self.entries.counts()
+        let counts = self.entries.counts();
+        let stamps_bytes = self.plain.stamps.as_ref().map_or(0, Stamps::allocated_bytes);
+        Counts { allocated_bytes: counts.allocated_bytes + stamps_bytes, ..counts }
+    }
+
+    fn sweep(&mut self, now_ns: u64, slots: usize) -> usize {
+        if self.plain.stamps.is_none() {
+            return 0;
+        }
+        let before = self.entries.live();
+        for _ in 0..slots {
+            let Some(at) = self.entries.advance(&mut self.sweep_at) else { continue };
+            if self.is_expired(at, now_ns) {
+                self.expire(at, now_ns);
+            }
+        }
+        before - self.entries.live()
+    }
+
+    fn next_expired(&mut self) -> Option<CurrentKey<K>> {
+        let (key, value) = self.expired.pop_front().unzip();
+        self.evicted = value;
+        key
     }
 }

@@ -177,3 +177,16 @@ proptest! {
         prop_assert!(task_of_key(hash, tasks) < tasks);
     }
 }
+
+/// FROZEN, for the same reason: the groups of keys of other types, and of other numbers of groups.
+#[test]
+fn golden_groups_hold() {
+    let groups = |total| {
+        [key_hash(&1u64), key_hash(&-2i32), key_hash(&("ab", "c")), key_hash(&[1u8, 2, 3]), key_hash(&'€')]
+            .map(|hash| key_group(hash, total))
+    };
+    assert_eq!(groups(KEY_GROUPS_DEFAULT), [190, 448, 400, 943, 107]);
+    assert_eq!(groups(1), [0; 5]);
+    assert_eq!(groups(128), [23, 56, 50, 117, 13]);
+    assert_eq!(groups(1000), [186, 437, 391, 921, 105]);
+}

@@ -17,7 +17,14 @@ pub fn key<K: StateKey>(key: K, now_ns: u64) -> CurrentKey<K> {
 }
 
 pub fn binding() -> Binding {
-    Binding { component: "count".into(), space: Some(SPACE), first_group: 0, groups: GROUPS, groups_total: GROUPS }
+    Binding {
+        component: "count".into(),
+        space: Some(SPACE),
+        first_group: 0,
+        groups: GROUPS,
+        groups_total: GROUPS,
+        now_ns: 0,
+    }
 }
 
 pub fn bound<K, S: KeyedState<K>>(mut state: S) -> S {
@@ -41,10 +48,14 @@ pub fn apply(stored: &mut Stored, delta: &Delta) {
 pub fn restore<K, S: KeyedState<K>>(mut state: S, stored: &Stored) -> S {
     let schema = state.schema();
     state.bind(&binding(), Some(&schema)).expect("the same schema");
+    restore_all(&mut state, stored);
+    state
+}
+
+pub fn restore_all<K>(state: &mut impl KeyedState<K>, stored: &Stored) {
     for ((group, key), value) in stored {
         state.restore(&Change { space: SPACE, group: *group, key, value: Some(value) }).expect("readable");
     }
-    state
 }
 
 /// One step of the engine around the operations of a bolt.

@@ -1,0 +1,117 @@
+//! Times to live: when a value was last refreshed, and when that is too long ago.
+
+use std::time::Duration;
+
+use crate::state::entries::At;
+
+/// Stamps are as coarse as this part of the time to live: so a value that is refreshed by reading it is a change to be
+/// written that seldom.
+const STAMPS_PER_TTL: u64 = 16;
+
+/// What refreshes a value with a time to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// Making or changing it.
+    #[default]
+    OnWrite,
+    /// Reading it, too. A read is then a change at most 16 times per time to live.
+    OnRead,
+}
+
+/// How long a value lives after it was last refreshed: at least this long, and at most a sixteenth longer.
+///
+/// A value that has expired is never returned. It is removed when it is next asked for, or by the engine in the
+/// background. Time is the wall clock's, since it goes on while the program is down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    lives_ns: u64,
+    refresh: Refresh,
+    is_reported: bool,
+}
+
+impl Ttl {
+    /// A time to live that writes refresh, and no report of what has expired.
+    ///
+    /// # Panics
+    /// If the time is zero.
+    pub fn new(lives: Duration) -> Self {
+        assert!(
+            !lives.is_zero(),
+            "a time to live of zero would let nothing live; leave it out to keep values for ever"
+        );
+        let lives_ns = u64::try_from(lives.as_nanos()).unwrap_or(u64::MAX);
+        Ttl { lives_ns, refresh: Refresh::default(), is_reported: false }
+    }
+
+    /// What refreshes a value.
+    pub fn refresh(mut self, refresh: Refresh) -> Self {
+        self.refresh = refresh;
+        self
+    }
+
+    /// Has the bolt's `on_evict` called for each value that expires, once, with the value still readable.
+    pub fn report_evictions(mut self) -> Self {
+        self.is_reported = true;
+        self
+    }
+}
+
+/// The stamps of a state's entries, by place and slot.
+#[derive(Debug)]
+pub(super) struct Stamps {
+    ttl: Ttl,
+    tick_ns: u64,
+    by_place: Vec<Vec<u64>>,
+}
+
+impl Stamps {
+    pub(super) fn new(ttl: Ttl) -> Self {
+        Stamps { ttl, tick_ns: (ttl.lives_ns / STAMPS_PER_TTL).max(1), by_place: Vec::new() }
+    }
+
+    pub(super) fn bind(&mut self, groups: u32) {
+        self.by_place = (0..groups).map(|_| Vec::new()).collect();
+    }
+
+    pub(super) fn is_reported(&self) -> bool {
+        self.ttl.is_reported
+    }
+
+    pub(super) fn get(&self, at: At) -> u64 {
+        self.by_place[at.group as usize][at.slot as usize]
+    }
+
+    pub(super) fn is_expired(&self, at: At, now_ns: u64) -> bool {
+        now_ns >= self.get(at).saturating_add(self.tick_ns).saturating_add(self.ttl.lives_ns)
+    }
+
+    fn coarse(&self, now_ns: u64) -> u64 {
+        now_ns - now_ns % self.tick_ns
+    }
+
+    /// True if reading the value now changes its stamp. A clock that went back changes none.
+    pub(super) fn read_refreshes(&self, at: At, now_ns: u64) -> bool {
+        self.ttl.refresh == Refresh::OnRead && self.coarse(now_ns) > self.get(at)
+    }
+
+    pub(super) fn refresh(&mut self, at: At, now_ns: u64) {
+        let stamp_ns = self.coarse(now_ns);
+        self.set(at, stamp_ns);
+    }
+
+    pub(super) fn set(&mut self, at: At, stamp_ns: u64) {
+        let stamps = &mut self.by_place[at.group as usize];
+        let slot = at.slot as usize;
+        if slot >= stamps.len() {
+            if slot >= stamps.capacity() {
+                stamps.reserve_exact(slot + 1 + slot / 4 - stamps.len());
+            }
+            stamps.resize(slot + 1, 0);
+        }
+        stamps[slot] = stamp_ns;
+    }
+
+    pub(super) fn allocated_bytes(&self) -> usize {
+        self.by_place.iter().map(|stamps| stamps.capacity() * size_of::<u64>()).sum()
+    }
+}
