@@ -11,6 +11,7 @@ use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::disk::simulated::Simulated;
 
+use super::kind::{StoreKind, StoreOptions};
 use super::log::{Log, LogOptions};
 use super::memory::Memory;
 use super::{CheckpointId, Share, SnapshotStore, Stamp};
@@ -181,4 +182,26 @@ fn the_log_conforms_on_a_real_disk_while_it_merges_on_a_thread_of_its_own() {
         let folder = tempfile::tempdir().expect("a folder");
         Box::new(move || log_on(&Disk::real(), folder.path()))
     });
+}
+
+fn the_database_conforms(kind: StoreKind) {
+    conforms(12, true, || {
+        let folder = tempfile::tempdir().expect("a folder");
+        Box::new(move || {
+            let (options, clock) = (StoreOptions::default(), Clock::virtual_at_zero());
+            kind.open(&Disk::real(), folder.path(), &options, &clock).expect("it opens")
+        })
+    });
+}
+
+#[test]
+#[cfg(feature = "sled")]
+fn sled_conforms() {
+    the_database_conforms(StoreKind::Sled);
+}
+
+#[test]
+#[cfg(feature = "fjall")]
+fn fjall_conforms() {
+    the_database_conforms(StoreKind::Fjall);
 }

@@ -72,13 +72,24 @@ impl StoreKind {
             StoreKind::Sled | StoreKind::Fjall if disk.is_simulated() => {
                 Err(Error::usage("store", format!("{self} needs a real disk: use `log` or `memory` in simulations")))
             }
-            StoreKind::Sled | StoreKind::Fjall => self.open_database(folder, options, clock),
+            #[cfg(feature = "sled")]
+            StoreKind::Sled => {
+                disk.make_dir(folder)?;
+                let database = super::sled::Sled::open(folder, options.cache_bytes)?;
+                Ok(Box::new(super::versioned::Versioned::open(database, clock.clone())?))
+            }
+            #[cfg(feature = "fjall")]
+            StoreKind::Fjall => {
+                disk.make_dir(folder)?;
+                let database = super::fjall::Fjall::open(folder, options.cache_bytes)?;
+                Ok(Box::new(super::versioned::Versioned::open(database, clock.clone())?))
+            }
+            #[cfg(not(all(feature = "sled", feature = "fjall")))]
+            StoreKind::Sled | StoreKind::Fjall => Err(Error::usage(
+                "store",
+                format!("this build has no {self}: build it with the feature `{self}`, or use the store `log`"),
+            )),
         }
-    }
-
-    fn open_database(self, _folder: &Path, _options: &StoreOptions, _clock: &Clock) -> Result<Box<dyn SnapshotStore>> {
-        let remedy = format!("this build has no {self}: build it with the feature `{self}`, or use the store `log`");
-        Err(Error::usage("store", remedy))
     }
 }
 

@@ -5,9 +5,15 @@
 
 #[cfg(test)]
 mod conformance;
+#[cfg(feature = "fjall")]
+pub mod fjall;
 pub mod kind;
 pub mod log;
 pub mod memory;
+#[cfg(feature = "sled")]
+pub mod sled;
+#[cfg(any(feature = "sled", feature = "fjall"))]
+pub mod versioned;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,0 +1,73 @@
+//! Checkpoints in [sled](::sled).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+use super::versioned::{Database, Rows};
+
+/// An open sled database.
+#[derive(Debug)]
+pub struct Sled {
+    folder: PathBuf,
+    tree: ::sled::Db,
+    cache_bytes: u64,
+}
+
+impl Sled {
+    /// Opens the database in this folder, or makes one.
+    ///
+    /// # Errors
+    /// It will not open; sled panics over some damaged files, which is an error here.
+    pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self> {
+        // Written when asked to, and not by a timer besides.
+        let config = ::sled::Config::new().path(folder).cache_capacity(cache_bytes).flush_every_ms(None);
+        let will_not_open =
+            |why: &str| Error::bad_state(format!("{}: sled will not open this: {why}", folder.display()));
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        let opened = opened.map_err(|_| will_not_open("it panicked, see above"))?;
+        let tree = opened.map_err(|error| will_not_open(&error.to_string()))?;
+        Ok(Sled { folder: folder.to_owned(), tree, cache_bytes })
+    }
+
+    fn failed(&self, error: &::sled::Error) -> Error {
+        Error::bad_state(format!("{}: {error}; start again from the disk", self.name()))
+    }
+}
+
+impl Database for Sled {
+    fn name(&self) -> String {
+        format!("sled in {}", self.folder.display())
+    }
+
+    fn write(&self, rows: Rows) -> Result<()> {
+        let mut batch = ::sled::Batch::default();
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.tree.apply_batch(batch).map_err(|error| self.failed(&error))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.tree.flush().map(drop).map_err(|error| self.failed(&error))
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        self.tree.range(from..to).try_for_each(|row| {
+            let (key, value) = row.map_err(|error| self.failed(&error))?;
+            each(&key, &value)
+        })
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.tree.size_on_disk().unwrap_or(0)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.cache_bytes
+    }
+}
