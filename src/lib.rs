@@ -41,13 +41,13 @@
 //! A [`KeyedBolt`] can be subscribed only by fields, with its own key type:
 //!
 //! ```compile_fail
-//! # use squall::{KeyedBolt, Nothing, Outcome, Outlet, TopologyBuilder, connect::Generator};
+//! # use squall::{CurrentKey, KeyedBolt, Nothing, Outcome, Outlet, TopologyBuilder, connect::Generator};
 //! struct ByText;
 //! impl KeyedBolt for ByText {
 //!     type Key = String;
 //!     type In = u64;
 //!     type Out = Nothing;
-//!     fn execute(&mut self, _: String, _: u64, _: &mut Outlet<Nothing>) -> Outcome { Ok(()) }
+//!     fn execute(&mut self, _: CurrentKey<String>, _: u64, _: &mut Outlet<Nothing>) -> Outcome { Ok(()) }
 //! }
 //! let mut t = TopologyBuilder::new("wrong");
 //! let numbers = t.source("numbers", || Generator::new(3, |n| n));

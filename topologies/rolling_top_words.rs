@@ -13,7 +13,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use squall::connect::Generator;
 use squall::sys::random::mix;
-use squall::{Bolt, KeyedBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder};
+use squall::{Bolt, CurrentKey, KeyedBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder};
 
 /// Ranks the most frequent words of the last seconds, all the time
 #[derive(clap::Args, Clone, Debug)]
@@ -111,7 +111,7 @@ impl KeyedBolt for RollingCount {
     type In = &'static str;
     type Out = Ranked;
 
-    fn execute(&mut self, _key: String, word: &'static str, _out: &mut Outlet<Ranked>) -> Outcome {
+    fn execute(&mut self, _key: CurrentKey<String>, word: &'static str, _out: &mut Outlet<Ranked>) -> Outcome {
         let slots = self.slots.entry(word).or_insert_with(|| VecDeque::from([0]));
         *slots.back_mut().expect("never empty") += 1;
         Ok(())

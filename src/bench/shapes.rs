@@ -47,6 +47,7 @@ pub(crate) fn guarantee_key(guarantee: Guarantee) -> &'static str {
     match guarantee {
         Guarantee::AtMostOnce => "at_most_once",
         Guarantee::AtLeastOnce => "at_least_once",
+        Guarantee::ExactlyOnce => "exactly_once",
     }
 }
 

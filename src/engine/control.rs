@@ -1,16 +1,22 @@
 //! The control side of a running topology as a state machine without thread or clock of its own: it gets events and
 //! requests and answers with commands to executors. A control thread drives it, or a test driver.
 
+pub(crate) mod checkpoints;
+
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
+use crate::engine::control::checkpoints::Checkpoints;
 use crate::engine::placement::TaskRef;
+use crate::engine::wiring::Package;
 use crate::error::{Error, Failure, Result};
+use crate::state::store::CheckpointId;
 use crate::sys::sync::Arc;
 use crate::task::measured::Measured;
 use crate::task::metrics::Latency;
 use crate::task::shell::{Fatal, Order};
+use crate::task::snapshot::Restored;
 use crate::task::waker::Mailbox;
 
 pub(crate) type Latencies = Vec<(TaskRef, Latency)>;
@@ -24,10 +30,14 @@ pub(crate) enum Command {
     Latencies(Sender<Latencies>),
     /// Asks for what was measured since the last time, to be added and sent back.
     Measured(Box<Measured>, Sender<Box<Measured>>),
+    /// Drops all tasks: they are built anew from the last checkpoint.
+    Halt,
+    /// The new tasks' rings.
+    Rebuild(Box<Package>),
     Stop,
 }
 
-/// From an executor.
+/// From an executor, or from the keeper of checkpoints.
 pub(crate) enum Event {
     Started {
         executor: usize,
@@ -51,6 +61,23 @@ pub(crate) enum Event {
         /// Of a measured run: what nobody has asked for.
         measured: Option<Box<Measured>>,
     },
+    /// It has dropped its tasks.
+    Halted {
+        executor: usize,
+    },
+    /// A checkpoint is durable.
+    Checkpointed {
+        checkpoint: CheckpointId,
+    },
+    /// A component could not take its part; the checkpoint is given up.
+    CheckpointFailed {
+        checkpoint: CheckpointId,
+        why: String,
+    },
+    /// The store or the manifest cannot be used any more.
+    KeeperFailed(Error),
+    /// The checkpoint that is stepped back to.
+    Restored(Arc<Restored>),
     /// Its thread has panicked outside of what is guarded; nothing more will come from it.
     Died {
         executor: usize,
@@ -80,7 +107,11 @@ pub(crate) enum Request {
     Activate,
     Deactivate,
     Drain,
-    Kill { wait_ns: Option<u64> },
+    /// With checkpoints: stop after a last one, without an end of input.
+    Suspend,
+    Kill {
+        wait_ns: Option<u64>,
+    },
 }
 
 /// Where a topology is in its life.
@@ -93,6 +124,8 @@ pub enum Phase {
     Active,
     /// Spouts are deactivated; what is under way goes on.
     Inactive,
+    /// After a failure everything is being rebuilt from the last checkpoint.
+    Recovering,
     /// Spouts take in nothing new; what is under way is being finished.
     Draining,
     /// Deactivated, and about to be stopped.
@@ -119,6 +152,7 @@ pub(crate) struct Control {
     last_stuck: Option<(u64, u64)>,
     probing: bool,
     probe_again: bool,
+    checkpoints: Option<Checkpoints>,
     pub latencies: Latencies,
     pub measured: Option<Box<Measured>>,
 }
@@ -128,6 +162,7 @@ struct Seat {
     mailbox: Arc<Mailbox>,
     started: bool,
     done: bool,
+    halted: bool,
     stopped: bool,
 }
 
@@ -144,6 +179,7 @@ impl Control {
             mailbox: mailbox.clone(),
             started: false,
             done: false,
+            halted: false,
             stopped: false,
         });
         let executors: Vec<Seat> = seats.collect();
@@ -161,6 +197,7 @@ impl Control {
             last_stuck: None,
             probing: false,
             probe_again: false,
+            checkpoints: None,
             latencies: Vec::new(),
             measured: None,
         }
@@ -176,14 +213,20 @@ impl Control {
 
     /// When [`time`](Self::time) has to be called at the latest.
     pub fn next_due_ns(&self) -> Option<u64> {
-        self.deadline_ns
+        [self.deadline_ns, self.checkpoint_due_ns()].into_iter().flatten().min()
     }
 
-    pub fn event(&mut self, event: Event) {
+    pub fn event(&mut self, event: Event, now_ns: u64) {
         match event {
-            Event::Started { executor } => self.started(executor),
+            Event::Started { executor } => self.started(executor, now_ns),
             Event::NotStarted { failure } => self.fail(Error::failed("not_started", failure.to_string())),
+            Event::Fatal(fatal) if fatal.steps_back => self.step_back(&fatal, now_ns),
             Event::Fatal(fatal) => self.fail(Error::failed(fatal.state, fatal.message)),
+            Event::Halted { executor } => self.halted(executor),
+            Event::Checkpointed { checkpoint } => self.checkpointed(checkpoint, now_ns),
+            Event::CheckpointFailed { checkpoint, why } => self.checkpoint_failed(checkpoint, why, now_ns),
+            Event::KeeperFailed(error) => self.fail(Error::failed("state_unusable", error.to_string())),
+            Event::Restored(restored) => self.restored(restored),
             Event::Idle => self.probe(),
             // Only of interest if someone has asked for quiet before.
             Event::JobDone if self.round > 0 => self.probe(),
@@ -192,7 +235,7 @@ impl Control {
             Event::AllDone { executor } => {
                 self.executors[executor].done = true;
                 if self.executors.iter().all(|seat| seat.done) {
-                    self.stop();
+                    self.all_done();
                 }
             }
             Event::Stopped { executor, latencies, measured } => {
@@ -219,7 +262,8 @@ impl Control {
                 self.phase = Phase::Inactive;
                 self.order(Order::Deactivate);
             }
-            (Request::Drain, Phase::Active | Phase::Inactive) => {
+            (Request::Suspend, Phase::Active | Phase::Inactive) if self.checkpoints.is_some() => self.suspend(now_ns),
+            (Request::Drain | Request::Suspend, Phase::Active | Phase::Inactive) => {
                 self.phase = Phase::Draining;
                 self.deadline_ns = Some(now_ns.saturating_add(self.drain_timeout_ns));
                 self.order(Order::WindDown);
@@ -230,7 +274,8 @@ impl Control {
                 self.deadline_ns = Some(now_ns.saturating_add(wait_ns.unwrap_or(self.kill_wait_ns)));
                 self.time(now_ns);
             }
-            (Request::Kill { .. }, Phase::Starting) => self.stop(),
+            (Request::Kill { .. }, Phase::Starting | Phase::Recovering) => self.stop(),
+            (request, Phase::Recovering) => self.ask_again_after_recovery(request),
             // The rest asks for what is already so, or comes too late.
             _ => {}
         }
@@ -244,13 +289,23 @@ impl Control {
             }
             self.stop();
         }
+        self.time_for_checkpoints(now_ns);
     }
 
-    fn started(&mut self, executor: usize) {
+    fn started(&mut self, executor: usize, now_ns: u64) {
         self.executors[executor].started = true;
-        if self.phase == Phase::Starting && self.executors.iter().all(|seat| seat.started) {
-            self.phase = Phase::Active;
-            self.send(|| Command::Run);
+        if !self.executors.iter().all(|seat| seat.started) {
+            return;
+        }
+        match self.phase {
+            Phase::Starting if self.was_finished() => self.stop(),
+            Phase::Starting => {
+                self.phase = Phase::Active;
+                self.send(|| Command::Run);
+                self.run_checkpoints(now_ns);
+            }
+            Phase::Recovering => self.recovered(now_ns),
+            _ => {}
         }
     }
 

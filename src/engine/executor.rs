@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::engine::control::{Command, Event, Latencies, Probe};
 use crate::engine::placement::TaskRef;
-use crate::engine::wiring::{Ends, Shared};
+use crate::engine::wiring::{Ends, Package, Shared, build};
 use crate::sys::bits::Bits;
 use crate::sys::random::Random;
 use crate::sys::sync::{AtomicU64, Ordering};
@@ -472,9 +472,33 @@ impl Executor {
                     // The asker waits for it, whatever happens here.
                     let _ = reply.send(measured);
                 }
+                Command::Halt => self.halt(),
+                Command::Rebuild(package) => self.rebuild(*package),
                 Command::Stop => self.stop(),
             }
         }
+    }
+
+    /// Drops all tasks as they are; their lanes and ledgers go with them.
+    fn halt(&mut self) {
+        self.state = State::Waiting;
+        for seat in &self.seats {
+            seat.metrics.carry_over();
+        }
+        self.seats.clear();
+        self.polled.clear();
+        self.ready.drain(|_| {});
+        self.blocked.drain(|_| {});
+        self.due_ns = u64::MAX;
+        self.ends.report(Event::Halted { executor: self.ends.executor });
+    }
+
+    /// Takes new tasks in place of the old ones and opens them.
+    fn rebuild(&mut self, package: Package) {
+        let fresh = build(self.shared.clone(), package);
+        let (pulse, shuffle, log) = (self.pulse.clone(), self.shuffle.take(), self.log.take());
+        *self = Executor { pulse, shuffle, log, ..fresh };
+        self.start();
     }
 
     fn order_all(&mut self, order: Order) {

@@ -1,5 +1,6 @@
 //! What runs a topology: placement, wiring, executors, waiting, supervision, life cycle.
 
+pub mod checkpoint;
 pub(crate) mod control;
 pub(crate) mod executor;
 pub mod placement;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::engine::checkpoint::CheckpointReport;
 use crate::engine::control::{Latencies, Phase};
 use crate::engine::wiring::Shared;
 use crate::sys::cpu::{Machine, machine};
@@ -135,6 +136,8 @@ pub struct Report {
     pub complete_latency_us: LatencyReport,
     /// Faults the topology injected into itself.
     pub injected: Injected,
+    /// With checkpoints: what became of them.
+    pub checkpoints: Option<CheckpointReport>,
     /// Times a task was found not to have returned for longer than the setting `stall_limit`.
     pub stalls: u64,
     /// The CPU of each executor, where it is pinned.
@@ -197,6 +200,7 @@ pub(crate) fn report(
         components,
         complete_latency_us: LatencyReport::of(&complete),
         injected: shared.topology.injected(),
+        checkpoints: shared.checkpointing.as_ref().map(|checkpointing| checkpointing.stats.report()),
         stalls,
         executor_cpus,
         settings: shared.settings.clone(),

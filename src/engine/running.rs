@@ -7,21 +7,24 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
+use crate::engine::checkpoint;
 use crate::engine::control::{Command, Control, Event, Latencies, Phase, Request};
 use crate::engine::executor::Pulse;
 use crate::engine::placement::{Placed, place};
 use crate::engine::report::{ComponentCounts, Report, report};
 use crate::engine::threads;
-use crate::engine::wiring::{Shared, packages};
+use crate::engine::wiring::{CommandEnds, Shared, command_channels, packages};
 use crate::error::{Error, Problem, Result};
 use crate::sys::clock::Clock;
 use crate::sys::cpu::{Claim, CpuId, CpuRegister, default_executor_count, usable_cpus};
+use crate::sys::disk::Disk;
 use crate::sys::offload::Offload;
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::sys::thread::{JoinHandle, spawn_named};
 use crate::task::measured::Measured;
 use crate::task::metrics::{Counts, TaskMetrics};
+use crate::task::snapshot::{Restored, ToKeeper};
 use crate::topology::Topology;
 use crate::topology::plan::{ComponentPlan, Plan};
 use crate::topology::settings::{Resolved, Settings, WaitPolicy};
@@ -166,8 +169,16 @@ impl Running {
             // After the end nobody listens.
             let _ = job_done.send(Event::JobDone);
         });
-        let shared = Arc::new(Shared::new(topology, plan, placed, settings, clock, offload, seed));
-        let (packages, commands) = packages(&shared, &events_in);
+        let disk = Disk::real();
+        let opened = checkpoint::open(&topology, &plan, &settings, disk, &clock, &events_in)?;
+        let (checkpointing, keeper) = opened.unzip();
+        let mut shared = Shared::new(topology, plan, placed, settings, clock, offload, seed);
+        shared.checkpointing = checkpointing;
+        let shared = Arc::new(shared);
+        let checkpoints = shared.checkpoints();
+        let channels = command_channels(shared.placed.executors.len());
+        let commands: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
+        let packages = packages(&shared, &channels, &events_in, shared.resumed());
         let mut threads = Vec::new();
         let mut threads_ready = Vec::new();
         for (number, package) in packages.into_iter().enumerate() {
@@ -211,6 +222,14 @@ impl Running {
             stalled: AtomicBool::new(false),
             stalls: AtomicU64::new(0),
         });
+        let keeper = keeper.map(|keeper| spawn_named("squall-keeper", move || keeper.run()));
+        let keeper = match keeper.transpose() {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                call_off(&shared, &commands, threads);
+                return Err(Error::io("starting the thread that keeps checkpoints", &error));
+            }
+        };
         let (started_in, started) = bounded(1);
         let loop_ = ControlLoop {
             control: Control::new(
@@ -219,8 +238,12 @@ impl Running {
                 shared.settings.drain_timeout,
                 shared.settings.kill_wait,
                 shared.has_cycle,
-            ),
+            )
+            .with_checkpoints(checkpoints),
             shared: shared.clone(),
+            channels,
+            events_in,
+            keeper,
             events,
             requests: requests_out,
             pulses,
@@ -261,6 +284,12 @@ impl Running {
     /// Takes in nothing new, finishes what is under way (for at most `drain_timeout`), then ends. Returns at once.
     pub fn drain(&self) {
         self.request(Request::Drain);
+    }
+
+    /// With checkpoints: stops after a last checkpoint, from which the next start goes on; no input ends and no `finish`
+    /// is called. Without: as [`drain`](Self::drain). Returns at once.
+    pub fn suspend(&self) {
+        self.request(Request::Suspend);
     }
 
     /// Deactivates the spouts: `next` is not called until [`activate`](Self::activate), acks and fails still arrive.
@@ -441,6 +470,10 @@ struct ControlLoop {
     pulses: Vec<Arc<Pulse>>,
     ended: Arc<Ended>,
     threads: Vec<JoinHandle<()>>,
+    channels: CommandEnds,
+    /// For the packages of a rebuild.
+    events_in: Sender<Event>,
+    keeper: Option<JoinHandle<()>>,
     /// Given back when the threads are gone.
     claim: Option<Claim>,
 }
@@ -454,6 +487,9 @@ impl ControlLoop {
             self.wait_for_something();
             let now_ns = self.shared.clock.now_ns();
             self.control.time(now_ns);
+            if let Some(restored) = self.control.take_rebuild() {
+                self.rebuild(&restored);
+            }
             self.watch_for_stalls(now_ns);
             let phase = self.control.phase();
             // The end is told below, together with how it came about.
@@ -471,6 +507,7 @@ impl ControlLoop {
                 tracing::error!("an executor's thread panicked");
             }
         }
+        self.end_keeper();
         let mut state = self.ended.state.lock().expect("nothing panics under it");
         state.phase = Phase::Stopped;
         state.at_ns = self.shared.clock.now_ns();
@@ -484,6 +521,26 @@ impl ControlLoop {
         drop(done);
     }
 
+    /// Sends every executor the rings of its new tasks.
+    fn rebuild(&self, restored: &Arc<Restored>) {
+        let packages = packages(&self.shared, &self.channels, &self.events_in, Some(restored));
+        for (number, package) in packages.into_iter().enumerate() {
+            // An executor that is gone has said so.
+            let _ = self.channels[number].0.send(Command::Rebuild(Box::new(package)));
+            self.shared.mailboxes[number].sleeper.wake();
+        }
+    }
+
+    /// The state directory is free again when this returns.
+    fn end_keeper(&mut self) {
+        let (Some(keeper), Some(checkpointing)) = (self.keeper.take(), &self.shared.checkpointing) else { return };
+        // A keeper that is gone has panicked, and is reported below.
+        let _ = checkpointing.keeper.send(ToKeeper::Stop);
+        if keeper.join().is_err() {
+            tracing::error!("the thread that keeps checkpoints panicked");
+        }
+    }
+
     fn wait_for_something(&mut self) {
         let watch = self.shared.settings.stall_limit / 2;
         let due = self
@@ -493,7 +550,7 @@ impl ControlLoop {
         let timeout = due.map_or(watch, |due| due.min(watch));
         crossbeam::select! {
             recv(self.events) -> event => if let Ok(event) = event {
-                self.control.event(event);
+                self.control.event(event, self.shared.clock.now_ns());
             },
             recv(self.requests) -> request => if let Ok(request) = request {
                 self.control.request(request, self.shared.clock.now_ns());

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender};
 
+use crate::engine::checkpoint::Checkpointing;
+use crate::engine::control::checkpoints::Checkpoints;
 use crate::engine::control::{Command, Event};
 use crate::engine::executor::{Executor, Seat};
 use crate::engine::placement::{POLLED_LANES_MAX, Placed, TaskRef};
 use crate::sys::bits::{Bits, SharedBits};
-use crate::sys::clock::Clock;
+use crate::sys::clock::{Clock, wall_ns};
 use crate::sys::offload::Offload;
 use crate::sys::random::Random;
 use crate::sys::sync::AtomicBool;
@@ -26,6 +28,7 @@ use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
 use crate::task::pace::{Pacer, Schedule};
 use crate::task::shell::{Supervision, Task, TaskParts};
+use crate::task::snapshot::{Restored, SnapshotPort};
 use crate::task::waker::{Mailbox, Waker};
 use crate::topology::Topology;
 use crate::topology::plan::{Kind, Plan};
@@ -52,6 +55,10 @@ pub(crate) struct Shared {
     pub watches_quiet: AtomicBool,
     /// Of a measured run.
     pub schedule: Option<Arc<Schedule>>,
+    /// What to add to the engine's time for nanoseconds since the epoch.
+    pub wall_offset_ns: u64,
+    /// With checkpoints.
+    pub checkpointing: Option<Checkpointing>,
     /// By component and position.
     pub metrics: Vec<Vec<Arc<TaskMetrics>>>,
 }
@@ -74,6 +81,8 @@ impl Shared {
         Shared {
             schedule: topology.pace().map(|pace| Arc::new(Schedule::new(*pace, spout_tasks))),
             has_cycle: plan.edges.iter().any(|edge| edge.feedback),
+            wall_offset_ns: if clock.is_virtual() { 0 } else { (wall_ns() as u64).saturating_sub(clock.now_ns()) },
+            checkpointing: None,
             topology,
             plan,
             placed,
@@ -88,6 +97,17 @@ impl Shared {
             watches_quiet: AtomicBool::new(false),
             metrics,
         }
+    }
+
+    /// The control side of checkpoints, if there are any.
+    pub fn checkpoints(&self) -> Option<Checkpoints> {
+        let checkpointing = self.checkpointing.as_ref();
+        checkpointing.map(|checkpointing| Checkpoints::new(checkpointing, self.settings.rebuilds_max))
+    }
+
+    /// What the run goes on from.
+    pub fn resumed(&self) -> Option<&Arc<Restored>> {
+        self.checkpointing.as_ref().and_then(|checkpointing| checkpointing.resumed.as_ref())
     }
 
     fn executor_of(&self, task: TaskRef) -> usize {
@@ -142,12 +162,26 @@ pub(crate) struct Package {
     ack_in: Vec<(AckRx, usize)>,
     /// Set when there are too many incoming lanes to look at each.
     bell: Option<Arc<SharedBits>>,
+    /// What its tasks resume from.
+    restored: Option<Arc<Restored>>,
     pub commands: Receiver<Command>,
     pub events: Sender<Event>,
 }
 
+/// The ends of the command channels: what sends to each executor, and what it receives from.
+pub(crate) type CommandEnds = Vec<(Sender<Command>, Receiver<Command>)>;
+
+pub(crate) fn command_channels(executors: usize) -> CommandEnds {
+    (0..executors).map(|_| crossbeam::channel::unbounded()).collect()
+}
+
 /// Makes all rings, prefaulted, and one package per executor.
-pub(crate) fn packages(shared: &Shared, events: &Sender<Event>) -> (Vec<Package>, Vec<Sender<Command>>) {
+pub(crate) fn packages(
+    shared: &Shared,
+    channels: &CommandEnds,
+    events: &Sender<Event>,
+    restored: Option<&Arc<Restored>>,
+) -> Vec<Package> {
     let count = shared.placed.executors.len();
     let mut incoming_count = vec![0usize; count];
     shared.each_lane(|_, from, to| {
@@ -155,23 +189,22 @@ pub(crate) fn packages(shared: &Shared, events: &Sender<Event>) -> (Vec<Package>
             incoming_count[shared.executor_of(to)] += 1;
         }
     });
-    let (senders, mut packages): (Vec<_>, Vec<_>) = (0..count)
+    let mut packages: Vec<Package> = (0..count)
         .map(|executor| {
-            let (sender, commands) = crossbeam::channel::unbounded();
             let many = incoming_count[executor] > shared.polled_lanes_max;
-            let package = Package {
+            Package {
                 executor,
                 outgoing: VecDeque::new(),
                 incoming: VecDeque::new(),
                 ack_out: Vec::new(),
                 ack_in: Vec::new(),
                 bell: many.then(|| Arc::new(SharedBits::new(incoming_count[executor]))),
-                commands,
+                restored: restored.cloned(),
+                commands: channels[executor].1.clone(),
                 events: events.clone(),
-            };
-            (sender, package)
+            }
         })
-        .unzip();
+        .collect();
     shared.each_lane(|edge, from, to| {
         let (producer, consumer) = (shared.executor_of(from), shared.executor_of(to));
         if producer == consumer {
@@ -193,7 +226,7 @@ pub(crate) fn packages(shared: &Shared, events: &Sender<Event>) -> (Vec<Package>
             }
         }
     }
-    (packages, senders)
+    packages
 }
 
 /// One task while its executor wires it.
@@ -240,9 +273,10 @@ pub(crate) fn build(shared: Arc<Shared>, mut package: Package) -> Executor {
     let incoming_lanes = join_lanes(&shared, &mut package, &mut wirings, &peers);
     place_ledgers(&shared, &mut package, &wirings, &spouts, &acks);
     let seats = wirings.into_iter().map(|wiring| {
-        let (signal, woken) = (wiring.signal.clone(), wiring.woken.clone());
+        let (reference, signal, woken) = (wiring.reference, wiring.signal.clone(), wiring.woken.clone());
         let metrics = shared.metrics[wiring.reference.component][wiring.reference.index].clone();
-        Seat::new(wiring.reference, build_task(&shared, executor, wiring, &acks), signal, woken, metrics)
+        let task = build_task(&shared, executor, wiring, &acks, package.restored.as_ref());
+        Seat::new(reference, task, signal, woken, metrics)
     });
     let seats = seats.collect();
     Executor::new(shared, package.into_ends(), seats, ready, peers, acks, incoming_lanes)
@@ -327,7 +361,13 @@ fn place_ledgers(shared: &Shared, package: &mut Package, wirings: &[Wiring], spo
     acks.set_places(places.collect());
 }
 
-fn build_task(shared: &Shared, executor: usize, wiring: Wiring, acks: &Rc<Acks>) -> Box<dyn Task> {
+fn build_task(
+    shared: &Shared,
+    executor: usize,
+    wiring: Wiring,
+    acks: &Rc<Acks>,
+    restored: Option<&Arc<Restored>>,
+) -> Box<dyn Task> {
     let TaskRef { component, index } = wiring.reference;
     let plan = &shared.plan.components[component];
     let layout = shared.placed.layout;
@@ -375,6 +415,15 @@ fn build_task(shared: &Shared, executor: usize, wiring: Wiring, acks: &Rc<Acks>)
         signal: wiring.signal,
         metrics: shared.metrics[component][index].clone(),
         clock: shared.clock.clone(),
+        wall_offset_ns: shared.wall_offset_ns,
+        snapshots: shared.checkpointing.as_ref().map(|checkpointing| SnapshotPort {
+            keeper: checkpointing.keeper.clone(),
+            component,
+            index,
+            exactly_once: checkpointing.exactly_once,
+            restored: restored.cloned(),
+            catalogue: checkpointing.roster.catalogue.clone(),
+        }),
         offload: shared.offload.clone(),
         seed: shared.seed,
         pacer: shared.pacer_of(wiring.reference),

@@ -4,16 +4,16 @@ pub(crate) mod codec;
 mod current;
 pub mod delta;
 pub mod directory;
-pub mod manifest;
-pub mod store;
 mod entries;
 pub mod key;
 mod keyed;
 mod layered;
+pub mod manifest;
 mod map;
 mod restoring;
 mod schema;
 mod shape;
+pub mod store;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,12 @@ pub enum Mutation {
     DropAck,
     /// An edge id is handed out twice in a row, now and then.
     ReuseEdge,
+    /// A checkpoint lacks the positions of a spout, now and then.
+    PositionsNotSaved,
+    /// A barrier does not block its lane, now and then.
+    AlignmentOff,
+    /// There is no checkpoint before the first tuple.
+    FirstCheckpointOff,
     /// A sync of the simulated disk does nothing, now and then.
     FsyncSkipped,
     /// A checkpoint's manifest is written before its data, now and then.

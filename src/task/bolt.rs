@@ -8,6 +8,7 @@ mod state;
 use std::marker::PhantomData;
 
 use crate::error::{Failure, Origin};
+use crate::state::Schema;
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::align::{Alignment, CheckpointId};
@@ -34,6 +35,12 @@ pub(crate) struct BoltKit<L> {
 impl<L: Logic> TaskKit for BoltKit<L> {
     fn build(&self, layout: Layout, parts: TaskParts) -> Box<dyn Task> {
         with_layout!(layout, H => Box::new(BoltShell::<H, L>::new(self.factory.clone(), parts)))
+    }
+
+    fn states(&self) -> Vec<(String, Schema)> {
+        let mut states = Vec::new();
+        (self.factory)().states(&mut |state| states.push((state.name().to_owned(), state.schema())));
+        states
     }
 }
 

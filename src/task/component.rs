@@ -263,7 +263,7 @@ pub trait KeyedBolt: Sized + 'static {
     ///     }
     ///
     ///     fn execute(&mut self, word: CurrentKey<String>, _: String, _: &mut Outlet<Nothing>) -> Outcome {
-    ///         *self.seen.get_or_default(&word) += 1;
+    ///         self.seen.update(&word, |seen| *seen += 1);
     ///         Ok(())
     ///     }
     /// }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Failure, Result};
 use crate::state::delta::{Change, Delta};
-use crate::state::{Binding, Counts, KeyedState, Schema, StateVisitor};
+use crate::state::{Binding, KeyedState, Schema, StateVisitor};
 
 /// A state as the shell handles it, whatever its key; see [`KeyedState`] for each method.
 pub(crate) trait AnyState {
@@ -15,7 +15,6 @@ pub(crate) trait AnyState {
     fn freeze(&mut self);
     fn encode_slice(&mut self, until_bytes: usize, out: &mut Delta) -> Result<bool>;
     fn abort_frozen(&mut self);
-    fn counts(&self) -> Counts;
     fn next_due_ns(&self) -> Option<u64>;
     fn sweep(&mut self, now_ns: u64, slots: usize) -> usize;
 }
@@ -52,9 +51,6 @@ impl<K> AnyState for Erased<'_, K> {
     }
     fn abort_frozen(&mut self) {
         self.0.abort_frozen();
-    }
-    fn counts(&self) -> Counts {
-        self.0.counts()
     }
     fn next_due_ns(&self) -> Option<u64> {
         self.0.next_due_ns()

@@ -99,6 +99,8 @@ const BARE_TURNS: u64 = 256;
 #[derive(Debug, Default)]
 pub struct TaskMetrics {
     cells: CachePadded<Cells>,
+    /// What the task had counted before it was last built anew from a checkpoint.
+    before: Cells,
     state: AtomicU8,
     pending: AtomicU64,
     /// Nobody reads histograms, and hardly anyone the counters.
@@ -138,7 +140,16 @@ impl TaskMetrics {
 
     /// The counters as of the task's last turn.
     pub fn counts(&self) -> Counts {
-        self.cells.load()
+        let mut counts = self.before.load();
+        counts += self.cells.load();
+        counts
+    }
+
+    /// The task is dropped, and another one begins to count at zero in its place.
+    pub(crate) fn carry_over(&self) {
+        self.before.store(&self.counts());
+        self.cells.store(&Counts::default());
+        self.state.store(TaskState::New as u8, Ordering::Relaxed);
     }
 
     /// The state as of the task's last turn.

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use crate::error::{Failure, Origin};
+use crate::state::Schema;
 use crate::sys::clock::Clock;
 use crate::sys::offload::Offload;
 use crate::sys::random::Random;
@@ -110,6 +111,11 @@ pub(crate) trait Task {
 /// The typed kit of a component, with its types erased: builds its tasks, on the thread that will run them.
 pub(crate) trait TaskKit: Send + Sync {
     fn build(&self, layout: Layout, parts: TaskParts) -> Box<dyn Task>;
+
+    /// The keyed states of the component, told by an instance made for the purpose.
+    fn states(&self) -> Vec<(String, Schema)> {
+        Vec::new()
+    }
 }
 
 /// Limits of supervision; see the settings of the same names.

@@ -63,6 +63,8 @@ pub(crate) enum ToKeeper {
     Cancel(CheckpointId),
     /// From control: read the last checkpoint again.
     StepBack,
+    /// From control, last of all.
+    Stop,
 }
 
 /// One message from a task to the keeper.

@@ -509,7 +509,9 @@ impl<S: Spout> Task for SpoutShell<S> {
         let deadline_ns = self.parts.ledger.as_ref().and_then(|ledger| ledger.borrow().next_due_ns());
         let own_ns = match (self.state, self.appetite) {
             (TaskState::BackingOff, _) => Some(self.rebuild_at_ns),
-            (_, Appetite::Until(at_ns)) if self.active && !self.checkpoints.holds && !self.is_held_back() => Some(at_ns),
+            (_, Appetite::Until(at_ns)) if self.active && !self.checkpoints.holds && !self.is_held_back() => {
+                Some(at_ns)
+            }
             _ => None,
         };
         let turn_ns = self.out.out.core.now_ns;

@@ -135,7 +135,7 @@ impl<K> StateVisitor<K> for Found<K> {
         if self.due.is_none() && self.expired.is_none() {
             self.due = state.take_due(self.wall_ns);
             if self.due.is_none() {
-                self.expired = state.next_expired(self.wall_ns).map(|key| (key, state.name().to_owned()));
+                self.expired = state.next_expired().map(|key| (key, state.name().to_owned()));
             }
         }
     }

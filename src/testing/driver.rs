@@ -6,9 +6,12 @@ use super::stage::{Move, Stage};
 use crate::engine::control::{Phase, Request};
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
+use crate::sys::disk::Disk;
+use crate::sys::disk::simulated::Simulated;
 use crate::task::measured::Measured;
 use crate::task::metrics::Counts;
 use crate::topology::Topology;
+use crate::topology::settings::Settings;
 
 /// Moves after which a topology that never comes to rest is given up.
 const MOVES_MAX: u64 = 1_000_000;
@@ -35,7 +38,13 @@ impl TestDriver {
     pub fn start(topology: Topology) -> Result<Self> {
         let settings = topology.resolve()?.settings;
         let seed = settings.seed.unwrap_or(0);
-        let mut stage = Stage::new(topology, settings, seed, |_| {});
+        Self::start_on(topology, settings, seed, Simulated::new(seed))
+    }
+
+    /// As [`start`](Self::start), with checkpoints on this disk: two topologies after one another may use it, as two
+    /// runs of a program do.
+    fn start_on(topology: Topology, settings: Settings, seed: u64, disk: Simulated) -> Result<Self> {
+        let mut stage = Stage::new(topology, settings, Disk::simulated(disk), seed, |_| {})?;
         stage.open();
         let mut driver = TestDriver { stage, moves: Vec::new(), holds_jobs: false };
         driver.run_until_idle()?;

@@ -262,6 +262,7 @@ fn same_in_any_order<T: PartialEq>(left: &[T], right: &[T]) -> bool {
 mod tests {
     use super::*;
     use crate::error::Failure;
+    use crate::state::CurrentKey;
     use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
     use crate::task::held::Tuple;
     use crate::task::outlet::Outlet;
@@ -310,9 +311,9 @@ mod tests {
         type Key = u8;
         type In = u8;
         type Out = (u8, u32);
-        fn execute(&mut self, key: u8, _: u8, out: &mut Outlet<(u8, u32)>) -> Outcome {
+        fn execute(&mut self, key: CurrentKey<u8>, _: u8, out: &mut Outlet<(u8, u32)>) -> Outcome {
             self.0 += 1;
-            out.hand_over((0..self.0).map(move |n| (key, n)));
+            out.hand_over((0..self.0).map(move |n| (*key, n)));
             Ok(())
         }
         fn finish(&mut self, out: &mut Outlet<(u8, u32)>) -> Outcome {

@@ -7,20 +7,23 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crossbeam::channel::Receiver;
+use crossbeam::channel::{Receiver, Sender};
 
-use crate::engine::control::{Control, Event, Phase, Request};
+use crate::engine::checkpoint::{self, keeper::Keeper};
+use crate::engine::control::{Command, Control, Event, Phase, Request};
 use crate::engine::executor::{Executor, Pass};
 use crate::engine::placement::place;
 use crate::engine::report::{Report, report};
-use crate::engine::wiring::{Shared, build, packages};
+use crate::engine::wiring::{CommandEnds, Shared, build, command_channels, packages};
 use crate::error::Result;
 use crate::sys::clock::Clock;
+use crate::sys::disk::Disk;
 use crate::sys::offload::Offload;
 use crate::sys::park::Sleep;
 use crate::sys::random::mix;
 use crate::sys::sync::Arc;
 use crate::task::measured::Measured;
+use crate::task::snapshot::Restored;
 use crate::topology::Topology;
 use crate::topology::settings::Settings;
 
@@ -31,6 +34,8 @@ pub(super) enum Move {
     Executor(usize),
     /// The control side takes an event, or notes that time has passed.
     Control,
+    /// The keeper of checkpoints handles a message.
+    Keeper,
     /// An offloaded job runs; by its place in the queue.
     Job(usize),
 }
@@ -40,6 +45,9 @@ pub(super) struct Stage {
     pub actors: Vec<Actor>,
     control: Control,
     events: Receiver<Event>,
+    events_in: Sender<Event>,
+    channels: CommandEnds,
+    keeper: Option<Keeper>,
     /// Passes and other moves so far, and a running hash of them.
     pub moves: u64,
     pub trace: u64,
@@ -65,28 +73,43 @@ enum Rest {
 }
 
 impl Stage {
-    /// Wires a topology under settings that are already effective. `adjust` may change what the plan does not say.
-    pub fn new(topology: Topology, settings: Settings, seed: u64, adjust: impl FnOnce(&mut Shared)) -> Self {
+    /// Wires a topology under settings that are already effective; its checkpoints go to this disk. `adjust` may change
+    /// what the plan does not say.
+    ///
+    /// # Errors
+    /// As [`checkpoint::open`].
+    pub fn new(
+        topology: Topology,
+        settings: Settings,
+        disk: Disk,
+        seed: u64,
+        adjust: impl FnOnce(&mut Shared),
+    ) -> Result<Self> {
         let plan = topology.plan(&settings);
         let placed = place(&topology, &plan, &settings, settings.executors.unwrap_or(1));
         let (clock, offload) = (Clock::virtual_at_zero(), Offload::deferred());
+        let (events_in, events) = crossbeam::channel::unbounded();
+        let opened = checkpoint::open(&topology, &plan, &settings, disk, &clock, &events_in)?;
+        let (checkpointing, keeper) = opened.unzip();
         let mut shared = Shared::new(topology, plan, placed, settings, clock, offload, seed);
+        shared.checkpointing = checkpointing;
         adjust(&mut shared);
         let shared = Arc::new(shared);
-        let (events_in, events) = crossbeam::channel::unbounded();
-        let (packages, commands) = packages(&shared, &events_in);
+        let channels = command_channels(shared.placed.executors.len());
+        let packages = packages(&shared, &channels, &events_in, shared.resumed());
         let control = Control::new(
-            commands,
+            channels.iter().map(|(sender, _)| sender.clone()).collect(),
             &shared.mailboxes,
             shared.settings.drain_timeout,
             shared.settings.kill_wait,
             shared.has_cycle,
-        );
+        )
+        .with_checkpoints(shared.checkpoints());
         let actors = packages
             .into_iter()
             .map(|package| Actor { executor: build(shared.clone(), package), rest: Rest::Awake })
             .collect();
-        Stage { shared, actors, control, events, moves: 0, trace: 0 }
+        Ok(Stage { shared, actors, control, events, events_in, channels, keeper, moves: 0, trace: 0 })
     }
 
     /// Opens and prepares every task.
@@ -116,6 +139,9 @@ impl Stage {
         moves.extend((0..self.actors.len()).filter(|&number| self.can_run(number)).map(Move::Executor));
         if self.control_can_run() {
             moves.push(Move::Control);
+        }
+        if self.keeper.as_ref().is_some_and(Keeper::has_work) {
+            moves.push(Move::Keeper);
         }
         moves.extend((0..self.shared.offload.deferred_len()).map(Move::Job));
     }
@@ -154,10 +180,19 @@ impl Stage {
             Move::Executor(number) => self.pass(number) << 16 | number as u64,
             Move::Control => {
                 if let Ok(event) = self.events.try_recv() {
-                    self.control.event(event);
+                    self.control.event(event, self.now_ns());
                 }
                 self.control.time(self.now_ns());
+                if let Some(restored) = self.control.take_rebuild() {
+                    self.rebuild(&restored);
+                }
                 u64::MAX
+            }
+            Move::Keeper => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.step();
+                }
+                1 << 41
             }
             Move::Job(index) => {
                 self.run_job(index);
@@ -165,6 +200,16 @@ impl Stage {
             }
         };
         self.trace = mix(self.trace ^ what).wrapping_add(mix(self.now_ns()));
+    }
+
+    /// Sends every executor the rings of its new tasks.
+    fn rebuild(&self, restored: &Arc<Restored>) {
+        let packages = packages(&self.shared, &self.channels, &self.events_in, Some(restored));
+        for (number, package) in packages.into_iter().enumerate() {
+            // Every executor of a stage listens until it is stopped.
+            let _ = self.channels[number].0.send(Command::Rebuild(Box::new(package)));
+            self.shared.mailboxes[number].sleeper.wake();
+        }
     }
 
     /// As the thread of an executor does between two passes; returns what happened, for the trace.
@@ -269,7 +314,8 @@ mod tests {
         let captured = capture(&mut t, &doubled);
         let topology = t.build().unwrap();
         let settings = topology.resolve().unwrap().settings;
-        let mut stage = Stage::new(topology, settings, 0, |shared| shared.ack_lane_capacity = 1);
+        let disk = Disk::simulated(crate::sys::disk::simulated::Simulated::new(0));
+        let mut stage = Stage::new(topology, settings, disk, 0, |shared| shared.ack_lane_capacity = 1).expect("opens");
         assert_eq!(stage.actors.len(), 5);
         stage.open();
         (0..500).for_each(|id| feeder.feed(id, 0));

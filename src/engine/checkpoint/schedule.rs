@@ -127,11 +127,6 @@ impl Schedule {
         self.next_at_ns = Some(now_ns + self.pace.interval_ns.saturating_mul(backoff));
         self.failures_in_row <= FAILURES_MAX
     }
-
-    /// True while a checkpoint is under way.
-    pub fn is_under_way(&self) -> bool {
-        self.under_way.is_some()
-    }
 }
 
 #[cfg(test)]

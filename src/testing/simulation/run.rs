@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::{SimReport, Simulation};
 use crate::engine::control::{Phase, Request};
 use crate::error::Result;
+use crate::sys::disk::Disk;
+use crate::sys::disk::simulated::Simulated;
 use crate::sys::random::Random;
 use crate::testing::stage::{Move, Stage};
 use crate::topology::Topology;
@@ -55,11 +57,12 @@ impl<'a> Run<'a> {
         let seed = random.next_u64() >> 1;
         let ack_lane_capacity = draw(&mut random, &[1, 1, 2, 5, 4_096]);
         let polled_lanes_max = draw(&mut random, &[0, 64]);
-        let mut stage = Stage::new(topology, settings, seed, |shared| {
+        let disk = Disk::simulated(Simulated::new(seed));
+        let mut stage = Stage::new(topology, settings, disk, seed, |shared| {
             shared.ack_lane_capacity = ack_lane_capacity;
             shared.polled_lanes_max = polled_lanes_max;
             shared.chaos = simulation.odds;
-        });
+        })?;
         for (number, actor) in stage.actors.iter_mut().enumerate() {
             if random.chance(0.75) {
                 actor.executor.shuffle_turns(random.fork(number as u64));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::layers::Resolved;
-use super::{Guarantee, Placement};
+use super::{Guarantee, Placement, StoreKind};
 use crate::error::Problem;
 
 /// All contradictions, each at the place of the setting that a change would most likely mend. Keys that
@@ -30,7 +30,19 @@ pub(super) fn contradictions(resolved: &Resolved, misread: &BTreeSet<String>) ->
         (Guarantee::AtMostOnce, Some(1..)) => {
             contradiction("ackers", "guarantee", "at-most-once tracks nothing; leave ackers out or set it to 0");
         }
+        (Guarantee::ExactlyOnce, Some(1..)) => {
+            contradiction("ackers", "guarantee", "exactly-once goes by barriers; leave ackers out or set it to 0");
+        }
         _ => {}
+    }
+    if settings.checkpoint_interval.is_some() && settings.guarantee == Guarantee::AtMostOnce {
+        contradiction("checkpoint_interval", "guarantee", "at-most-once never goes back to a checkpoint");
+    }
+    if settings.state_dir.is_some() && settings.checkpoint_interval().is_none() {
+        contradiction("state_dir", "guarantee", "nothing is kept there without a checkpoint_interval");
+    }
+    if settings.state_dir.is_some() && settings.store == StoreKind::Memory {
+        contradiction("store", "state_dir", "the store `memory` keeps nothing on disk");
     }
     if settings.one_thread_per_task && settings.executors.is_some() {
         contradiction("executors", "one_thread_per_task", "the tasks already say how many executors there are");

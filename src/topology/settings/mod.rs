@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+pub use crate::state::store::kind::StoreKind;
 pub use crate::task::user_value::UserValue;
 pub use layers::{Layers, Provenance, Resolved, Row};
 use table::settings;
@@ -41,6 +42,8 @@ const US: Duration = Duration::from_micros(1);
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Of exactly-once, unless told otherwise.
+const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The largest capacity of a lane, in tuples.
@@ -76,6 +79,20 @@ settings! {
         wait: WaitPolicy = WaitPolicy::default(), US..=10 * MS;
         /// What is promised about every value that a spout emits.
         guarantee: Guarantee = Guarantee::AtLeastOnce;
+        /// How often a checkpoint is taken. Not set: every 100 ms under exactly-once, otherwise never.
+        checkpoint_interval: Option<Duration> = None, 10 * MS..=HOUR;
+        /// A checkpoint that takes longer than this is given up, and the next one waits longer.
+        checkpoint_timeout: Duration = 10 * SECOND, 10 * MS..=HOUR;
+        /// Checkpoints that are kept; with more, an older one can still be used when newer ones are damaged.
+        checkpoints_kept: usize = 3, 1..=100;
+        /// The folder in which checkpoints are kept. Not set: in memory, and nothing survives the process.
+        state_dir: Option<String> = None;
+        /// What keeps the checkpoints in that folder.
+        store: StoreKind = StoreKind::Log;
+        /// Start over: what is in `state_dir` is moved aside.
+        fresh_state: bool = false;
+        /// Resume although the checkpoint has state that no component owns; it is left where it is.
+        allow_ownerless_state: bool = false;
         /// Storm's number of acker tasks: 0 turns tracking off. Any other number means that tracking is on, since trees
         /// are kept by the spout tasks themselves.
         ackers: Option<usize> = None, 0..=65_536;
@@ -139,7 +156,13 @@ settings! {
 impl Settings {
     /// Whether tuple trees are tracked: the guarantee asks for it and `ackers` is not 0.
     pub fn tracking(&self) -> bool {
-        self.guarantee != Guarantee::AtMostOnce && self.ackers != Some(0)
+        self.guarantee == Guarantee::AtLeastOnce && self.ackers != Some(0)
+    }
+
+    /// How often a checkpoint is taken; none if never.
+    pub fn checkpoint_interval(&self) -> Option<Duration> {
+        let default = (self.guarantee == Guarantee::ExactlyOnce).then_some(CHECKPOINT_INTERVAL_DEFAULT);
+        self.checkpoint_interval.or(default)
     }
 
     /// The capacity of each lane into a component.

@@ -121,7 +121,7 @@ macro_rules! settings {
                         )
                     },
                     get: |settings| {
-                        let value = <settings!(@via $type $(as $via)?)>::from(settings.$field);
+                        let value = <settings!(@via $type $(as $via)?)>::from(settings.$field.clone());
                         $crate::topology::settings::table::Setting::write(&value)
                     },
                     set: |settings, value| {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::UserValue;
 use super::table::{Setting, UNSET};
+use crate::state::store::kind::StoreKind;
 
 /// What an executor does when none of its tasks has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,9 @@ pub enum Guarantee {
     /// Tuple trees: every spout emit is acked or failed exactly once. Text: `at-least-once`.
     #[default]
     AtLeastOnce,
+    /// Aligned barriers: the state after any failure is as if every tuple had been handled once. Needs spouts that can
+    /// go back to a position. Text: `exactly-once`.
+    ExactlyOnce,
 }
 
 impl fmt::Display for Guarantee {
@@ -59,6 +63,7 @@ impl fmt::Display for Guarantee {
         f.write_str(match self {
             Guarantee::AtMostOnce => "at-most-once",
             Guarantee::AtLeastOnce => "at-least-once",
+            Guarantee::ExactlyOnce => "exactly-once",
         })
     }
 }
@@ -282,19 +287,58 @@ impl Setting for WaitPolicy {
 
 impl Setting for Guarantee {
     type Scalar = bool;
-    const EXPECTED: &'static str = "\"at-most-once\" or \"at-least-once\"";
+    const EXPECTED: &'static str = "\"at-most-once\", \"at-least-once\" or \"exactly-once\"";
 
     fn read(value: &UserValue) -> Result<Self, String> {
         match text(value)? {
             "at-most-once" => Ok(Guarantee::AtMostOnce),
             "at-least-once" => Ok(Guarantee::AtLeastOnce),
-            "exactly-once" => Err("exactly-once is not available yet".to_owned()),
+            "exactly-once" => Ok(Guarantee::ExactlyOnce),
             _ => Err(String::new()),
         }
     }
 
     fn write(&self) -> Option<UserValue> {
         Some(self.to_string().into())
+    }
+
+    fn scalar(&self) -> Option<bool> {
+        None
+    }
+}
+
+impl Setting for StoreKind {
+    type Scalar = bool;
+    const EXPECTED: &'static str = "\"memory\", \"log\", \"sled\" or \"fjall\"";
+
+    fn read(value: &UserValue) -> Result<Self, String> {
+        text(value)?.parse().map_err(|_| String::new())
+    }
+
+    fn write(&self) -> Option<UserValue> {
+        Some(self.name().into())
+    }
+
+    fn scalar(&self) -> Option<bool> {
+        None
+    }
+}
+
+/// A folder; not set, `auto`.
+impl Setting for Option<String> {
+    type Scalar = bool;
+    const EXPECTED: &'static str = "the path of a folder";
+
+    fn read(value: &UserValue) -> Result<Self, String> {
+        match text(value)? {
+            "" => Err("it is empty".to_owned()),
+            UNSET => Ok(None),
+            path => Ok(Some(path.to_owned())),
+        }
+    }
+
+    fn write(&self) -> Option<UserValue> {
+        self.as_deref().map(Into::into)
     }
 
     fn scalar(&self) -> Option<bool> {
@@ -391,6 +435,6 @@ mod tests {
             assert_eq!(read::<Placement>(&placement.to_string()).unwrap(), placement);
         }
         assert!(read::<Placement>("cpu:").is_err());
-        assert!(read::<Guarantee>("exactly-once").unwrap_err().contains("not available yet"));
+        assert_eq!(read::<Guarantee>("exactly-once"), Ok(Guarantee::ExactlyOnce));
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::world::{EdgeOracle, Parcel, Route, World};
 use crate::error::Failure;
+use crate::state::CurrentKey;
 use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::component::{Bolt, Custom, KeyedBolt, ManualBolt, Next, Outcome, Spout};
@@ -286,8 +287,8 @@ impl KeyedBolt for ByKey {
         Ok(())
     }
 
-    fn execute(&mut self, key: u16, input: Parcel, out: &mut Outlet<Out>) -> Outcome {
-        assert_eq!(key, input.key);
+    fn execute(&mut self, key: CurrentKey<u16>, input: Parcel, out: &mut Outlet<Out>) -> Outcome {
+        assert_eq!(*key, input.key);
         self.0.handle(input, out)
     }
 }

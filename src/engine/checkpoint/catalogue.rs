@@ -1,0 +1,138 @@
+//! Who takes part in checkpoints, under which names and numbers; and what a stored checkpoint has for whom.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::state::delta::Space;
+use crate::state::directory;
+use crate::state::manifest::{Generation, StateEntry};
+use crate::sys::sync::Arc;
+use crate::task::snapshot::{Catalogue, CatalogueEntry, Restored};
+use crate::topology::Topology;
+use crate::topology::plan::{Kind, Plan};
+
+/// The components and their states.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    pub topology: String,
+    /// All tasks of the topology.
+    pub tasks: usize,
+    components: Vec<(String, usize, Kind)>,
+    pub catalogue: Arc<Catalogue>,
+}
+
+impl Roster {
+    /// Numbers the states: those that the checkpoint knows keep their numbers.
+    ///
+    /// # Errors
+    /// A bolt has two states of one name; the checkpoint has state that nobody owns, and that is not allowed.
+    pub fn new(
+        topology: &Topology,
+        plan: &Plan,
+        resumed: Option<&Generation>,
+        allow_ownerless: bool,
+    ) -> Result<Roster> {
+        let components: Vec<_> = plan.components.iter().map(|c| (c.id.to_string(), c.tasks.len(), c.kind)).collect();
+        let recorded = resumed.map(|generation| generation.states.as_slice()).unwrap_or_default();
+        let mut states: Vec<CatalogueEntry> = recorded
+            .iter()
+            .map(|entry| CatalogueEntry {
+                space: entry.space(),
+                component: components.iter().position(|(name, ..)| *name == entry.component),
+                state: entry.state.clone(),
+                schema: entry.schema.clone(),
+                recorded: Some(entry.schema.clone()),
+            })
+            .collect();
+        let mut owned = vec![false; states.len()];
+        for component in 0..components.len() {
+            for (name, schema) in topology.task_kit(component).states() {
+                match states.iter().position(|entry| entry.component == Some(component) && entry.state == name) {
+                    Some(known) if known < owned.len() && !owned[known] => {
+                        owned[known] = true;
+                        states[known].schema = schema;
+                    }
+                    Some(_) => {
+                        let place = components[component].0.clone();
+                        return Err(Error::usage(place, format!("two of its states are called {name}")));
+                    }
+                    None => {
+                        let space = Space(states.iter().map(|entry| entry.space.0 + 1).max().unwrap_or(0));
+                        states.push(CatalogueEntry {
+                            space,
+                            component: Some(component),
+                            state: name,
+                            schema,
+                            recorded: None,
+                        });
+                    }
+                }
+            }
+        }
+        let ownerless: Vec<String> = recorded
+            .iter()
+            .zip(&owned)
+            .filter(|(_, owned)| !**owned)
+            .map(|(entry, _)| format!("{}.{}", entry.component, entry.state))
+            .chain(ownerless_operators(&components, resumed))
+            .collect();
+        if !ownerless.is_empty() && !allow_ownerless {
+            return Err(Error::bad_state(format!(
+                "the checkpoint holds state that no component of this topology owns: {}; give the components and states \
+                 their old names back, or set allow_ownerless_state = true to leave that state where it is",
+                ownerless.join(", ")
+            )));
+        }
+        let tasks = components.iter().map(|(_, tasks, _)| tasks).sum();
+        let catalogue = Arc::new(Catalogue { states });
+        Ok(Roster { topology: plan.name.to_string(), tasks, components, catalogue })
+    }
+
+    pub fn name(&self, component: usize) -> &str {
+        &self.components[component].0
+    }
+
+    pub fn task_name(&self, component: usize, index: usize) -> String {
+        format!("{}[{index}]", self.name(component))
+    }
+
+    pub fn is_spout(&self, component: usize) -> bool {
+        self.components[component].2 == Kind::Spout
+    }
+
+    /// As the manifest has them.
+    pub fn state_entries(&self) -> Vec<StateEntry> {
+        let entry = |entry: &CatalogueEntry| StateEntry {
+            space: entry.space.0,
+            component: entry.component.map(|c| self.name(c).to_owned()).unwrap_or_default(),
+            state: entry.state.clone(),
+            schema: entry.schema.clone(),
+        };
+        self.catalogue.states.iter().map(entry).collect()
+    }
+
+    /// A stored checkpoint, by the positions of this topology's components.
+    pub fn restored(&self, restored: directory::Restored) -> Restored {
+        let mut own = BTreeMap::new();
+        for operator in restored.generation.operators {
+            if let Some(component) = self.components.iter().position(|(name, ..)| *name == operator.component) {
+                own.insert(component, operator.tasks.into_iter().map(|blob| blob.0).collect());
+            }
+        }
+        Restored {
+            checkpoint: restored.generation.checkpoint,
+            finished: restored.generation.finished,
+            own,
+            groups: restored.groups,
+        }
+    }
+}
+
+/// Components that have stored something of their own and are not in the topology any more.
+fn ownerless_operators(components: &[(String, usize, Kind)], resumed: Option<&Generation>) -> Vec<String> {
+    let operators = resumed.map(|generation| generation.operators.as_slice()).unwrap_or_default();
+    let is_gone = |name: &str| !components.iter().any(|(component, ..)| component == name);
+    let has_stored = |tasks: &[crate::state::manifest::Blob]| tasks.iter().any(|blob| !blob.0.is_empty());
+    let gone = operators.iter().filter(|operator| is_gone(&operator.component) && has_stored(&operator.tasks));
+    gone.map(|operator| format!("{} (positions or transactions)", operator.component)).collect()
+}

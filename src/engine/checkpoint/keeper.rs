@@ -1,0 +1,193 @@
+//! The keeper of checkpoints: gathers the tasks' parts, makes them durable, and reads them back. A thread drives it, or a
+//! test driver; everything that touches a disk happens here and never on an executor.
+
+use std::collections::BTreeMap;
+
+use crossbeam::channel::{Receiver, Sender};
+
+use crate::engine::checkpoint::catalogue::Roster;
+use crate::engine::checkpoint::stats::{CheckpointStats, Completed};
+use crate::engine::control::Event;
+use crate::error::{Error, Failure, Result};
+use crate::state::delta::Delta;
+use crate::state::directory::StateDirectory;
+use crate::state::manifest::{Blob, Generation, OperatorEntry};
+use crate::state::store::CheckpointId;
+use crate::sys::clock::{Clock, wall_ns};
+use crate::sys::mutation::{self, Mutation};
+use crate::sys::sync::Arc;
+use crate::task::key::KEY_GROUPS_DEFAULT;
+use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper};
+
+/// The parts of a checkpoint that have come so far.
+struct Gathering {
+    checkpoint: CheckpointId,
+    finished: bool,
+    began_ns: u64,
+    deltas: Vec<Delta>,
+    /// By component and task.
+    done: BTreeMap<(usize, usize), TaskSnapshot>,
+}
+
+pub(crate) struct Keeper {
+    directory: StateDirectory,
+    roster: Arc<Roster>,
+    stats: Arc<CheckpointStats>,
+    clock: Clock,
+    messages: Receiver<ToKeeper>,
+    events: Sender<Event>,
+    gathering: Option<Gathering>,
+}
+
+impl Keeper {
+    pub fn new(
+        directory: StateDirectory,
+        roster: Arc<Roster>,
+        stats: Arc<CheckpointStats>,
+        clock: Clock,
+        messages: Receiver<ToKeeper>,
+        events: Sender<Event>,
+    ) -> Self {
+        Keeper { directory, roster, stats, clock, messages, events, gathering: None }
+    }
+
+    /// Handles messages until told to stop.
+    pub fn run(mut self) {
+        while let Ok(message) = self.messages.recv() {
+            if matches!(message, ToKeeper::Stop) {
+                return;
+            }
+            self.handle(message);
+        }
+    }
+
+    /// True if a message waits.
+    pub fn has_work(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
+    /// Handles one message, if one waits.
+    pub fn step(&mut self) {
+        if let Ok(message) = self.messages.try_recv() {
+            self.handle(message);
+        }
+    }
+
+    fn handle(&mut self, message: ToKeeper) {
+        match message {
+            ToKeeper::Begin { checkpoint, finished } => {
+                let began_ns = self.clock.now_ns();
+                let (deltas, done) = (Vec::new(), BTreeMap::new());
+                self.gathering = Some(Gathering { checkpoint, finished, began_ns, deltas, done });
+            }
+            ToKeeper::Part(part) => self.take_part(part),
+            ToKeeper::Cancel(checkpoint) => {
+                self.gathering.take_if(|gathering| gathering.checkpoint <= checkpoint);
+            }
+            ToKeeper::Stop => self.gathering = None,
+            ToKeeper::StepBack => {
+                self.gathering = None;
+                let restored = self.directory.step_back().map(|restored| self.roster.restored(restored));
+                self.report(match restored {
+                    Ok(restored) => Event::Restored(Arc::new(restored)),
+                    Err(error) => Event::KeeperFailed(error),
+                });
+            }
+        }
+    }
+
+    /// Control outlives the keeper.
+    fn report(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    fn take_part(&mut self, part: Part) {
+        // What is left of a checkpoint that was given up.
+        let Some(gathering) = self.gathering.as_mut().filter(|gathering| gathering.checkpoint == part.checkpoint)
+        else {
+            return;
+        };
+        match part.body {
+            PartBody::Changes(delta) => gathering.deltas.push(delta),
+            PartBody::Done(snapshot) => {
+                gathering.done.insert((part.component, part.index), *snapshot);
+                if gathering.done.len() == self.roster.tasks
+                    && let Some(complete) = self.gathering.take()
+                {
+                    self.complete(complete);
+                }
+            }
+            PartBody::Failed(failure) => {
+                self.gathering = None;
+                self.report(Event::CheckpointFailed { checkpoint: part.checkpoint, why: failure.to_string() });
+            }
+        }
+    }
+
+    /// Everyone has given their part: make it the truth.
+    fn complete(&mut self, gathering: Gathering) {
+        let checkpoint = gathering.checkpoint;
+        match self.write(gathering) {
+            Ok(completed) => {
+                self.stats.completed(completed);
+                self.report(Event::Checkpointed { checkpoint });
+            }
+            // What the disk holds now is unknown: only a new start, which reads it, can tell.
+            Err(Unwritten::Disk(error)) => self.report(Event::KeeperFailed(error)),
+            Err(Unwritten::Job(failure)) => {
+                self.report(Event::CheckpointFailed { checkpoint, why: failure.to_string() });
+            }
+        }
+    }
+
+    fn write(&mut self, mut gathering: Gathering) -> Result<Completed, Unwritten> {
+        let mut completed = Completed { checkpoint: gathering.checkpoint.0, ..Completed::default() };
+        for (&(component, index), snapshot) in &mut gathering.done {
+            completed.add(&snapshot.stats, || self.roster.task_name(component, index));
+            if let Some(job) = snapshot.before.take() {
+                job().map_err(|error| Unwritten::Job(Failure::retry(error.to_string())))?;
+            }
+        }
+        let written = self.directory.append(gathering.checkpoint, &gathering.deltas).map_err(Unwritten::Disk)?;
+        (completed.written_bytes, completed.sync_ns) = (written.bytes, written.sync_ns);
+        let generation = self.generation(&gathering);
+        self.directory.commit(generation, written).map_err(Unwritten::Disk)?;
+        let now_ns = self.clock.now_ns();
+        completed.took_ns = now_ns - gathering.began_ns;
+        completed.at_ns = now_ns;
+        Ok(completed)
+    }
+
+    fn generation(&self, gathering: &Gathering) -> Generation {
+        let mut operators: Vec<OperatorEntry> = Vec::new();
+        for (&(component, _), snapshot) in &gathering.done {
+            let own = if mutation::is(Mutation::PositionsNotSaved) && self.roster.is_spout(component) {
+                Vec::new()
+            } else {
+                snapshot.own.clone()
+            };
+            let name = self.roster.name(component);
+            match operators.last_mut() {
+                Some(last) if last.component == name => last.tasks.push(Blob(own)),
+                _ => operators.push(OperatorEntry { component: name.to_owned(), tasks: vec![Blob(own)] }),
+            }
+        }
+        Generation {
+            checkpoint: gathering.checkpoint,
+            topology: self.roster.topology.clone(),
+            key_groups: KEY_GROUPS_DEFAULT,
+            finished: gathering.finished,
+            written_at_ns: wall_ns(),
+            states: self.roster.state_entries(),
+            operators,
+            ..Generation::default()
+        }
+    }
+}
+
+/// Why a checkpoint did not become the truth.
+enum Unwritten {
+    /// A component could not make its own part durable; the next checkpoint may succeed.
+    Job(Failure),
+    Disk(Error),
+}

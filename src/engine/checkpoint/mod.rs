@@ -1,0 +1,117 @@
+//! Checkpoints: when they begin, who takes part, and the keeper that makes them durable.
+
+pub(crate) mod catalogue;
+pub(crate) mod keeper;
+pub(crate) mod schedule;
+pub(crate) mod stats;
+
+use std::path::Path;
+
+use crossbeam::channel::Sender;
+
+use crate::engine::checkpoint::catalogue::Roster;
+use crate::engine::checkpoint::keeper::Keeper;
+use crate::engine::checkpoint::schedule::Pace;
+use crate::engine::checkpoint::stats::CheckpointStats;
+use crate::engine::control::Event;
+use crate::error::Result;
+use crate::state::directory::{DirectoryOptions, StateDirectory};
+use crate::state::store::kind::StoreKind;
+use crate::sys::clock::Clock;
+use crate::sys::disk::Disk;
+use crate::sys::sync::Arc;
+use crate::task::snapshot::{Restored, ToKeeper};
+use crate::topology::Topology;
+use crate::topology::plan::Plan;
+use crate::topology::settings::{Guarantee, Settings};
+
+pub use stats::{CheckpointReport, Completed};
+
+/// Everything about a run's checkpoints that its parts share.
+pub(crate) struct Checkpointing {
+    pub roster: Arc<Roster>,
+    pub stats: Arc<CheckpointStats>,
+    pub keeper: Sender<ToKeeper>,
+    pub pace: Pace,
+    pub exactly_once: bool,
+    /// What the run goes on from at first.
+    pub resumed: Option<Arc<Restored>>,
+}
+
+/// Opens the state directory, if the settings ask for checkpoints: what the run shares, and its keeper.
+///
+/// # Errors
+/// The directory is in use, or nothing in it can be used; it is of another topology, or has state that nobody owns.
+pub(crate) fn open(
+    topology: &Topology,
+    plan: &Plan,
+    settings: &Settings,
+    disk: Disk,
+    clock: &Clock,
+    events: &Sender<Event>,
+) -> Result<Option<(Checkpointing, Keeper)>> {
+    let Some(interval) = settings.checkpoint_interval() else { return Ok(None) };
+    if let Some(edge) = plan.edges.iter().find(|edge| edge.feedback) {
+        let (from, to) = (&plan.components[edge.from].id, &plan.components[edge.to].id);
+        let why = "checkpoints and cycles exclude each other: a barrier would go round for ever; take the cycle out, or \
+                   the checkpoints";
+        return Err(crate::Error::usage(format!("the edge from {from} to {to}"), why));
+    }
+    let options = DirectoryOptions {
+        generations: settings.checkpoints_kept,
+        fresh: settings.fresh_state,
+        ..DirectoryOptions::default()
+    };
+    let mut directory = match &settings.state_dir {
+        Some(path) => StateDirectory::open(disk, Path::new(path), settings.store, options, clock.clone())?,
+        None => StateDirectory::in_memory(options, clock.clone())?,
+    };
+    let resumed = directory.take_restored();
+    let generation = resumed.as_ref().map(|resumed| &resumed.generation);
+    if let Some(generation) = generation
+        && generation.topology != plan.name
+    {
+        return Err(crate::Error::bad_state(format!(
+            "{} holds the state of the topology {:?}, and this one is {:?}: use another state directory, or give the \
+             topology its old name",
+            directory.path().display(),
+            generation.topology,
+            plan.name
+        )));
+    }
+    let roster = Arc::new(Roster::new(topology, plan, generation, settings.allow_ownerless_state)?);
+    let notes = notes(&directory, generation.is_some(), settings);
+    let resumed = resumed.map(|resumed| Arc::new(roster.restored(resumed)));
+    let stats = Arc::new(CheckpointStats::new(
+        resumed.as_ref().map(|resumed| resumed.checkpoint.0),
+        resumed.as_ref().is_some_and(|resumed| resumed.finished),
+        notes,
+    ));
+    let (sender, messages) = crossbeam::channel::unbounded();
+    let keeper = Keeper::new(directory, roster.clone(), stats.clone(), clock.clone(), messages, events.clone());
+    let pace =
+        Pace { interval_ns: interval.as_nanos() as u64, timeout_ns: settings.checkpoint_timeout.as_nanos() as u64 };
+    let exactly_once = settings.guarantee == Guarantee::ExactlyOnce;
+    Ok(Some((Checkpointing { roster, stats, keeper: sender, pace, exactly_once, resumed }, keeper)))
+}
+
+/// What was found, in words for the log and the report.
+fn notes(directory: &StateDirectory, resumes: bool, settings: &Settings) -> Vec<String> {
+    let opening = directory.opening();
+    let place = directory.path().display();
+    let mut notes = Vec::new();
+    if directory.kind() == StoreKind::Memory {
+        notes.push("checkpoints are kept in memory: after the process has ended, it starts from the beginning".into());
+    } else if let Some(checkpoint) = opening.restored {
+        notes.push(format!("resumed from checkpoint {checkpoint} in {place}"));
+    } else if !resumes {
+        notes.push(format!("nothing to resume in {place}: starting from the beginning"));
+    }
+    notes.extend(opening.unusable.iter().map(|why| format!("not usable: {why}")));
+    notes.extend(opening.torn_slot.iter().map(|why| format!("one manifest slot was torn, the other was used: {why}")));
+    notes.extend(opening.moved_aside.iter().map(|path| format!("moved aside: {}", path.display())));
+    if settings.fresh_state && opening.moved_aside.is_empty() {
+        notes.push(format!("{place} held nothing to start over from"));
+    }
+    notes
+}

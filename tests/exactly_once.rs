@@ -1,0 +1,135 @@
+//! Exactly-once and checkpoints, in virtual time: what steps back, and what comes out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use squall::connect::Generator;
+use squall::state::{StateVisitor, ValueState};
+use squall::testing::{Captured, TestDriver, capture};
+use squall::topology::settings::Settings;
+use squall::{CurrentKey, Failure, Guarantee, KeyedBolt, Outcome, Outlet, Topology, TopologyBuilder};
+
+/// Counts per key; breaks the first time it comes to each of these values.
+struct Count {
+    seen: ValueState<u64, u64>,
+    breaks_at: Arc<Vec<(u64, AtomicBool)>>,
+    panics: bool,
+}
+
+impl KeyedBolt for Count {
+    type Key = u64;
+    type In = u64;
+    type Out = (u64, u64);
+
+    fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
+        visit.state(&mut self.seen);
+    }
+
+    fn execute(&mut self, key: CurrentKey<u64>, value: u64, out: &mut Outlet<(u64, u64)>) -> Outcome {
+        let seen = self.seen.get_or_insert_with(&key, || 0);
+        *seen += 1;
+        out.emit((*key, *seen));
+        let breaks = self.breaks_at.iter().find(|(at, _)| *at == value);
+        if breaks.is_some_and(|(_, done)| !done.swap(true, Ordering::Relaxed)) {
+            assert!(!self.panics, "told to panic at {value}");
+            return Err(Failure::retry(format!("told to fail at {value}")));
+        }
+        Ok(())
+    }
+}
+
+const KEYS: u64 = 10;
+
+struct Run {
+    values: u64,
+    breaks_at: &'static [u64],
+    panics: bool,
+    counters: usize,
+    settings: fn(&mut Settings),
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Run { values: 10_000, breaks_at: &[], panics: true, counters: 2, settings: |_| {} }
+    }
+}
+
+impl Run {
+    fn topology(&self) -> (Topology, Captured<(u64, u64)>) {
+        let mut t = TopologyBuilder::new("counts");
+        let (values, panics, settings) = (self.values, self.panics, self.settings);
+        let breaks_at = Arc::new(self.breaks_at.iter().map(|at| (*at, AtomicBool::new(false))).collect::<Vec<_>>());
+        let numbers = t.source("numbers", move || Generator::new(values, |n| n).rate(100_000)).parallelism(2);
+        let passed = t.bolt("pass", |n: u64, out: &mut Outlet<u64>| out.emit(n)).parallelism(2).shuffle(&numbers);
+        let count = move || Count { seen: ValueState::new("seen"), breaks_at: breaks_at.clone(), panics };
+        let counts = t.bolt("count", count).parallelism(self.counters).fields_by(&passed, |n| n % KEYS);
+        let captured = capture(&mut t, &counts);
+        t.guarantee(Guarantee::ExactlyOnce);
+        t.settings(|s| {
+            s.executors = Some(2);
+            s.checkpoint_interval = Some(Duration::from_millis(10));
+            settings(s);
+        });
+        (t.build().expect("valid"), captured)
+    }
+}
+
+/// The highest count of each key: with exactly-once state it is the number of its values, whatever was replayed.
+fn highest(captured: &Captured<(u64, u64)>) -> BTreeMap<u64, u64> {
+    let mut highest = BTreeMap::new();
+    for (key, count) in captured.take() {
+        let of_key: &mut u64 = highest.entry(key).or_default();
+        *of_key = (*of_key).max(count);
+    }
+    highest
+}
+
+#[track_caller]
+fn check_counts(run: &Run, step_backs: u64) {
+    let (topology, captured) = run.topology();
+    let mut driver = TestDriver::start(topology).expect("starts");
+    driver.run_to_end().expect("ends well");
+    let expected: BTreeMap<u64, u64> = (0..KEYS).map(|key| (key, run.values / KEYS)).collect();
+    assert_eq!(highest(&captured), expected);
+    let checkpoints = driver.report().checkpoints.expect("there are checkpoints");
+    assert_eq!(checkpoints.step_backs, step_backs);
+    assert!(checkpoints.completed > 5, "{checkpoints:?}");
+}
+
+#[test]
+fn without_failures_every_value_counts_once() {
+    check_counts(&Run::default(), 0);
+}
+
+#[test]
+fn a_panic_steps_the_whole_topology_back() {
+    check_counts(&Run { breaks_at: &[1_234, 5_000, 5_001, 9_999], ..Run::default() }, 4);
+}
+
+#[test]
+fn an_error_is_the_same_as_a_panic() {
+    check_counts(&Run { breaks_at: &[0, 777], panics: false, ..Run::default() }, 2);
+}
+
+#[test]
+fn lanes_of_one_place_align_without_deadlock() {
+    check_counts(&Run { breaks_at: &[4_321], settings: |s| s.lane_capacity = 1, ..Run::default() }, 1);
+}
+
+#[test]
+fn a_failure_that_comes_again_and_again_stops_the_topology_in_a_named_state() {
+    let mut t = TopologyBuilder::new("poisoned");
+    let numbers = t.source("numbers", || Generator::new(1_000, |n| n));
+    t.bolt("never", |n: u64, _: &mut Outlet<()>| match n {
+        500 => Err(Failure::retry("poison")),
+        _ => Ok(()),
+    })
+    .shuffle(&numbers);
+    t.guarantee(Guarantee::ExactlyOnce);
+    let outcome = TestDriver::start(t.build().expect("valid")).and_then(|mut driver| driver.run_to_end());
+    let error = outcome.expect_err("it cannot get past the poison");
+    assert_eq!(error.state(), Some("step_back_limit"));
+    assert!(error.to_string().contains("never[0]"), "{error}");
+}
