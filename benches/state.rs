@@ -175,7 +175,9 @@ fn memory() {
     let key = |n: u64| (n, !n);
     let before = resident_bytes();
     let mut map: HashMap<(u64, u64), Hundred, foldhash::fast::RandomState> = HashMap::default();
-    (0..KEYS).for_each(|n| drop(map.insert(key(n), Hundred([n as u8; 100]))));
+    for n in 0..KEYS {
+        map.insert(key(n), Hundred([n as u8; 100]));
+    }
     let of_map = map.allocation_size() as u64;
     let map_resident = resident_bytes() - before;
     black_box(&map);

@@ -1,6 +1,6 @@
 //! Entries and their marks: what changed since the last checkpoint, and what a checkpoint has frozen.
 //!
-//! An entry is *clean* (the stores have it as it is), *dirty* (changed since the last freeze), *frozen* (a checkpoint is
+//! An entry is *clean* (the stores have it), *dirty* (changed since the last freeze), *frozen* (a checkpoint is
 //! to have it as it is) or both of the latter. Only one checkpoint is frozen at a time, so one mark says it all: it is
 //! one of two that swap their meaning at every freeze. Freezing swaps two lists and touches no entry. A write to a
 //! frozen entry first encodes the entry aside, as it was; so nothing is ever cloned, and what is not written costs

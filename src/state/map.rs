@@ -155,16 +155,17 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
                 self.elements.touch(at, &self.heads);
                 at
             }
-            _ => {
-                self.insert(key, element.clone(), make());
-                self.find(key, &element).expect("just inserted")
-            }
+            _ => self.insert_at(key, element, make()).0,
         };
         self.elements.entry_mut(at).value.as_mut().expect("just inserted")
     }
 
     /// Sets an element; returns what was there.
     pub fn insert(&mut self, key: &CurrentKey<K>, element: U, value: V) -> Option<V> {
+        self.insert_at(key, element, value).1
+    }
+
+    fn insert_at(&mut self, key: &CurrentKey<K>, element: U, value: V) -> (At, Option<V>) {
         let group = self.elements.place(key.group());
         let hash = joint_hash(key.hash(), &element);
         let head = match self.find_head(key) {
@@ -176,13 +177,13 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
             if old.is_none() {
                 self.link(at, head);
             }
-            return old;
+            return (at, old);
         }
         let id = Element { head, previous: NONE, next: NONE, key: element };
         let at = self.elements.insert(group, hash, id, value);
         self.heads.chain(group, head).slots += 1;
         self.link(at, head);
-        None
+        (at, None)
     }
 
     /// Removes an element and returns it.

@@ -1,6 +1,6 @@
 //! The hash table of one key group: an index of slot numbers over a slab of entries.
 //!
-//! The index holds four bytes per entry, so it grows by moving little; the entries stay where they are, so that lists of
+//! The index holds four bytes per entry, so it grows by moving little; the entries stay where they are, so lists of
 //! changed ones are lists of slot numbers. The slab grows by a quarter: a larger factor would waste more memory than
 //! the copies cost.
 

@@ -15,9 +15,9 @@ use crate::state::{restoring, shape};
 
 /// One value per key, part of every checkpoint.
 ///
-/// A field of the bolt. Reading and writing cost an operation on a hash map in memory, whatever else happens: no access
-/// reads or writes a store, hashes a key, or allocates if the key is there. The first write to a value that a checkpoint
-/// has frozen and not yet encoded encodes it first.
+/// A field of the bolt. Reading and writing cost an operation on a hash map in memory, whatever else happens: none
+/// reads or writes a store, hashes a key, or allocates if the key is there. The first write to a value that a
+/// checkpoint has frozen and not yet encoded encodes it first.
 ///
 /// Every method panics if the bolt does not show the state in its `states`.
 ///
