@@ -1,5 +1,6 @@
-//! What the stores cost: a checkpoint of 10,000 dirty keys made durable, beside a bare write and sync of the same bytes,
-//! and reading a million keys back. `cargo bench --bench stores [-- STORE…]`; needs a folder on a real disk (`TMPDIR`).
+//! What the stores cost: a checkpoint of 10,000 dirty keys made durable, beside a bare write and sync of the same
+//! bytes, and reading a million keys back. `cargo bench --bench stores [-- STORE…]`; needs a folder on a real disk
+//! (`TMPDIR`).
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -77,8 +78,8 @@ fn measure(kind: StoreKind) -> Result<(), Box<dyn std::error::Error>> {
         let _written = store.append(CheckpointId(number), &deltas)?;
         store_times.push(begin.elapsed());
         store.keep_from(CheckpointId(number - 2))?;
+        let bytes = deltas.iter().map(Delta::bytes).collect::<Vec<_>>().concat();
         let begin = Instant::now();
-        let bytes: Vec<u8> = deltas.iter().flat_map(Delta::bytes).copied().collect();
         std::os::unix::fs::FileExt::write_all_at(&bare, &bytes, (number - 10) * bytes.len() as u64)?;
         bare.sync_data()?;
         bare_times.push(begin.elapsed());
@@ -98,7 +99,8 @@ fn measure(kind: StoreKind) -> Result<(), Box<dyn std::error::Error>> {
     let records: usize = groups.values().map(Delta::records).sum();
     assert_eq!(records as u64, KEYS);
     println!(
-        "| {kind} | {:.2} / {:.2} / {:.1} | {:.2} / {:.2} | {} | {load_s:.1} | {read_s:.2} | {:.0} | {resident:.0} | {} / {:.0} |",
+        "| {kind} | {:.2} / {:.2} / {:.1} | {:.2} / {:.2} | {} | {load_s:.1} | {read_s:.2} | {:.0} | {resident:.0} \
+         | {} / {:.0} |",
         percentile_ms(&mut store_times, 0.5),
         percentile_ms(&mut store_times, 0.99),
         percentile_ms(&mut store_times, 1.0),
