@@ -7,8 +7,6 @@
 mod conformance;
 #[cfg(feature = "fjall")]
 pub mod fjall;
-#[cfg(test)]
-mod killed;
 pub mod kind;
 pub mod log;
 pub mod memory;
