@@ -8,7 +8,7 @@
 //! | `aside-N-…` | what was moved out of the way: never read, never removed |
 //!
 //! The order of writing is what makes a checkpoint safe: the store's data, then the manifest, then everything that
-//! relies on it. An empty manifest is there before the first store, so a store without a manifest means damage and never
+//! relies on it. An empty manifest is there before the first store, so a store without a manifest means damage, never
 //! a beginning; and the first generation, like every change of the store, is written to both slots, so that no single
 //! damaged slot can bring back the time before.
 
@@ -93,9 +93,9 @@ fn next_number(names: &[String], prefix: &str) -> u64 {
 }
 
 impl StateDirectory {
-    /// Opens the directory, or makes it, and reads the newest generation that verifies in manifest and store. Where that
-    /// is not the newest there is, or another kind of store is asked for, its entries go into a new store and the old
-    /// one is moved aside.
+    /// Opens the directory, or makes it, and reads the newest generation that verifies in manifest and store. Where
+    /// that is not the newest there is, or another kind of store is asked for, its entries go into a new store and
+    /// the old one is moved aside.
     ///
     /// # Errors
     /// Another process has it; there was something, and nothing of it can be used; those of the disk.

@@ -2,8 +2,8 @@
 //!
 //! # The byte format
 //!
-//! Two files, `manifest.0` and `manifest.1`, written in turns, each in place and synced; so whatever a crash does to one
-//! of them, the other holds what was true before. All numbers little-endian:
+//! Two files, `manifest.0` and `manifest.1`, written in turns, each in place and synced; so whatever a crash does to
+//! one of them, the other holds what was true before. All numbers little-endian:
 //!
 //! | bytes | what |
 //! | --- | --- |

@@ -43,7 +43,7 @@ fn a_change() -> impl Strategy<Value = Made> {
 
 fn a_step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (prop::collection::vec(a_change(), 0..12), 0usize..4).prop_map(|(made, deltas)| Step::Append(made, deltas)),
+        6 => (prop::collection::vec(a_change(), 0..12), 0usize..4).prop_map(|(made, count)| Step::Append(made, count)),
         2 => (0.0..1.0).prop_map(Step::KeepFrom),
         1 => (0.0..1.0).prop_map(Step::DiscardAfter),
         1 => Just(Step::Reopen),

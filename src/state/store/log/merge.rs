@@ -1,7 +1,7 @@
 //! Making a base out of the one before and the changes up to the oldest checkpoint that is kept.
 //!
-//! A base is made for some key groups after another, so many that each part fits the memory budget, and synced every few
-//! MiB, so that a checkpoint's own sync never waits for much of it.
+//! A base is made for some key groups after another, so many that each part fits the memory budget, and synced every
+//! few MiB, so that a checkpoint's own sync never waits for much of it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! squall's own store: checkpoints appended to a log, old ones merged into a base by a thread of its own.
 //!
-//! A checkpoint costs one write and one sync; once per [`file_bytes`](LogOptions::file_bytes) a new file is begun, which
-//! costs two more syncs.
+//! A checkpoint costs one write and one sync; once per [`file_bytes`](LogOptions::file_bytes) a new file is begun,
+//! which costs two more syncs.
 
 mod fold;
 mod format;
