@@ -350,9 +350,40 @@ pub struct SpoutOutlet<O: Outputs, Id> {
     /// The user's id of each tree, by ledger slot.
     pub(crate) ids: Vec<Option<Id>>,
     /// Ids to ack right after the current call, with tracking off.
-    pub(crate) self_acked: VecDeque<Id>,
+    pub(crate) self_acked: SelfAcked<Id>,
     /// End of input has been sent: what is emitted now goes nowhere.
     pub(crate) ended: bool,
+}
+
+/// A queue of ids that mostly holds one at a time.
+#[derive(Debug)]
+pub(crate) struct SelfAcked<Id> {
+    first: Option<Id>,
+    others: VecDeque<Id>,
+}
+
+impl<Id> Default for SelfAcked<Id> {
+    fn default() -> Self {
+        SelfAcked { first: None, others: VecDeque::new() }
+    }
+}
+
+impl<Id> SelfAcked<Id> {
+    #[inline]
+    fn push(&mut self, id: Id) {
+        match self.first {
+            None => self.first = Some(id),
+            Some(_) => self.others.push_back(id),
+        }
+    }
+
+    /// The oldest.
+    #[inline]
+    pub fn take(&mut self) -> Option<Id> {
+        let id = self.first.take()?;
+        self.first = self.others.pop_front();
+        Some(id)
+    }
 }
 
 impl<T: Payload, Id> SpoutOutlet<T, Id> {
@@ -446,7 +477,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         }
         let Some(ledger) = &self.ledger else {
             emit(&mut self.out);
-            self.self_acked.push_back(id);
+            self.self_acked.push(id);
             return;
         };
         let opened = ledger.borrow_mut().open(self.out.core.now_ns);
