@@ -87,10 +87,22 @@ impl EmitCore {
     }
 
     /// The current anchor is done: its edges and the ones drawn for it cancel out in its trees.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ack_anchor(&mut self) {
-        let roots = std::mem::take(&mut self.anchor);
         let drawn = std::mem::take(&mut self.drawn);
+        match self.anchor {
+            Roots::One(root, edge) => {
+                self.anchor = Roots::None;
+                self.ack(root, edge ^ drawn);
+            }
+            Roots::None => {}
+            Roots::Many(_) => self.ack_many(drawn),
+        }
+    }
+
+    #[cold]
+    fn ack_many(&mut self, drawn: u64) {
+        let roots = std::mem::take(&mut self.anchor);
         self.ack_roots(&roots, drawn);
     }
 
@@ -118,15 +130,18 @@ impl EmitCore {
         roots.each(|root, _| self.acks.send(root, AckMessage::Reset, self.now_ns));
     }
 
-    #[inline]
+    #[inline(always)]
     fn ack(&mut self, root: Root, xor: u64) {
         match &mut self.coalesced {
             Some((same, sum)) if *same == root => *sum ^= xor,
-            _ => {
-                self.flush_acks();
-                self.coalesced = Some((root, xor));
-            }
+            _ => self.ack_another(root, xor),
         }
+    }
+
+    #[inline(never)]
+    fn ack_another(&mut self, root: Root, xor: u64) {
+        self.flush_acks();
+        self.coalesced = Some((root, xor));
     }
 
     /// Sends the coalesced ack; at the latest at the end of the turn.
