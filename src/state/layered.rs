@@ -12,6 +12,9 @@ use crate::state::schema::{Kind, Schema};
 use crate::state::ttl::Ttl;
 use crate::state::value::ValueState;
 
+/// How something is folded into what is there.
+type Fold<Acc, In> = Box<dyn Fn(&mut Acc, In) + Send>;
+
 /// A sequence per key, part of every checkpoint.
 ///
 /// Changes are recorded per element: a checkpoint after one append has one element, however long the list is. An
@@ -90,7 +93,7 @@ impl<K: StateKey, V: StateValue> ListState<K, V> {
 /// ```
 pub struct ReducingState<K, V> {
     inner: ValueState<K, V>,
-    reduce: Box<dyn Fn(&mut V, V) + Send>,
+    reduce: Fold<V, V>,
 }
 
 impl<K: StateKey, V: StateValue> ReducingState<K, V> {
@@ -156,7 +159,7 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for ReducingState<K, V> {
 pub struct AggregatingState<K, In, Acc, Out> {
     inner: ValueState<K, Acc>,
     make: Box<dyn Fn() -> Acc + Send>,
-    add: Box<dyn Fn(&mut Acc, In) + Send>,
+    add: Fold<Acc, In>,
     result: Box<dyn Fn(&Acc) -> Out + Send>,
 }
 

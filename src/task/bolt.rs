@@ -26,6 +26,7 @@ use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
 use crate::task::style::{Input, Logic};
+use rare::Visit;
 
 /// The typed kit of a bolt: its factory.
 pub(crate) struct BoltKit<L> {
@@ -175,13 +176,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.take_deliveries(&mut left);
         self.call_back(&mut left);
         self.take_inputs(&mut left);
-        if self.open_lanes == 0 && !self.loop_open && self.snapshot_due.is_none() && self.may_go_on(left) {
-            if self.call_back_last(&mut left) {
-                self.finish();
-                self.pull_handover(&mut left);
-                self.send_end();
-            }
-        }
+        self.come_to_the_end(&mut left);
         let encodes = self.encode_slice();
         self.tend_states();
         match self.turn_end(now_ns, left) {
@@ -344,15 +339,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.out.core.fail_anchor(failure);
     }
 
-    fn tick(&mut self, now_ns: u64) {
-        let (Some(period_ns), Some(due_ns)) = (self.parts.tick_ns, self.tick_due_ns) else { return };
-        let missed = (now_ns - due_ns) / period_ns;
-        self.tick_due_ns = Some(due_ns + (missed + 1) * period_ns);
-        self.out.core.counts.ticks += 1;
-        self.out.core.counts.ticks_missed += missed;
-        self.call("a tick", |bolt, out| bolt.tick(out));
-    }
-
     /// Routes what other threads have emitted through the door.
     fn take_deliveries(&mut self, left: &mut usize) {
         // An empty door tells so without the fence that a receive costs.
@@ -403,25 +389,26 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
-        let (finished, meter) = (&self.finish_called, &mut self.meter);
+        let (finished, meter) = (self.finish_called, &mut self.meter);
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
-        let mut control = None;
-        let mut failed = None;
-        let drained = guarded(origin, || {
-            while *left > 0 && out.core.is_free() && out.handover.is_none() {
-                let Some(slot) = rx.pop() else { return Ok(true) };
-                *left -= 1;
-                control = slot.as_control();
-                if control.is_some() {
-                    return Ok(false);
+        let visit = guarded(origin, || {
+            let mut budget = *left;
+            let visit = loop {
+                if budget == 0 || !out.core.is_free() {
+                    break Visit::Stopped;
+                }
+                let Some(slot) = rx.pop() else { break Visit::Empty };
+                budget -= 1;
+                if let Some(control) = slot.as_control() {
+                    break Visit::Control(control);
                 }
                 let (header, value) = slot.into_tuple();
                 if H::TIMED {
                     out.core.birth_ns = header.birth_ns();
                 }
                 let roots = header.into_roots();
-                if *finished {
+                if finished {
                     // From a loop that has closed: nothing is executed after the last call.
                     out.core.fail_roots(&roots, &Failure::reject("ended: the loop has closed").at(origin));
                     continue;
@@ -442,55 +429,53 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 {
                     meter.executed(out.core.birth_ns);
                 }
-                match executed {
-                    Ok(()) if out.handover.is_none() && !L::MANUAL => {
-                        out.core.counts.acked += 1;
-                        if H::TRACKED {
-                            out.core.ack_anchor();
-                        }
+                if let Err(failure) = executed {
+                    let failure = failure.at(origin);
+                    if failure.is_fatal() || steps_back {
+                        break Visit::Fatal(failure);
                     }
-                    Ok(()) => {}
-                    Err(failure) => {
-                        let failure = failure.at(origin);
-                        if failure.is_fatal() || steps_back {
-                            failed = Some(failure);
-                            return Ok(false);
-                        }
-                        out.handover = None;
-                        if L::MANUAL {
-                            out.core.counts.errors += 1;
-                            tracing::warn!(component = %origin.component, %failure, "execute failed");
-                        } else {
-                            out.core.counts.failed += 1;
-                            out.core.fail_anchor(&failure);
-                        }
+                    out.handover = None;
+                    if L::MANUAL {
+                        out.core.counts.errors += 1;
+                        tracing::warn!(component = %origin.component, %failure, "execute failed");
+                    } else {
+                        out.core.counts.failed += 1;
+                        out.core.fail_anchor(&failure);
+                    }
+                    continue;
+                }
+                if out.handover.is_some() {
+                    break Visit::Stopped;
+                }
+                if !L::MANUAL {
+                    out.core.counts.acked += 1;
+                    if H::TRACKED {
+                        out.core.ack_anchor();
                     }
                 }
-            }
-            Ok(false)
+            };
+            *left = budget;
+            Ok(visit)
         });
         if H::TIMED
             && let Some(meter) = &mut self.meter
         {
             meter.visited();
         }
-        match drained {
-            Ok(empty) => {
-                if let Some(failure) = failed {
-                    self.input_failed(&failure);
-                    self.stop_for(&failure);
-                }
-                if let Some(control) = control {
-                    self.take_control(lane, control);
-                }
-                empty
+        match visit {
+            Ok(Visit::Empty) => return true,
+            Ok(Visit::Stopped) => {}
+            Ok(Visit::Control(control)) => self.take_control(lane, control),
+            Ok(Visit::Fatal(failure)) => {
+                self.input_failed(&failure);
+                self.stop_for(&failure);
             }
             Err(failure) => {
                 self.input_failed(&failure);
                 self.break_down(failure);
-                false
             }
         }
+        false
     }
 }
 

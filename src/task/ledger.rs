@@ -14,25 +14,19 @@ use crate::task::header::{GENERATION_MASK, Root, SLOTS_MAX};
 pub(crate) enum Deadlines {
     /// Never.
     Off,
-    /// This long after its emit or the last reset.
+    /// This long after its emit or the last reset, and up to 1/255 of it later.
     Precise { after_ns: u64 },
     /// At the second rotation after its emit or the last reset, one rotation a period: between T and 2T.
     Rotating { period_ns: u64 },
 }
 
-/// How a tree ended.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    Acked,
-    Failed(Failure),
-}
-
-/// A tree that ended: its slot stays taken until [`Ledger::release`].
+/// A tree that ended; its slot is free again.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub slot: u32,
-    pub verdict: Verdict,
     pub emitted_ns: u64,
+    /// None: it is complete.
+    pub failure: Option<Failure>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,23 +36,25 @@ enum State {
     Emitting,
     Open,
     /// Ended, waiting for the spout's callback.
-    Ended,
+    Acked,
+    Failed,
+}
+
+impl State {
+    fn is_live(self) -> bool {
+        matches!(self, State::Emitting | State::Open)
+    }
 }
 
 #[derive(Debug)]
 struct Slot {
     xor: u64,
     emitted_ns: u64,
-    /// Precise: the time at which the tree fails. Rotating: the rotation at which it fails.
+    /// The tick at which the tree fails.
     due: u64,
     generation: u32,
     state: State,
-    /// Neighbours in the list of open trees, which is in order of `due`.
-    previous: u32,
-    next: u32,
 }
-
-const NIL: u32 = u32::MAX;
 
 /// See the module.
 #[derive(Debug)]
@@ -66,46 +62,34 @@ pub(crate) struct Ledger {
     spout: usize,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    ended: VecDeque<Ended>,
-    /// Slots not free.
-    live: usize,
-    deadlines: Deadlines,
-    /// Rotations so far, and when the next one is.
-    rotation: u64,
-    rotates_at_ns: u64,
-    /// Ends of the list of open trees by due time.
-    first: u32,
-    last: u32,
+    /// Slots in the order in which their trees ended, and the failures of those that failed.
+    ended: VecDeque<u32>,
+    failures: VecDeque<Failure>,
+    dues: Dues,
     /// Messages for trees that had already ended.
     stale: u64,
 }
 
 impl Ledger {
     pub fn new(spout: usize, deadlines: Deadlines, now_ns: u64) -> Self {
-        let rotates_at_ns = match deadlines {
-            Deadlines::Rotating { period_ns } => now_ns + period_ns,
-            _ => u64::MAX,
-        };
         Ledger {
             spout,
             slots: Vec::new(),
             free: Vec::new(),
             ended: VecDeque::new(),
-            live: 0,
-            deadlines,
-            rotation: 0,
-            rotates_at_ns,
-            first: NIL,
-            last: NIL,
+            failures: VecDeque::new(),
+            dues: Dues::new(deadlines, now_ns),
             stale: 0,
         }
     }
 
     /// Trees whose callback has not been made.
+    #[inline]
     pub fn pending(&self) -> usize {
-        self.live
+        self.slots.len() - self.free.len()
     }
 
+    #[inline]
     pub fn has_ended(&self) -> bool {
         !self.ended.is_empty()
     }
@@ -115,34 +99,29 @@ impl Ledger {
     }
 
     /// A new tree. None if the ledger holds as many as a root id can name.
+    #[inline]
     pub fn open(&mut self, now_ns: u64) -> Option<(u32, Root)> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None if self.slots.len() < SLOTS_MAX => {
-                self.slots.push(Slot {
-                    xor: 0,
-                    emitted_ns: 0,
-                    due: 0,
-                    generation: 1,
-                    state: State::Free,
-                    previous: NIL,
-                    next: NIL,
-                });
-                (self.slots.len() - 1) as u32
-            }
-            None => return None,
+            None => self.grow()?,
         };
-        let due = self.due_from(now_ns);
+        let due = self.dues.add(now_ns);
         let entry = &mut self.slots[slot as usize];
         debug_assert_eq!(entry.state, State::Free);
         entry.xor = 0;
         entry.emitted_ns = now_ns;
         entry.due = due;
         entry.state = State::Emitting;
-        let generation = entry.generation;
-        self.live += 1;
-        self.link_last(slot);
-        Some((slot, Root::new(self.spout, slot, generation)))
+        Some((slot, Root::new(self.spout, slot, entry.generation)))
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Option<u32> {
+        if self.slots.len() == SLOTS_MAX {
+            return None;
+        }
+        self.slots.push(Slot { xor: 0, emitted_ns: 0, due: 0, generation: 1, state: State::Free });
+        Some((self.slots.len() - 1) as u32)
     }
 
     /// The tree counts as emitted at this time; its deadline stays.
@@ -151,6 +130,7 @@ impl Ledger {
     }
 
     /// All edges of the emit are announced; their XOR is given. A tree without edges is complete at once.
+    #[inline]
     pub fn seal(&mut self, slot: u32, xor: u64) {
         let entry = &mut self.slots[slot as usize];
         if entry.state != State::Emitting {
@@ -159,7 +139,7 @@ impl Ledger {
         entry.state = State::Open;
         entry.xor ^= xor;
         if entry.xor == 0 {
-            self.end(slot, Verdict::Acked);
+            self.end(slot, State::Acked);
         }
     }
 
@@ -170,7 +150,7 @@ impl Ledger {
             let entry = &mut self.slots[slot as usize];
             entry.xor ^= xor;
             if entry.xor == 0 && entry.state == State::Open {
-                self.end(slot, Verdict::Acked);
+                self.end(slot, State::Acked);
             }
         }
     }
@@ -178,77 +158,80 @@ impl Ledger {
     /// Fails a tree, unless it has ended.
     pub fn fail(&mut self, root: Root, failure: Failure) {
         if let Some(slot) = self.live_slot(root) {
-            self.end(slot, Verdict::Failed(failure));
+            self.failures.push_back(failure);
+            self.end(slot, State::Failed);
         }
     }
 
     /// Gives a tree a fresh deadline, unless it has ended.
     pub fn reset(&mut self, root: Root, now_ns: u64) {
         if let Some(slot) = self.live_slot(root) {
-            self.unlink(slot);
-            self.slots[slot as usize].due = self.due_from(now_ns);
-            self.link_last(slot);
+            let entry = &mut self.slots[slot as usize];
+            self.dues.remove(entry.due);
+            entry.due = self.dues.add(now_ns);
         }
     }
 
-    /// When [`expire`](Self::expire) has to be called next; never if nothing can expire.
+    /// When [`expire`](Self::expire) has to be called next, or a little earlier; never if nothing can expire.
     pub fn next_due_ns(&self) -> Option<u64> {
-        if self.first == NIL {
-            return None;
-        }
-        match self.deadlines {
-            Deadlines::Off => None,
-            Deadlines::Precise { .. } => Some(self.slots[self.first as usize].due),
-            Deadlines::Rotating { .. } => Some(self.rotates_at_ns),
-        }
+        self.dues.next_due_ns()
     }
 
     /// Fails every tree whose deadline has passed.
+    #[inline]
     pub fn expire(&mut self, now_ns: u64) {
-        let limit = match self.deadlines {
-            Deadlines::Off => return,
-            Deadlines::Precise { .. } => now_ns,
-            Deadlines::Rotating { period_ns } => {
-                while self.rotates_at_ns <= now_ns {
-                    self.rotation += 1;
-                    self.rotates_at_ns += period_ns;
-                }
-                self.rotation
-            }
-        };
-        while self.first != NIL && self.slots[self.first as usize].due <= limit {
-            self.end(self.first, Verdict::Failed(Failure::timeout()));
+        let tick = self.dues.tick(now_ns);
+        if tick >= self.dues.earliest && self.dues.has_overdue(tick) {
+            self.expire_until(tick);
         }
     }
 
-    /// The next ended tree, in the order in which they ended.
-    pub fn take_ended(&mut self) -> Option<Ended> {
-        self.ended.pop_front()
+    #[cold]
+    fn expire_until(&mut self, tick: u64) {
+        let (mut overdue, mut earliest) = (Vec::new(), u64::MAX);
+        for (slot, entry) in self.slots.iter().enumerate().filter(|(_, entry)| entry.state.is_live()) {
+            if entry.due <= tick {
+                overdue.push((entry.due, entry.emitted_ns, slot as u32));
+            } else {
+                earliest = earliest.min(entry.due);
+            }
+        }
+        overdue.sort_unstable();
+        for (_, _, slot) in overdue {
+            self.failures.push_back(Failure::timeout());
+            self.end(slot, State::Failed);
+        }
+        self.dues.earliest = earliest;
     }
 
-    /// Frees the slot of an ended tree; its root id is never given out again (for 2²⁸ reuses of the slot).
-    pub fn release(&mut self, slot: u32) {
+    /// Frees the slot of the next ended tree, in the order in which they ended. Its root id is never given out again
+    /// (for 2²⁸ reuses of the slot).
+    #[inline]
+    pub fn take_ended(&mut self) -> Option<Ended> {
+        let slot = self.ended.pop_front()?;
         let entry = &mut self.slots[slot as usize];
-        debug_assert_eq!(entry.state, State::Ended);
+        debug_assert!(matches!(entry.state, State::Acked | State::Failed));
+        let failure = if entry.state == State::Failed { self.failures.pop_front() } else { None };
         entry.state = State::Free;
-        self.live -= 1;
         self.free.push(slot);
+        Some(Ended { slot, emitted_ns: entry.emitted_ns, failure })
     }
 
     /// Forgets every open tree without a callback; messages for them will be stale. Returns their slots.
     pub fn forget_all(&mut self) -> Vec<u32> {
         self.ended.clear();
+        self.failures.clear();
         let mut forgotten = Vec::new();
         for slot in 0..self.slots.len() as u32 {
             let state = self.slots[slot as usize].state;
             if state == State::Free {
                 continue;
             }
-            if state != State::Ended {
-                self.unlink(slot);
-                self.retire(slot);
+            if state.is_live() {
+                self.retire(slot, State::Free);
             }
-            self.release(slot);
+            self.slots[slot as usize].state = State::Free;
+            self.free.push(slot);
             forgotten.push(slot);
         }
         forgotten
@@ -259,11 +242,7 @@ impl Ledger {
     fn live_slot(&mut self, root: Root) -> Option<u32> {
         let slot = root.slot();
         match self.slots.get(slot as usize) {
-            Some(entry)
-                if entry.generation == root.generation() && matches!(entry.state, State::Open | State::Emitting) =>
-            {
-                Some(slot)
-            }
+            Some(entry) if entry.generation == root.generation() && entry.state.is_live() => Some(slot),
             _ => {
                 self.stale += 1;
                 None
@@ -271,50 +250,119 @@ impl Ledger {
         }
     }
 
-    fn end(&mut self, slot: u32, verdict: Verdict) {
-        self.unlink(slot);
-        self.retire(slot);
-        let emitted_ns = self.slots[slot as usize].emitted_ns;
-        self.ended.push_back(Ended { slot, verdict, emitted_ns });
+    #[inline]
+    fn end(&mut self, slot: u32, verdict: State) {
+        self.retire(slot, verdict);
+        self.ended.push_back(slot);
     }
 
     /// Makes the root id stale.
-    fn retire(&mut self, slot: u32) {
+    #[inline]
+    fn retire(&mut self, slot: u32, state: State) {
         let entry = &mut self.slots[slot as usize];
-        entry.state = State::Ended;
+        entry.state = state;
         entry.generation = if entry.generation == GENERATION_MASK { 1 } else { entry.generation + 1 };
+        self.dues.remove(entry.due);
+    }
+}
+
+/// How many ticks of [`Dues`] are told apart.
+const TICKS: usize = 512;
+
+/// How many trees are due at which tick. Time is cut into so many ticks that a deadline is at least half of [`TICKS`]
+/// away; a rotation is a tick. So opening and ending a tree is a count up and down, and who is overdue is looked for
+/// only when a tick has come at which somebody is due.
+#[derive(Debug)]
+struct Dues {
+    deadlines: Deadlines,
+    /// Precise: a tick is 2 to the power of this in nanoseconds.
+    tick_bits: u32,
+    /// Rotations so far, and when the next one is.
+    rotation: u64,
+    rotates_at_ns: u64,
+    /// By tick, modulo their number.
+    counts: Box<[u32; TICKS]>,
+    open: usize,
+    /// No open tree is due before this tick.
+    earliest: u64,
+}
+
+impl Dues {
+    fn new(deadlines: Deadlines, now_ns: u64) -> Self {
+        let (mut tick_bits, mut rotates_at_ns) = (0, u64::MAX);
+        match deadlines {
+            Deadlines::Off => {}
+            Deadlines::Precise { after_ns } => {
+                // Rounding up and the tick that is running take one each.
+                while after_ns >> tick_bits >= TICKS as u64 - 2 {
+                    tick_bits += 1;
+                }
+            }
+            Deadlines::Rotating { period_ns } => rotates_at_ns = now_ns + period_ns,
+        }
+        let counts = Box::new([0; TICKS]);
+        Dues { deadlines, tick_bits, rotation: 0, rotates_at_ns, counts, open: 0, earliest: u64::MAX }
     }
 
-    fn due_from(&self, now_ns: u64) -> u64 {
-        match self.deadlines {
+    /// One more tree that has its deadline from now. Returns the first tick that is not before it.
+    #[inline]
+    fn add(&mut self, now_ns: u64) -> u64 {
+        let due = match self.deadlines {
             Deadlines::Off => u64::MAX,
-            Deadlines::Precise { after_ns } => now_ns.saturating_add(after_ns),
+            Deadlines::Precise { after_ns } => {
+                let due_ns = now_ns.saturating_add(after_ns);
+                (due_ns >> self.tick_bits) + u64::from(due_ns & ((1 << self.tick_bits) - 1) != 0)
+            }
             Deadlines::Rotating { .. } => self.rotation + 2,
+        };
+        self.earliest = if self.open == 0 { due } else { self.earliest.min(due) };
+        self.open += 1;
+        self.counts[due as usize % TICKS] += 1;
+        due
+    }
+
+    #[inline]
+    fn remove(&mut self, due: u64) {
+        self.open -= 1;
+        self.counts[due as usize % TICKS] -= 1;
+    }
+
+    /// The tick that is running.
+    #[inline]
+    fn tick(&mut self, now_ns: u64) -> u64 {
+        match self.deadlines {
+            Deadlines::Off => 0,
+            Deadlines::Precise { .. } => now_ns >> self.tick_bits,
+            Deadlines::Rotating { period_ns } => {
+                while self.rotates_at_ns <= now_ns {
+                    self.rotation += 1;
+                    self.rotates_at_ns += period_ns;
+                }
+                self.rotation
+            }
         }
     }
 
-    fn link_last(&mut self, slot: u32) {
-        let last = self.last;
-        let entry = &mut self.slots[slot as usize];
-        entry.previous = last;
-        entry.next = NIL;
-        match last {
-            NIL => self.first = slot,
-            last => self.slots[last as usize].next = slot,
+    fn next_due_ns(&self) -> Option<u64> {
+        match self.deadlines {
+            _ if self.open == 0 => None,
+            Deadlines::Off => None,
+            Deadlines::Precise { .. } => Some(self.earliest << self.tick_bits),
+            Deadlines::Rotating { .. } => Some(self.rotates_at_ns),
         }
-        self.last = slot;
     }
 
-    fn unlink(&mut self, slot: u32) {
-        let (previous, next) = (self.slots[slot as usize].previous, self.slots[slot as usize].next);
-        match previous {
-            NIL => self.first = next,
-            previous => self.slots[previous as usize].next = next,
+    /// False if no tree is due by this tick; then it has found out at which the next one may be.
+    #[cold]
+    fn has_overdue(&mut self, tick: u64) -> bool {
+        if self.open == 0 {
+            self.earliest = u64::MAX;
+            return false;
         }
-        match next {
-            NIL => self.last = previous,
-            next => self.slots[next as usize].previous = previous,
-        }
+        // A count may be of a tree that is due so many ticks later: then it is looked for in vain.
+        let due = (self.earliest..).find(|due| self.counts[*due as usize % TICKS] > 0);
+        self.earliest = due.expect("a count for every open tree");
+        self.earliest <= tick
     }
 }
 
@@ -330,8 +378,7 @@ mod tests {
     fn take(ledger: &mut Ledger) -> Vec<(u32, bool)> {
         let mut taken = Vec::new();
         while let Some(ended) = ledger.take_ended() {
-            ledger.release(ended.slot);
-            taken.push((ended.slot, matches!(ended.verdict, Verdict::Acked)));
+            taken.push((ended.slot, ended.failure.is_none()));
         }
         taken
     }
@@ -368,6 +415,8 @@ mod tests {
         ledger.seal(a, 1);
         ledger.seal(b, 1);
         ledger.reset(root_a, 50);
+        assert_eq!(ledger.next_due_ns(), Some(100), "what a tree was due at that has ended or been reset is a bound");
+        ledger.expire(100);
         assert_eq!(ledger.next_due_ns(), Some(110));
         ledger.expire(149);
         assert_eq!(take(&mut ledger), [(b, false)]);

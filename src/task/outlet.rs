@@ -87,10 +87,22 @@ impl EmitCore {
     }
 
     /// The current anchor is done: its edges and the ones drawn for it cancel out in its trees.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn ack_anchor(&mut self) {
-        let roots = std::mem::take(&mut self.anchor);
         let drawn = std::mem::take(&mut self.drawn);
+        match self.anchor {
+            Roots::One(root, edge) => {
+                self.anchor = Roots::None;
+                self.ack(root, edge ^ drawn);
+            }
+            Roots::None => {}
+            Roots::Many(_) => self.ack_many(drawn),
+        }
+    }
+
+    #[cold]
+    fn ack_many(&mut self, drawn: u64) {
+        let roots = std::mem::take(&mut self.anchor);
         self.ack_roots(&roots, drawn);
     }
 
@@ -118,15 +130,18 @@ impl EmitCore {
         roots.each(|root, _| self.acks.send(root, AckMessage::Reset, self.now_ns));
     }
 
-    #[inline]
+    #[inline(always)]
     fn ack(&mut self, root: Root, xor: u64) {
         match &mut self.coalesced {
             Some((same, sum)) if *same == root => *sum ^= xor,
-            _ => {
-                self.flush_acks();
-                self.coalesced = Some((root, xor));
-            }
+            _ => self.ack_another(root, xor),
         }
+    }
+
+    #[inline(never)]
+    fn ack_another(&mut self, root: Root, xor: u64) {
+        self.flush_acks();
+        self.coalesced = Some((root, xor));
     }
 
     /// Sends the coalesced ack; at the latest at the end of the turn.
@@ -350,9 +365,40 @@ pub struct SpoutOutlet<O: Outputs, Id> {
     /// The user's id of each tree, by ledger slot.
     pub(crate) ids: Vec<Option<Id>>,
     /// Ids to ack right after the current call, with tracking off.
-    pub(crate) self_acked: VecDeque<Id>,
+    pub(crate) self_acked: SelfAcked<Id>,
     /// End of input has been sent: what is emitted now goes nowhere.
     pub(crate) ended: bool,
+}
+
+/// A queue of ids that mostly holds one at a time.
+#[derive(Debug)]
+pub(crate) struct SelfAcked<Id> {
+    first: Option<Id>,
+    others: VecDeque<Id>,
+}
+
+impl<Id> Default for SelfAcked<Id> {
+    fn default() -> Self {
+        SelfAcked { first: None, others: VecDeque::new() }
+    }
+}
+
+impl<Id> SelfAcked<Id> {
+    #[inline]
+    fn push(&mut self, id: Id) {
+        match self.first {
+            None => self.first = Some(id),
+            Some(_) => self.others.push_back(id),
+        }
+    }
+
+    /// The oldest.
+    #[inline]
+    pub fn take(&mut self) -> Option<Id> {
+        let id = self.first.take()?;
+        self.first = self.others.pop_front();
+        Some(id)
+    }
 }
 
 impl<T: Payload, Id> SpoutOutlet<T, Id> {
@@ -446,7 +492,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         }
         let Some(ledger) = &self.ledger else {
             emit(&mut self.out);
-            self.self_acked.push_back(id);
+            self.self_acked.push(id);
             return;
         };
         let opened = ledger.borrow_mut().open(self.out.core.now_ns);

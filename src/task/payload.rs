@@ -4,8 +4,8 @@ use std::any::Any;
 use std::marker::PhantomData;
 
 use crate::task::edge::{EdgeOut, ShortWay};
-use crate::task::header::{Bare, Header, Timed, Tracked};
-use crate::task::lane::Control;
+use crate::task::header::Header;
+use crate::task::lane::{Control, LocalEnd};
 use crate::task::outlet::EmitCore;
 
 /// Anything that can travel on a stream. Implemented for every `Clone + Send + 'static` type.
@@ -68,27 +68,22 @@ impl<T> Default for PortOut<T> {
     }
 }
 
+/// The short way: there is room in the queue.
+#[inline(always)]
+fn push<H: Header, T>(queue: &LocalEnd<H, T>, value: T, core: &mut EmitCore) {
+    core.counts.emitted += 1;
+    core.above_low_water |= queue.push(H::stamp(core), value);
+}
+
 impl<T: Payload> PortOut<T> {
     /// Sends to every edge; clones only where there is more than one.
     #[inline(always)]
     pub fn emit(&mut self, value: T, core: &mut EmitCore) {
         if core.blocked_lanes == 0 {
             match &self.short_way {
-                ShortWay::Bare(queue) if queue.has_room() => {
-                    core.counts.emitted += 1;
-                    core.above_low_water |= queue.push(Bare::stamp(core), value);
-                    return;
-                }
-                ShortWay::Tracked(queue) if queue.has_room() => {
-                    core.counts.emitted += 1;
-                    core.above_low_water |= queue.push(Tracked::stamp(core), value);
-                    return;
-                }
-                ShortWay::Timed(queue) if queue.has_room() => {
-                    core.counts.emitted += 1;
-                    core.above_low_water |= queue.push(Timed::stamp(core), value);
-                    return;
-                }
+                ShortWay::Bare(queue) if queue.has_room() => return push(queue, value, core),
+                ShortWay::Tracked(queue) if queue.has_room() => return push(queue, value, core),
+                ShortWay::Timed(queue) if queue.has_room() => return push(queue, value, core),
                 _ => {}
             }
         }

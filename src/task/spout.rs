@@ -2,18 +2,15 @@
 
 pub(crate) mod checkpoint;
 
-use std::collections::VecDeque;
-
 use crate::error::{Failure, FailureKind, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::component::{Next, Outcome, Position, SplitId, Spout};
 use crate::task::header::Layout;
 use crate::task::lane::Control;
-use crate::task::ledger::Verdict;
 use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, Recorder, TaskState};
-use crate::task::outlet::{EmitCore, Outlet, SpoutOutlet};
+use crate::task::outlet::{EmitCore, Outlet, SelfAcked, SpoutOutlet};
 use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
@@ -87,7 +84,7 @@ impl<S: Spout> SpoutShell<S> {
                 out: Outlet::new(set, core),
                 ledger: parts.ledger.clone(),
                 ids: Vec::new(),
-                self_acked: VecDeque::new(),
+                self_acked: SelfAcked::default(),
                 ended: false,
             },
             appetite: Appetite::Eager,
@@ -242,39 +239,48 @@ impl<S: Spout> SpoutShell<S> {
 
     /// Calls `ack` and `fail` for trees that have ended; also while held back, inactive or blocked.
     fn call_back(&mut self, budget: usize) {
-        let Some(ledger) = self.out.ledger.clone() else { return };
-        for _ in 0..budget {
-            let Some(spout) = &mut self.spout else { return };
-            let Some(ended) = ledger.borrow_mut().take_ended() else { return };
-            let id = self.out.ids[ended.slot as usize].take();
-            ledger.borrow_mut().release(ended.slot);
-            let Some(id) = id else { continue };
-            let out = &mut self.out;
-            let now_ns = out.out.core.now_ns;
-            let result = match ended.verdict {
-                Verdict::Acked => {
-                    out.out.core.counts.acked += 1;
-                    let elapsed_ns = now_ns.saturating_sub(ended.emitted_ns).max(1);
-                    if !self.parts.metrics.is_bare() {
-                        self.latency.record(elapsed_ns);
-                    }
-                    if let Some(pacer) = &mut self.parts.pacer {
-                        pacer.completed(ended.emitted_ns, elapsed_ns);
-                    }
-                    guarded(&self.origin, || spout.ack(id, out))
-                }
-                Verdict::Failed(failure) => {
-                    out.out.core.counts.failed += 1;
-                    // After its end nothing can be emitted again: the spout may as well give the value up.
-                    let ended = self.end_sent;
-                    let failure = if ended { Failure::reject(format!("ended: {failure}")) } else { failure };
-                    guarded(&self.origin, || spout.fail(id, &failure, out))
-                }
-            };
-            // A callback may have changed what `next` finds.
+        let mut left = budget;
+        while left > 0 && self.spout.is_some() && self.out.ledger.as_ref().is_some_and(|l| l.borrow().has_ended()) {
+            // A callback may change what `next` finds.
             self.get_hungry();
+            let result = self.call_back_in_a_row(&mut left);
             self.note_callback(result);
         }
+    }
+
+    /// One guard for a row of callbacks, which ends with the first that fails.
+    fn call_back_in_a_row(&mut self, left: &mut usize) -> Outcome {
+        let Some(spout) = &mut self.spout else { return Ok(()) };
+        let Some(ledger) = self.out.ledger.clone() else { return Ok(()) };
+        let (out, latency, metrics, pacer) =
+            (&mut self.out, &mut self.latency, &self.parts.metrics, &mut self.parts.pacer);
+        let (now_ns, end_sent) = (out.out.core.now_ns, self.end_sent);
+        guarded(&self.origin, || {
+            while *left > 0 {
+                // In a statement of its own: the callback may open trees.
+                let ended = ledger.borrow_mut().take_ended();
+                let Some(ended) = ended else { break };
+                *left -= 1;
+                let Some(id) = out.ids[ended.slot as usize].take() else { continue };
+                let Some(failure) = ended.failure else {
+                    out.out.core.counts.acked += 1;
+                    let elapsed_ns = now_ns.saturating_sub(ended.emitted_ns).max(1);
+                    if !metrics.is_bare() {
+                        latency.record(elapsed_ns);
+                    }
+                    if let Some(pacer) = pacer {
+                        pacer.completed(ended.emitted_ns, elapsed_ns);
+                    }
+                    spout.ack(id, out)?;
+                    continue;
+                };
+                out.out.core.counts.failed += 1;
+                // After its end nothing can be emitted again: the spout may as well give the value up.
+                let failure = if end_sent { Failure::reject(format!("ended: {failure}")) } else { failure };
+                spout.fail(id, &failure, out)?;
+            }
+            Ok(())
+        })
     }
 
     fn note_callback(&mut self, result: Outcome) {
@@ -382,7 +388,7 @@ impl<S: Spout> SpoutShell<S> {
                         Next::Finished => {}
                     }
                 }
-                while let Some(id) = out.self_acked.pop_front() {
+                while let Some(id) = out.self_acked.take() {
                     out.out.core.counts.acked += 1;
                     if let Err(failure) = spout.ack(id, out) {
                         note_callback_failure(failure, origin, out)?;
@@ -413,7 +419,7 @@ impl<S: Spout> SpoutShell<S> {
     fn ack_untracked(&mut self) {
         // One by one: an `ack` may emit, and what an instance that breaks down leaves is for the next one.
         while let Some(spout) = &mut self.spout
-            && let Some(id) = self.out.self_acked.pop_front()
+            && let Some(id) = self.out.self_acked.take()
         {
             let out = &mut self.out;
             out.out.core.counts.acked += 1;

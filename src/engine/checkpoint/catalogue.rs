@@ -45,7 +45,7 @@ impl Roster {
             })
             .collect();
         let mut owned = vec![false; states.len()];
-        for component in 0..components.len() {
+        for (component, (id, ..)) in components.iter().enumerate() {
             for (name, schema) in topology.task_kit(component).states() {
                 match states.iter().position(|entry| entry.component == Some(component) && entry.state == name) {
                     Some(known) if known < owned.len() && !owned[known] => {
@@ -53,8 +53,7 @@ impl Roster {
                         states[known].schema = schema;
                     }
                     Some(_) => {
-                        let place = components[component].0.clone();
-                        return Err(Error::usage(place, format!("two of its states are called {name}")));
+                        return Err(Error::usage(id.clone(), format!("two of its states are called {name}")));
                     }
                     None => {
                         let space = Space(states.iter().map(|entry| entry.space.0 + 1).max().unwrap_or(0));

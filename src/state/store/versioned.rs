@@ -18,6 +18,9 @@ use crate::sys::thread;
 
 use super::{CheckpointId, Footprint, Share, SnapshotStore, Stamp, Written, not_after, not_kept};
 
+/// What gets each row: its key and its value.
+pub(super) type EachRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// Rows to write, or to remove where there is no value.
 pub type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
@@ -30,7 +33,7 @@ pub trait Database: Send + Sync + std::fmt::Debug + 'static {
     /// Makes everything written durable.
     fn sync(&self) -> Result<()>;
     /// Calls with the rows from one key to another, in order.
-    fn range(&self, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()>;
+    fn range(&self, from: &[u8], to: &[u8], each: EachRow<'_>) -> Result<()>;
     /// On disk.
     fn disk_bytes(&self) -> u64;
     /// At most in memory.

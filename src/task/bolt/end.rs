@@ -24,7 +24,17 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    pub(super) fn finish(&mut self) {
+    /// After all input: the timers that are left, the last call, the end of its own output.
+    pub(super) fn come_to_the_end(&mut self, left: &mut usize) {
+        let is_over = self.open_lanes == 0 && !self.loop_open && self.snapshot_due.is_none();
+        if is_over && self.may_go_on(*left) && self.call_back_last(left) {
+            self.finish();
+            self.pull_handover(left);
+            self.send_end();
+        }
+    }
+
+    fn finish(&mut self) {
         if !self.finish_called {
             self.finish_called = self.call("finish", |bolt, out| bolt.finish(out)) || self.bolt.is_some();
             self.tick_due_ns = None;
@@ -37,7 +47,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     }
 
     /// Passes the end on once nothing that could still emit is left.
-    pub(super) fn send_end(&mut self) {
+    fn send_end(&mut self) {
         let emits_no_more =
             self.finish_called && self.out.handover.is_none() && self.door_inside.is_empty() && self.held.open() == 0;
         if emits_no_more && !self.end_sent && self.bolt.is_some() {

@@ -1,10 +1,22 @@
-//! What happens to a bolt task rarely: injected faults, and tuples that nobody settles.
+//! What happens to a bolt task rarely: ticks, injected faults, and tuples that nobody settles.
 
 use crate::error::Failure;
 use crate::task::bolt::BoltShell;
 use crate::task::chaos::{Chaos, Strike};
 use crate::task::header::Header;
+use crate::task::lane::Control;
 use crate::task::style::Logic;
+
+/// How the visit of a lane ended.
+pub(super) enum Visit {
+    /// Nothing is left in the lane.
+    Empty,
+    /// The task may take no more now.
+    Stopped,
+    /// At an item that concerns the whole task.
+    Control(Control),
+    Fatal(Failure),
+}
 
 impl<H: Header, L: Logic> BoltShell<H, L> {
     /// Under simulation: has a fault happen to the next input of a lane, now and then. True if it did.
@@ -41,5 +53,15 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             core.counts.failed += 1;
             core.fail_roots(&roots, &failure);
         });
+    }
+
+    /// Calls the bolt's `tick`; periods that have passed meanwhile are counted as missed.
+    pub(super) fn tick(&mut self, now_ns: u64) {
+        let (Some(period_ns), Some(due_ns)) = (self.parts.tick_ns, self.tick_due_ns) else { return };
+        let missed = (now_ns - due_ns) / period_ns;
+        self.tick_due_ns = Some(due_ns + (missed + 1) * period_ns);
+        self.out.core.counts.ticks += 1;
+        self.out.core.counts.ticks_missed += missed;
+        self.call("a tick", |bolt, out| bolt.tick(out));
     }
 }

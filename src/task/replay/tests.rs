@@ -1,11 +1,10 @@
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::*;
 use crate::sys::random::Random;
 use crate::task::acks::Acks;
 use crate::task::lane::Peers;
-use crate::task::outlet::{EmitCore, Outlet};
+use crate::task::outlet::{EmitCore, Outlet, SelfAcked};
 
 type Emits = SpoutOutlet<Ports<(u64, DeadLetter<u64>)>, u64>;
 
@@ -16,7 +15,7 @@ fn outlet() -> Emits {
         out: Outlet::new(Default::default(), core),
         ledger: None,
         ids: Vec::new(),
-        self_acked: VecDeque::new(),
+        self_acked: SelfAcked::default(),
         ended: false,
     }
 }
@@ -30,18 +29,18 @@ fn a_poison_item_is_replayed_as_often_as_allowed_and_then_dead_lettered() {
     let poison = Failure::retry("no");
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
     for delay_ms in [1, 10, 20] {
-        let id = out.self_acked.pop_front().unwrap();
+        let id = out.self_acked.take().unwrap();
         spout.fail(id, &poison, &mut out).unwrap();
         assert_eq!(spout.next(&mut out).unwrap(), Next::WakeAfter(Duration::from_millis(delay_ms)));
         out.out.core.now_ns += delay_ms * MS;
         assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
     }
-    let id = out.self_acked.pop_front().unwrap();
+    let id = out.self_acked.take().unwrap();
     spout.fail(id, &poison, &mut out).unwrap();
     assert_eq!(spout.next(&mut out).unwrap(), Next::Finished);
     let counts = &out.out.core.counts;
     assert_eq!((counts.emitted, counts.replayed, counts.dead_lettered), (5, 3, 1));
-    assert!(out.self_acked.is_empty(), "a dead letter is untracked");
+    assert!(out.self_acked.take().is_none(), "a dead letter is untracked");
 }
 
 #[test]
@@ -49,17 +48,17 @@ fn due_replays_come_before_new_items_and_winding_down_stops_only_those() {
     let mut spout = opened(10, &[("0/1", None)]);
     let mut out = outlet();
     (0..2).for_each(|_| assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted));
-    let (second, first) = (out.self_acked.pop_front().unwrap(), out.self_acked.pop_front().unwrap());
+    let (second, first) = (out.self_acked.take().unwrap(), out.self_acked.take().unwrap());
     spout.fail(second, &Failure::retry("no"), &mut out).unwrap();
     out.out.core.now_ns += MS;
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
-    assert_eq!((out.self_acked.pop_front(), out.out.core.counts.replayed), (Some(second), 1));
+    assert_eq!((out.self_acked.take(), out.out.core.counts.replayed), (Some(second), 1));
     assert!(spout.wind_down());
     assert_eq!(spout.next(&mut out).unwrap(), Next::Finished, "open trees alone need no further call");
     spout.fail(first, &Failure::retry("no"), &mut out).unwrap();
     out.out.core.now_ns += MS;
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
-    assert_eq!((out.self_acked.pop_front(), spout.next(&mut out).unwrap()), (Some(first), Next::Finished));
+    assert_eq!((out.self_acked.take(), spout.next(&mut out).unwrap()), (Some(first), Next::Finished));
 }
 
 #[test]
@@ -68,7 +67,7 @@ fn with_too_many_items_waiting_nothing_new_is_read() {
     let mut out = outlet();
     for _ in 0..WAITING_MAX {
         assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
-        let id = out.self_acked.pop_front().unwrap();
+        let id = out.self_acked.take().unwrap();
         spout.fail(id, &Failure::retry("no"), &mut out).unwrap();
     }
     assert_eq!(spout.next(&mut out).unwrap(), Next::WakeAfter(Duration::from_millis(1)));
