@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use squall::state::delta::{Delta, Space};
-use squall::state::store::kind::{StoreKind, StoreOptions};
 use squall::state::store::CheckpointId;
+use squall::state::store::kind::{StoreKind, StoreOptions};
 use squall::sys::clock::Clock;
 use squall::sys::disk::Disk;
 use squall::sys::random::{Random, mix};

@@ -64,7 +64,7 @@ fn all_bad_usage_is_reported_at_once_and_nothing_is_measured() {
         "error: --warmup -1s: expected a time such as 500ms or 10s",
         "error: --repeat 0: expected a number from 1 to 1000",
         "error: --cpus 99999: ",
-        "error: --guarantee maybe: guarantee: expected \"at-most-once\" or \"at-least-once\"",
+        "error: --guarantee maybe: guarantee: expected \"at-most-once\", \"at-least-once\" or \"exactly-once\"",
         "error: --wait nap: wait: expected \"spin\"",
         "error: --rate: `bench hop` does not take it: it is a closed loop",
         "error: --input: `bench hop` does not take it: ",

@@ -35,9 +35,21 @@ struct RunSettings {
     /// What an idle executor does: spin, adaptive (spin briefly, then sleep) or park (sleep at once)
     #[arg(long, value_name = "POLICY")]
     wait: Option<String>,
-    /// What is promised about every input: at-most-once or at-least-once
+    /// What is promised about every input: at-most-once, at-least-once or exactly-once
     #[arg(long, value_name = "WORD")]
     guarantee: Option<String>,
+    /// Keep checkpoints in this folder, and go on from the last one [default: in memory only]
+    #[arg(long, value_name = "DIR")]
+    state: Option<String>,
+    /// Take a checkpoint this often [default: 100ms under exactly-once, otherwise never]
+    #[arg(long, value_name = "TIME")]
+    checkpoint_interval: Option<String>,
+    /// What keeps the checkpoints in that folder: log, sled or fjall [default: log]
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// Start over: what the folder holds is moved aside, not removed
+    #[arg(long)]
+    fresh: bool,
 }
 
 // What a run and a bench have in common.
@@ -162,6 +174,10 @@ impl CommandLine {
             ("--executors", "executors", &of_a_run.executors),
             ("--wait", "wait", &of_a_run.wait),
             ("--guarantee", "guarantee", &of_a_run.guarantee),
+            ("--state", "state_dir", &of_a_run.state),
+            ("--checkpoint-interval", "checkpoint_interval", &of_a_run.checkpoint_interval),
+            ("--store", "store", &of_a_run.store),
+            ("--fresh", "fresh_state", &of_a_run.fresh.then(|| "true".to_owned())),
             ("--drain-timeout", "drain_timeout", &settings.drain_timeout),
             ("--seed", "seed", &settings.seed),
         ];

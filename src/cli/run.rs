@@ -67,7 +67,7 @@ pub(super) fn run(shipped: &Shipped, matches: &ArgMatches) -> u8 {
         Ok(()) => DONE,
         Err(error) => {
             complain(&place, &error);
-            if error.is_usage() { BAD_USAGE } else { FAILED }
+            if error.is_usage() || error.is_bad_state() { BAD_USAGE } else { FAILED }
         }
     }
 }
@@ -78,6 +78,8 @@ struct Prepared {
     report_file: Option<ReportFile>,
     show: Show,
     is_quiet: bool,
+    /// A signal drains even where it could suspend.
+    drains: bool,
 }
 
 impl Prepared {
@@ -93,17 +95,19 @@ impl Prepared {
         }
         let topology = command_line.topology(shipped, matches)?;
         let show = if options.quiet { Show::Never } else { options.progress.into() };
-        Ok(Prepared { topology, report_file, show, is_quiet: options.quiet })
+        Ok(Prepared { topology, report_file, show, is_quiet: options.quiet, drains: options.drain })
     }
 
     fn run(self) -> Result<()> {
         let progress = self.topology.progress().cloned();
         logs::log_executor_panics();
-        let drain = Drain::default();
+        let settings = self.topology.resolve()?.settings;
+        let drain = Drain::new(settings.state_dir.is_some() && !self.drains);
         let asked = drain.clone();
         let _signals = Signals::install(move |_| asked.ask())?;
         let running = Arc::new(self.topology.start()?);
         drain.attach(&running);
+        say_what_was_resumed(&running);
         let outcome = watch(&running, Live::start(self.show, progress));
         let report = running.report();
         let shown = if self.is_quiet { Ok(()) } else { print(format_args!("\n{}", report::to_text(&report))) };
@@ -114,6 +118,15 @@ impl Prepared {
             complain(&report.topology, error);
         }
         outcome.and(written).and(shown)
+    }
+}
+
+/// Whoever starts a topology with state wants to know at once where it begins.
+fn say_what_was_resumed(running: &Running) {
+    let Some(checkpoints) = running.report().checkpoints else { return };
+    checkpoints.notes.iter().for_each(|line| note(format_args!("state: {line}")));
+    if checkpoints.was_finished {
+        note("state: all input had been handled before; what was left to commit is committed, nothing is run again");
     }
 }
 

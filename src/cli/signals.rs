@@ -51,7 +51,8 @@ impl Drop for Signals {
     }
 }
 
-/// What the first signal drains. One that comes while the topology is still starting is kept until it has.
+/// What the first signal ends: it drains, or suspends where the state survives. One that comes while the topology is
+/// still starting is kept until it has.
 #[derive(Clone, Default)]
 pub(super) struct Drain(Arc<Mutex<Target>>);
 
@@ -59,27 +60,46 @@ pub(super) struct Drain(Arc<Mutex<Target>>);
 struct Target {
     running: Option<Arc<Running>>,
     was_asked: bool,
+    /// The state survives the process: stop after a last checkpoint instead of ending the input.
+    suspends: bool,
+}
+
+impl Target {
+    fn end(&self) {
+        match &self.running {
+            Some(running) if self.suspends => running.suspend(),
+            Some(running) => running.drain(),
+            None => {}
+        }
+    }
 }
 
 impl Drain {
+    /// One that suspends, if `suspends`.
+    pub fn new(suspends: bool) -> Self {
+        Drain(Arc::new(Mutex::new(Target { suspends, ..Target::default() })))
+    }
+
     /// Tells what to drain.
     pub fn attach(&self, running: &Arc<Running>) {
         let mut target = self.0.lock().expect("nothing panics under it");
         target.running = Some(running.clone());
         if target.was_asked {
-            running.drain();
+            target.end();
         }
     }
 
     /// Drains it, now or when it is there.
     pub fn ask(&self) {
-        {
+        let suspends = {
             let mut target = self.0.lock().expect("nothing panics under it");
             target.was_asked = true;
-            if let Some(running) = &target.running {
-                running.drain();
-            }
-        }
-        note("draining: finishing what is under way; a second signal ends at once");
+            target.end();
+            target.suspends
+        };
+        note(match suspends {
+            true => "suspending: one last checkpoint, from which the next start goes on; a second signal ends at once",
+            false => "draining: finishing what is under way; a second signal ends at once",
+        });
     }
 }

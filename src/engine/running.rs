@@ -286,8 +286,8 @@ impl Running {
         self.request(Request::Drain);
     }
 
-    /// With checkpoints: stops after a last checkpoint, from which the next start goes on; no input ends and no `finish`
-    /// is called. Without: as [`drain`](Self::drain). Returns at once.
+    /// With checkpoints: stops after a last checkpoint, from which the next start goes on; no input ends and no
+    /// `finish` is called. Without: as [`drain`](Self::drain). Returns at once.
     pub fn suspend(&self) {
         self.request(Request::Suspend);
     }

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use crate::engine::checkpoint::CheckpointReport;
 use crate::engine::report::{ComponentReport, LatencyReport, Report};
 use crate::observe::table::{Align, Table};
 use crate::observe::units::{grouped, percentile, size, time};
+use crate::topology::settings::Guarantee;
 
 /// The report as a person reads it at the end of a run.
 pub fn to_text(report: &Report) -> String {
@@ -12,7 +14,40 @@ pub fn to_text(report: &Report) -> String {
     text.push('\n');
     let _ = write!(text, "{}", components(&report.components));
     text.push('\n');
-    text.push_str(&complete_latency(&report.complete_latency_us));
+    match &report.checkpoints {
+        // Barriers only: there are no trees.
+        Some(checkpoints) if report.settings.guarantee == Guarantee::ExactlyOnce => {
+            text.push_str(&checkpoints_text(checkpoints));
+        }
+        checkpoints => {
+            text.push_str(&complete_latency(&report.complete_latency_us));
+            checkpoints.iter().for_each(|checkpoints| text.push_str(&checkpoints_text(checkpoints)));
+        }
+    }
+    text
+}
+
+fn checkpoints_text(checkpoints: &CheckpointReport) -> String {
+    let mut text = format!("checkpoints: {} completed", grouped(checkpoints.completed));
+    let us = |ns: u64| time(ns as f64 / 1_000.0);
+    if checkpoints.completed > 0 {
+        let ([p50, p99, max], [.., pause_p99, pause_max]) = (checkpoints.took_ns, checkpoints.pause_ns);
+        let _ = write!(text, " (p50 {}, p99 {}, max {})", us(p50), us(p99), us(max));
+        let _ = write!(text, ", longest pause of a task p99 {}, max {}", us(pause_p99), us(pause_max));
+        let _ = write!(text, ", {} written", size(checkpoints.written_bytes));
+    }
+    if checkpoints.failed > 0 {
+        let why = checkpoints.last_failure.as_deref().unwrap_or("unknown");
+        let _ = write!(text, ", {} given up (last: {why})", grouped(checkpoints.failed));
+    }
+    if let Some(resumed) = checkpoints.resumed {
+        let _ = write!(text, "; resumed from checkpoint {resumed}");
+    }
+    if checkpoints.step_backs > 0 {
+        let took = us(checkpoints.last_recovery_ns);
+        let _ = write!(text, "; stepped back {} times, the last in {took}", grouped(checkpoints.step_backs));
+    }
+    text.push('\n');
     text
 }
 

@@ -77,7 +77,7 @@ impl Roster {
             .collect();
         if !ownerless.is_empty() && !allow_ownerless {
             return Err(Error::bad_state(format!(
-                "the checkpoint holds state that no component of this topology owns: {}; give the components and states \
+                "the checkpoint holds state that no component of this topology owns: {}; give components and states \
                  their old names back, or set allow_ownerless_state = true to leave that state where it is",
                 ownerless.join(", ")
             )));

@@ -1,5 +1,5 @@
-//! The keeper of checkpoints: gathers the tasks' parts, makes them durable, and reads them back. A thread drives it, or a
-//! test driver; everything that touches a disk happens here and never on an executor.
+//! The keeper of checkpoints: gathers the tasks' parts, makes them durable, and reads them back. A thread drives it, or
+//! a test driver; everything that touches a disk happens here and never on an executor.
 
 use std::collections::BTreeMap;
 

@@ -53,8 +53,8 @@ pub(crate) fn open(
     let Some(interval) = settings.checkpoint_interval() else { return Ok(None) };
     if let Some(edge) = plan.edges.iter().find(|edge| edge.feedback) {
         let (from, to) = (&plan.components[edge.from].id, &plan.components[edge.to].id);
-        let why = "checkpoints and cycles exclude each other: a barrier would go round for ever; take the cycle out, or \
-                   the checkpoints";
+        let why = "checkpoints and cycles exclude each other: a barrier would go round for ever; take the cycle out, \
+                   or the checkpoints";
         return Err(crate::Error::usage(format!("the edge from {from} to {to}"), why));
     }
     let options = DirectoryOptions {

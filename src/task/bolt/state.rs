@@ -125,7 +125,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         false
     }
 
-    /// All state there is now belongs to this checkpoint; what is said when it is encoded is given back if there is none.
+    /// All state there is now belongs to this checkpoint. If there is none, what would be said at its end is returned.
     pub(super) fn freeze(&mut self, id: CheckpointId, snapshot: Box<TaskSnapshot>) -> Result<(), Box<TaskSnapshot>> {
         let Some(bolt) = self.bolt.as_mut().filter(|_| self.states.any) else { return Err(snapshot) };
         bolt.states(&mut |state| state.freeze());

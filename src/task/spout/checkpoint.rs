@@ -2,7 +2,7 @@
 
 use crate::error::Failure;
 use crate::task::align::CheckpointId;
-use crate::task::component::Spout;
+use crate::task::component::{Position, SplitId, Spout};
 use crate::task::lane::Control;
 use crate::task::payload::PortSet;
 use crate::task::shell::guarded;
@@ -25,7 +25,7 @@ pub(super) struct Checkpoints {
     /// Nothing is emitted now: waits for the first checkpoint, or is suspended.
     pub holds: bool,
     /// Positions of the checkpoints that are under way.
-    under_way: Vec<(CheckpointId, Vec<(String, crate::Position)>)>,
+    under_way: Vec<(CheckpointId, Vec<(SplitId, Position)>)>,
 }
 
 impl<S: Spout> SpoutShell<S> {

@@ -71,7 +71,7 @@ fn all_problems_of_all_layers_are_reported_at_once_with_their_places() {
     layers.topology("main.rs:3", |s| s.drain_timeout = Duration::ZERO);
     layers.toml("lane_capcity = 3\npin = 1\nmax_spout_pending = 0\ncomponents.count.paralelism = 2", "s.toml");
     layers.toml("executors =\nwait = \"maybe\n", "broken.toml");
-    layers.set("--guarantee", "guarantee", "exactly-once").assign("nonsense").assign("user=3");
+    layers.set("--guarantee", "guarantee", "exactly-twice").assign("nonsense").assign("user=3");
     layers.assign("message_timeout=30").assign("wait.spin=3").assign("parallelism=3");
     let problems = problems(&layers);
     let expected = [
@@ -82,7 +82,7 @@ fn all_problems_of_all_layers_are_reported_at_once_with_their_places() {
         "s.toml:4: components.count.paralelism: unknown key; did you mean components.count.parallelism?",
         "broken.toml:1: ",
         "broken.toml:2: ",
-        "--guarantee: guarantee: expected \"at-most-once\" or \"at-least-once\", got \"exactly-once\"",
+        "--guarantee: guarantee: expected \"at-most-once\", \"at-least-once\" or \"exactly-once\", got \"exac",
         "--set nonsense: expected KEY=VALUE",
         "--set user=3: user: expected a table of keys of your own",
         "--set message_timeout=30: message_timeout: expected a duration",
