@@ -25,12 +25,19 @@ pub enum Mutation {
 }
 
 #[cfg(test)]
-pub use switch::{is, with};
+pub use switch::{is, is_always, with};
 
 /// False: no safety is ever taken out of a build that users run.
 #[cfg(not(test))]
 #[inline(always)]
 pub fn is(_mutation: Mutation) -> bool {
+    false
+}
+
+/// False, as [`is`].
+#[cfg(not(test))]
+#[inline(always)]
+pub fn is_always(_mutation: Mutation) -> bool {
     false
 }
 
@@ -51,6 +58,11 @@ mod switch {
         let result = run();
         ACTIVE.set(None);
         result
+    }
+
+    /// For what happens only once in a run: broken each time.
+    pub fn is_always(mutation: Mutation) -> bool {
+        ACTIVE.get() == Some(mutation)
     }
 
     pub fn is(mutation: Mutation) -> bool {

@@ -17,7 +17,7 @@ use crate::sys::clock::{Clock, wall_ns};
 use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
 use crate::task::key::KEY_GROUPS_DEFAULT;
-use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper};
+use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper, write_positions};
 
 /// The parts of a checkpoint that have come so far.
 struct Gathering {
@@ -161,8 +161,8 @@ impl Keeper {
     fn generation(&self, gathering: &Gathering) -> Generation {
         let mut operators: Vec<OperatorEntry> = Vec::new();
         for (&(component, _), snapshot) in &gathering.done {
-            let own = if mutation::is(Mutation::PositionsNotSaved) && self.roster.is_spout(component) {
-                Vec::new()
+            let own = if self.roster.is_spout(component) && mutation::is(Mutation::PositionsNotSaved) {
+                write_positions(&[])
             } else {
                 snapshot.own.clone()
             };
@@ -177,7 +177,7 @@ impl Keeper {
             topology: self.roster.topology.clone(),
             key_groups: KEY_GROUPS_DEFAULT,
             finished: gathering.finished,
-            written_at_ns: wall_ns(),
+            written_at_ns: if self.clock.is_virtual() { self.clock.now_ns() as i64 } else { wall_ns() },
             states: self.roster.state_entries(),
             operators,
             ..Generation::default()

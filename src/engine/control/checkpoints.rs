@@ -88,7 +88,7 @@ impl Control {
             return self.checkpoint_failed(overdue, "it took longer than checkpoint_timeout".into(), now_ns);
         }
         let Some((checkpoint, purpose)) = checkpoints.schedule.begin(now_ns) else { return };
-        if checkpoint == CheckpointId(0) && mutation::is(Mutation::FirstCheckpointOff) {
+        if checkpoint == CheckpointId(0) && mutation::is_always(Mutation::FirstCheckpointOff) {
             checkpoints.schedule.completed(checkpoint, now_ns);
             return;
         }

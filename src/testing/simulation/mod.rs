@@ -3,6 +3,8 @@
 
 #[cfg(test)]
 mod campaign;
+#[cfg(test)]
+mod recovery;
 mod run;
 
 use std::time::Duration;

@@ -47,6 +47,16 @@ const MS: u64 = 1_000_000;
 
 impl<'a> Run<'a> {
     pub fn new(simulation: &'a Simulation, topology: Topology, log: Option<&TurnLog>) -> Result<Self> {
+        Self::on_disk(simulation, topology, log, Simulated::new(simulation.seed))
+    }
+
+    /// With checkpoints on this disk.
+    pub fn on_disk(
+        simulation: &'a Simulation,
+        topology: Topology,
+        log: Option<&TurnLog>,
+        disk: Simulated,
+    ) -> Result<Self> {
         let mut random = Random::new(simulation.seed);
         let mut settings = topology.resolve()?.settings;
         let plan = topology.plan(&settings);
@@ -57,8 +67,7 @@ impl<'a> Run<'a> {
         let seed = random.next_u64() >> 1;
         let ack_lane_capacity = draw(&mut random, &[1, 1, 2, 5, 4_096]);
         let polled_lanes_max = draw(&mut random, &[0, 64]);
-        let disk = Disk::simulated(Simulated::new(seed));
-        let mut stage = Stage::new(topology, settings, disk, seed, |shared| {
+        let mut stage = Stage::new(topology, settings, Disk::simulated(disk), seed, |shared| {
             shared.ack_lane_capacity = ack_lane_capacity;
             shared.polled_lanes_max = polled_lanes_max;
             shared.chaos = simulation.odds;
@@ -93,23 +102,45 @@ impl<'a> Run<'a> {
     }
 
     pub fn finish(mut self) -> Result<SimReport> {
+        self.open();
+        while self.step()? {}
+        self.end()
+    }
+
+    /// What the opening of the state directory had to say.
+    #[cfg(test)]
+    pub fn notes(&self) -> Vec<String> {
+        self.stage.shared.checkpointing.as_ref().map(|c| c.stats.report().notes).unwrap_or_default()
+    }
+
+    pub fn open(&mut self) {
         self.stage.open();
-        while self.stage.phase() != Phase::Stopped {
-            self.drain_if_due();
-            if let Some(chosen) = self.choose() {
-                self.stage.make(chosen);
-                self.last = Some(chosen);
-                self.disturb(chosen);
-            } else if !self.let_time_pass() {
-                let state = self.stage.describe();
-                let message = format!("everything sleeps, nothing is due, and it has not ended: {state}");
-                return Err(self.simulation.failed("stuck", message));
-            }
-            if self.stage.moves > self.simulation.moves_max {
-                let message = format!("no end after {} moves: {}", self.stage.moves, self.stage.describe());
-                return Err(self.simulation.failed("endless", message));
-            }
+    }
+
+    /// One move, or a step of time. False once the topology has stopped.
+    pub fn step(&mut self) -> Result<bool> {
+        if self.stage.phase() == Phase::Stopped {
+            return Ok(false);
         }
+        self.drain_if_due();
+        if let Some(chosen) = self.choose() {
+            self.stage.make(chosen);
+            self.last = Some(chosen);
+            self.disturb(chosen);
+        } else if !self.let_time_pass() {
+            let state = self.stage.describe();
+            let message = format!("everything sleeps, nothing is due, and it has not ended: {state}");
+            return Err(self.simulation.failed("stuck", message));
+        }
+        if self.stage.moves > self.simulation.moves_max {
+            let message = format!("no end after {} moves: {}", self.stage.moves, self.stage.describe());
+            return Err(self.simulation.failed("endless", message));
+        }
+        Ok(true)
+    }
+
+    /// How it came to its end, once it has.
+    pub fn end(self) -> Result<SimReport> {
         self.stage.outcome().map_err(|error| {
             let state = error.state().unwrap_or("failed");
             self.simulation.failed(state, error)
