@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use squall::connect::Generator;
 use squall::state::{StateVisitor, ValueState};
-use squall::testing::{Captured, TestDriver, capture};
+use squall::testing::{Captured, TestDriver, capture, feeder};
 use squall::topology::settings::Settings;
 use squall::{CurrentKey, Failure, Guarantee, KeyedBolt, Outcome, Outlet, Topology, TopologyBuilder};
 
@@ -132,4 +132,61 @@ fn a_failure_that_comes_again_and_again_stops_the_topology_in_a_named_state() {
     let error = outcome.expect_err("it cannot get past the poison");
     assert_eq!(error.state(), Some("step_back_limit"));
     assert!(error.to_string().contains("never[0]"), "{error}");
+}
+
+#[test]
+fn a_spout_that_cannot_go_back_is_refused_before_anything_starts() {
+    let (_feeder, spout) = feeder::<u64>();
+    let mut t = TopologyBuilder::new("forgetful");
+    let numbers = t.spout("numbers", spout);
+    t.bolt("drop", |_: u64, _: &mut Outlet<()>| {}).shuffle(&numbers);
+    t.guarantee(Guarantee::ExactlyOnce);
+    let error = TestDriver::start(t.build().expect("valid")).map(drop).expect_err("refused");
+    assert_eq!(error.state(), Some("not_started"));
+    assert!(error.to_string().contains("numbers[0]") && error.to_string().contains("go back"), "{error}");
+}
+
+/// Semantics, test (e): a source that has nothing to say still passes barriers.
+#[test]
+fn an_idle_input_does_not_hold_checkpoints_up() {
+    let mut t = TopologyBuilder::new("one-idle");
+    let busy = t.source("busy", || Generator::new(1_000, |n| n).rate(10_000));
+    // It makes one value per second: between them it has nothing to say.
+    let idle = t.source("idle", || Generator::endless(|n| n).rate(1));
+    let both = t.bolt("both", |n: u64, out: &mut Outlet<u64>| out.emit(n));
+    both.shuffle(&busy).shuffle(&idle);
+    t.guarantee(Guarantee::ExactlyOnce);
+    let mut driver = TestDriver::start(t.build().expect("valid")).expect("starts");
+    driver.advance(Duration::from_millis(1_050)).expect("runs");
+    let completed = driver.report().checkpoints.expect("has checkpoints").completed;
+    assert!((10..=11).contains(&completed), "one at the start and one every 100 ms, not {completed}");
+}
+
+#[test]
+fn a_cycle_is_refused_and_the_edge_is_named() {
+    let mut t = TopologyBuilder::new("round");
+    let numbers = t.source("numbers", || Generator::new(10, |n| n));
+    let round = t
+        .bolt("round", |n: u64, out: &mut Outlet<u64>| {
+            if n > 100 {
+                out.emit(n - 1)
+            }
+        })
+        .shuffle(&numbers);
+    let again = t.bolt("again", |n: u64, out: &mut Outlet<u64>| out.emit(n)).shuffle(&round);
+    let _ = round.closing_cycle(|round| round.shuffle(&again));
+    t.guarantee(Guarantee::ExactlyOnce);
+    let error = TestDriver::start(t.build().expect("valid")).map(drop).expect_err("refused");
+    assert!(error.is_usage() && error.to_string().contains("from again to round"), "{error}");
+}
+
+#[test]
+fn at_least_once_may_take_checkpoints_too() {
+    let run = Run { breaks_at: &[1_111, 7_777], settings: |s| s.guarantee = Guarantee::AtLeastOnce, ..Run::default() };
+    let (topology, captured) = run.topology();
+    let mut driver = TestDriver::start(topology).expect("starts");
+    driver.run_to_end().expect("ends well");
+    let highest = highest(&captured);
+    assert!(highest.values().all(|&count| count >= run.values / KEYS), "nothing is lost: {highest:?}");
+    assert_eq!(driver.report().checkpoints.expect("has checkpoints").step_backs, 2);
 }

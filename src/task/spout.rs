@@ -14,7 +14,7 @@ use crate::task::outlet::{EmitCore, Outlet, SelfAcked, SpoutOutlet};
 use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
-use crate::task::spout::checkpoint::Checkpoints;
+use crate::task::spout::checkpoint::{Checkpoints, cannot_replay};
 
 /// The typed kit of a spout: its factory.
 pub(crate) struct SpoutKit<S> {
@@ -112,6 +112,7 @@ impl<S: Spout> SpoutShell<S> {
     fn instantiate(&mut self) -> Outcome {
         let mut ctx = self.parts.context(self.out.out.core.counts.rebuilt);
         let (factory, resume, resumes) = (&self.factory, &self.positions, self.resumes);
+        let needs_replay = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         let mut replayable = false;
         let spout = guarded(&self.origin, || {
             let mut spout = factory();
@@ -124,6 +125,8 @@ impl<S: Spout> SpoutShell<S> {
                     resume.iter().map(|(split, position)| (split.clone(), Some(*position))).collect()
                 };
                 source.assign(&splits)?;
+            } else if needs_replay {
+                return Err(cannot_replay());
             }
             Ok(spout)
         })?;

@@ -28,6 +28,15 @@ pub(super) struct Checkpoints {
     under_way: Vec<(CheckpointId, Vec<(SplitId, Position)>)>,
 }
 
+/// Exactly-once with a spout that cannot go back would lose what it had read before a failure.
+#[cold]
+pub(super) fn cannot_replay() -> Failure {
+    Failure::fatal(
+        "exactly-once needs a spout that can go back to a position, and this one cannot (`Spout::replayable` gives \
+         none): read from something that can, such as a file, or use at-least-once",
+    )
+}
+
 impl<S: Spout> SpoutShell<S> {
     pub(super) fn begin_checkpoint(&mut self, id: CheckpointId) {
         self.checkpoints.due = Some(id);
