@@ -168,7 +168,9 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
         self.check().map_err(|error| Failure::fatal(error.to_string()))?;
         (self.task, self.tasks) = (task.index, task.count);
         if self.names.is_whole() && task.count > 1 {
-            return Err(Failure::fatal("one whole file is written by one task: set its parallelism to 1, or write parts"));
+            return Err(Failure::fatal(
+                "one whole file is written by one task: set its parallelism to 1, or write parts",
+            ));
         }
         Ok(())
     }

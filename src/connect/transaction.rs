@@ -311,8 +311,9 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
         self.has_checkpoints = true;
         // Empty: of a component that was something else then.
         for part in parts.iter().filter(|part| !part.is_empty()) {
-            let saved: Saved<S::Transaction> = rmp_serde::from_slice(part)
-                .map_err(|error| Failure::fatal(format!("the stored transactions of a sink cannot be read: {error}")))?;
+            let saved: Saved<S::Transaction> = rmp_serde::from_slice(part).map_err(|error| {
+                Failure::fatal(format!("the stored transactions of a sink cannot be read: {error}"))
+            })?;
             for (checkpoint, transaction) in &saved.pending {
                 self.sink.recover_and_commit(transaction).map_err(|failure| {
                     Failure::fatal(format!(

@@ -55,6 +55,15 @@ impl<T> AppendFile<T> {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         AppendFile { path: path.into(), file: None, line: Vec::new(), values: PhantomData }
     }
+
+    fn add(&mut self, value: impl AsRef<[u8]>) -> Outcome {
+        let mut file = self.file.as_deref().expect("a bolt is prepared before anything else");
+        self.line.clear();
+        self.line.extend_from_slice(value.as_ref());
+        self.line.push(b'\n');
+        // One call, so that lines of several tasks do not mix.
+        file.write_all(&self.line).map_err(|error| Failure::retry(format!("{}: {error}", self.path.display())))
+    }
 }
 
 impl<T: Payload + AsRef<[u8]>> Bolt for AppendFile<T> {
@@ -69,12 +78,7 @@ impl<T: Payload + AsRef<[u8]>> Bolt for AppendFile<T> {
     }
 
     fn execute(&mut self, value: T, _out: &mut Outlet<Nothing>) -> Outcome {
-        let mut file = self.file.as_deref().expect("a bolt is prepared before anything else");
-        self.line.clear();
-        self.line.extend_from_slice(value.as_ref());
-        self.line.push(b'\n');
-        // One call, so that lines of several tasks do not mix.
-        file.write_all(&self.line).map_err(|error| Failure::retry(format!("{}: {error}", self.path.display())))
+        self.add(value)
     }
 
     fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {

@@ -114,7 +114,9 @@ impl Names {
             match self.is_whole() {
                 true if found.is_dir() => return Err(problem("this is a directory; give a file")),
                 true if !found.is_file() => {
-                    return Err(problem("the output becomes visible by a rename, which needs a regular file; give one"));
+                    return Err(problem(
+                        "the output becomes visible by a rename, which needs a regular file; give one",
+                    ));
                 }
                 false if !found.is_dir() => return Err(problem("this is a file; give a directory for the parts")),
                 _ => {}
@@ -141,7 +143,9 @@ mod tests {
             assert_eq!(names.parse(&name_of(names.hidden(number, 7))), Some((number, 7, true)));
             let visible = (!names.is_whole()).then_some((number, 7, false));
             assert_eq!(names.parse(&name_of(names.visible(number, 7))), visible);
-            for other in ["", ".", "part-", "part-1", "part-x-1", ".part-1-1", ".open", &name_of(names.undone(number, 7))] {
+            for other in
+                ["", ".", "part-", "part-1", "part-x-1", ".part-1-1", ".open", &name_of(names.undone(number, 7))]
+            {
                 assert_eq!(names.parse(other), None, "{other}");
             }
         }
