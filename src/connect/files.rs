@@ -61,6 +61,8 @@ pub struct FileSink<T> {
     tasks: usize,
     /// The file of the current transaction, once it has a value.
     file: Option<BufWriter<File>>,
+    /// A transaction of this run, which may be an earlier process, has made a file.
+    has_made: bool,
     /// A rename may not be durable yet.
     has_renamed: bool,
     values: PhantomData<fn(T)>,
@@ -74,6 +76,8 @@ pub struct FileTransaction {
     bytes: u64,
     /// There is a file.
     made: bool,
+    /// An earlier transaction of the run has made one.
+    follows: bool,
 }
 
 impl<T> Clone for FileSink<T> {
@@ -84,7 +88,7 @@ impl<T> Clone for FileSink<T> {
 
 impl<T> FileSink<T> {
     fn of(names: Arc<Names>) -> Self {
-        FileSink { names, task: 0, tasks: 1, file: None, has_renamed: false, values: PhantomData }
+        FileSink { names, task: 0, tasks: 1, file: None, has_made: false, has_renamed: false, values: PhantomData }
     }
 
     /// A directory of parts, made if it is not there. It belongs to this sink alone.
@@ -117,7 +121,7 @@ impl<T> FileSink<T> {
     fn create(&mut self, transaction: &mut FileTransaction) -> Result<(), Failure> {
         let hidden = self.names.hidden(transaction.number, transaction.task);
         let file = File::create(&hidden).map_err(|error| failed("creating", &hidden, &error))?;
-        transaction.made = true;
+        (transaction.made, self.has_made) = (true, true);
         self.file = Some(BufWriter::with_capacity(BUFFER_BYTES, file));
         Ok(())
     }
@@ -176,7 +180,8 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
     }
 
     fn begin(&mut self, after: Option<CheckpointId>) -> Result<FileTransaction, Failure> {
-        Ok(FileTransaction { number: Number::after(after), task: self.task, bytes: 0, made: false })
+        let number = Number::after(after);
+        Ok(FileTransaction { number, task: self.task, bytes: 0, made: false, follows: self.has_made })
     }
 
     fn write(&mut self, transaction: &mut FileTransaction, value: T) -> Outcome {
@@ -192,8 +197,8 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
     }
 
     fn finish(&mut self, transaction: &mut FileTransaction) -> Outcome {
-        // No value at all is a result too.
-        if self.names.is_whole() && self.file.is_none() { self.create(transaction) } else { Ok(()) }
+        // No value at all is a result too; but what an earlier transaction has written is not to be replaced by nothing.
+        if self.names.is_whole() && !self.has_made { self.create(transaction) } else { Ok(()) }
     }
 
     fn pre_commit(&mut self, transaction: &mut FileTransaction) -> Result<Option<DurableJob>, Failure> {
@@ -228,6 +233,17 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
                 Err(Failure::fatal(format!("renaming {} to {}: {error}", hidden.display(), visible.display())))
             }
         }
+    }
+
+    fn recover_and_commit(&mut self, transaction: &FileTransaction) -> Outcome {
+        self.has_made |= transaction.made || transaction.follows;
+        self.commit(transaction)
+    }
+
+    fn recover_and_abort(&mut self, transaction: &FileTransaction) -> Outcome {
+        // What it held itself is written again.
+        self.has_made |= transaction.follows;
+        self.abort(transaction)
     }
 
     fn abort(&mut self, transaction: &FileTransaction) -> Outcome {

@@ -56,7 +56,7 @@ impl<T> AppendFile<T> {
         AppendFile { path: path.into(), file: None, line: Vec::new(), values: PhantomData }
     }
 
-    fn add(&mut self, value: impl AsRef<[u8]>) -> Outcome {
+    pub(super) fn add(&mut self, value: impl AsRef<[u8]>) -> Outcome {
         let mut file = self.file.as_deref().expect("a bolt is prepared before anything else");
         self.line.clear();
         self.line.extend_from_slice(value.as_ref());

@@ -111,6 +111,25 @@ fn a_whole_file_is_replaced_at_once_and_there_even_if_nothing_was_written() {
 }
 
 #[test]
+fn what_is_written_last_is_not_replaced_by_an_empty_end() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("counts.tsv");
+    let sinks = FileSink::whole(&path);
+    let mut sink = opened(&sinks, 0, 1);
+    let transaction = prepared(&mut sink, Some(1), "all");
+    let mut current = sink.begin(Some(CheckpointId(2))).unwrap();
+    // The end, of this process and of one that resumes.
+    for mut sink in [sink, opened(&sinks, 0, 1)] {
+        sink.recover_and_commit(&transaction).unwrap();
+        sink.recover_and_abort(&current).unwrap();
+        sink.finish(&mut current).unwrap();
+        assert!(sink.pre_commit(&mut current).unwrap().is_some(), "the rename is made durable");
+        sink.commit(&current).unwrap();
+        assert_eq!(files(place.path()), BTreeMap::from([("counts.tsv".into(), "all\n".into())]));
+    }
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_found_out_before_the_start() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("file");
