@@ -3,7 +3,10 @@
 //! ```sh
 //! cargo run --release --example word_count
 //! cargo run --release --example word_count -- --input book.txt --output counts.tsv --parallelism 2
+//! cargo run --release --example word_count -- --output counts.tsv --guarantee exactly-once --state counts.state
 //! ```
+//!
+//! The last one may be killed at any time, also with `kill -9`: the same command line goes on where it was.
 //!
 //! A word is a maximal run of bytes other than ASCII white space (space, tab, newline, carriage return, vertical tab,
 //! form feed), kept as it is; input need not be text.
@@ -17,10 +20,11 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
-use squall::connect::{FileLines, StdinLines};
+use squall::connect::{FileLines, FileSink, StdinLines, Transactional};
+use squall::state::{StateVisitor, ValueState};
 use squall::sys::random::Random;
 use squall::task::metrics::FaultCounters;
-use squall::{Bolt, BoltContext, Failure, Nothing, Outcome, Outlet, Stream, Topology, TopologyBuilder};
+use squall::{Bolt, BoltContext, CurrentKey, Failure, KeyedBolt, Outcome, Outlet, Stream, Topology, TopologyBuilder};
 
 /// Counts the words of a text
 #[derive(clap::Args, Clone, Debug)]
@@ -28,7 +32,8 @@ pub struct Args {
     /// The text; `-` for standard input [default: the King James Bible, shipped with squall]
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// Write all counts to this file as `word<TAB>count`, sorted by the bytes of the word
+    /// Write all counts to this file as `word<TAB>count`, sorted by the bytes of the word; it becomes visible as a whole
+    /// at the end
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Read the input this many times
@@ -57,7 +62,7 @@ pub struct Args {
 /// Words up to 24 bytes take no allocation.
 type Word = SmallVec<[u8; 24]>;
 
-/// The topology: `lines` to `split` to `count` to `report`.
+/// The topology: `lines` to `split` to `count` to `report`, and to `output` if the counts are written.
 ///
 /// # Errors
 /// When the options make no sense, or the input cannot be read.
@@ -65,9 +70,8 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
     if !(0.0..=1.0).contains(&args.fail_rate) {
         return Err(squall::Error::usage("--fail-rate", "expected a share between 0 and 1"));
     }
-    if let Some(output) = &args.output {
-        check_output(output)?;
-    }
+    let output = args.output.as_ref().map(FileSink::whole);
+    output.as_ref().map_or(Ok(()), FileSink::check)?;
     let mut t = TopologyBuilder::new("word-count");
     let replays = args.max_replays.unwrap_or(if args.injects_faults() { 1_000 } else { 3 });
     let lines = lines(&mut t, args, replays)?;
@@ -76,8 +80,11 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
     let faults = Faults::new(args, t.fault_counters());
     let counts =
         t.bolt("count", move || Count::new(faults.clone())).parallelism(tasks).fields(&words, |word: &Word| word);
-    let (output, top) = (args.output.clone(), args.top);
-    t.bolt("report", move || Report { counts: Vec::new(), output: output.clone(), top }).global(&counts);
+    let (is_written, top) = (output.is_some(), args.top);
+    let report = t.bolt("report", move || Report { counts: Vec::new(), is_written, top }).global(&counts);
+    if let Some(output) = output {
+        t.bolt("output", move || Transactional::new(output.clone())).global(&report);
+    }
     t.build()
 }
 
@@ -100,13 +107,6 @@ fn lines(t: &mut TopologyBuilder, args: &Args, replays: u32) -> squall::Result<S
     source.check()?;
     t.progress(source.progress());
     Ok(t.source("lines", move || source.clone()).max_replays(replays).clone())
-}
-
-/// Found out before hours of counting, not after.
-fn check_output(output: &Path) -> squall::Result<()> {
-    std::fs::File::options().append(true).create(true).open(output).map(drop).map_err(|error| {
-        squall::Error::usage(output.display().to_string(), format!("the output cannot be written: {error}"))
-    })
 }
 
 /// Lines up to this size are split in one go; longer ones word by word, as room appears.
@@ -166,10 +166,9 @@ impl Faults {
     }
 }
 
-/// Counts words in memory. A rebuilt instance starts from nothing: keeping counts through a panic is the business of
-/// checkpoints.
+/// Counts words in keyed state. Without checkpoints a rebuilt instance starts from nothing.
 struct Count {
-    counts: HashMap<Word, u64>,
+    counts: ValueState<Word, u64>,
     faults: Faults,
     injects: bool,
     executed: Arc<AtomicU64>,
@@ -179,7 +178,8 @@ struct Count {
 impl Count {
     fn new(faults: Faults) -> Self {
         let injects = faults.are_any();
-        Count { counts: HashMap::new(), faults, injects, executed: Arc::default(), random: Random::new(0) }
+        let counts = ValueState::new("counts");
+        Count { counts, faults, injects, executed: Arc::default(), random: Random::new(0) }
     }
 
     fn inject(&mut self, word: &Word) -> Outcome {
@@ -197,9 +197,14 @@ impl Count {
     }
 }
 
-impl Bolt for Count {
+impl KeyedBolt for Count {
+    type Key = Word;
     type In = Word;
     type Out = (Word, u64);
+
+    fn states(&mut self, visit: &mut dyn StateVisitor<Word>) {
+        visit.state(&mut self.counts);
+    }
 
     fn prepare(&mut self, ctx: &mut BoltContext<(Word, u64)>) -> Outcome {
         let mut executed = self.faults.executed.lock().expect("nothing panics under it");
@@ -208,49 +213,54 @@ impl Bolt for Count {
         Ok(())
     }
 
-    fn execute(&mut self, word: Word, _out: &mut Outlet<(Word, u64)>) -> Outcome {
+    fn execute(&mut self, key: CurrentKey<Word>, word: Word, _out: &mut Outlet<(Word, u64)>) -> Outcome {
         if self.injects {
             self.inject(&word)?;
         }
-        *self.counts.entry(word).or_default() += 1;
+        self.counts.update(&key, |count| *count += 1);
         Ok(())
     }
 
     fn finish(&mut self, out: &mut Outlet<(Word, u64)>) -> Outcome {
-        out.hand_over(std::mem::take(&mut self.counts).into_iter());
+        let counts: Vec<(Word, u64)> = self.counts.iter().map(|(word, count)| (word.clone(), *count)).collect();
+        out.hand_over(counts.into_iter());
         Ok(())
     }
 }
 
-/// Gathers the counts of all tasks, writes them, prints the most frequent ones.
+/// Gathers the counts of all tasks, passes them on in order if they are written, prints the most frequent ones.
 struct Report {
     counts: Vec<(Word, u64)>,
-    output: Option<PathBuf>,
+    is_written: bool,
     top: usize,
 }
 
 impl Bolt for Report {
     type In = (Word, u64);
-    type Out = Nothing;
+    type Out = Vec<u8>;
 
-    fn execute(&mut self, count: (Word, u64), _out: &mut Outlet<Nothing>) -> Outcome {
+    fn execute(&mut self, count: (Word, u64), _out: &mut Outlet<Vec<u8>>) -> Outcome {
         self.counts.push(count);
         Ok(())
     }
 
-    fn finish(&mut self, _out: &mut Outlet<Nothing>) -> Outcome {
-        if let Some(output) = &self.output {
-            self.counts.sort_unstable();
-            write_counts(output, &self.counts)
-                .map_err(|error| Failure::fatal(format!("writing {}: {error}", output.display())))?;
-        }
+    fn finish(&mut self, out: &mut Outlet<Vec<u8>>) -> Outcome {
         // Most frequent first, equally frequent ones by the word.
         self.counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let top = self.counts.iter().take(self.top).map(|(word, count)| format!("{count:>10}  {}\n", shown(word)));
         let text: String = top.collect();
         squall::observe::above(|| std::io::stdout().write_all(text.as_bytes()))?;
+        if self.is_written {
+            let mut counts = std::mem::take(&mut self.counts);
+            counts.sort_unstable();
+            out.hand_over(counts.into_iter().map(|(word, count)| line(&word, count)));
+        }
         Ok(())
     }
+}
+
+fn line(word: &Word, count: u64) -> Vec<u8> {
+    [word, format!("\t{count}").as_bytes()].concat()
 }
 
 /// A word for people: no control characters, not endless.
@@ -258,15 +268,6 @@ fn shown(word: &Word) -> String {
     const SHOWN_BYTES_MAX: usize = 60;
     let text = word[..word.len().min(SHOWN_BYTES_MAX)].escape_ascii().to_string();
     if word.len() > SHOWN_BYTES_MAX { format!("{text}... ({} bytes)", word.len()) } else { text }
-}
-
-fn write_counts(output: &Path, counts: &[(Word, u64)]) -> std::io::Result<()> {
-    let mut file = std::io::BufWriter::new(std::fs::File::create(output)?);
-    for (word, count) in counts {
-        file.write_all(word)?;
-        writeln!(file, "\t{count}")?;
-    }
-    file.flush()
 }
 
 fn main() -> ExitCode {

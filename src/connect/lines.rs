@@ -1,6 +1,7 @@
 //! Lines of files and of standard input, as bytes, without copying and without ever blocking an executor.
 
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -143,9 +144,11 @@ impl FileLines {
         Ok(())
     }
 
-    /// The size, of a regular file that has one.
+    /// The size, of a regular file that has one; those of `/proc` say 0 and are not empty.
     fn known_size(&self) -> Option<u64> {
-        fs::metadata(&self.path).ok().filter(|found| found.is_file() && found.len() > 0).map(|found| found.len())
+        let found = fs::metadata(&self.path).ok().filter(std::fs::Metadata::is_file)?;
+        let is_empty = || File::open(&self.path).and_then(|mut file| file.read(&mut [0])).is_ok_and(|read| read == 0);
+        (found.len() > 0 || is_empty()).then_some(found.len())
     }
 
     fn open_input(&self, start: &FeedStart, index: usize) -> Result<Input, Failure> {

@@ -5,9 +5,13 @@
 //! never succeeds.
 
 pub mod channel;
+pub mod files;
 pub mod generate;
 pub mod lines;
+pub mod transaction;
 
 pub use channel::{ChannelSink, ChannelSpout, Receiver, SendError, Sender, TryRecvError, channel, collector};
+pub use files::{AppendFile, FileSink};
 pub use generate::Generator;
 pub use lines::{FileLines, StdinLines};
+pub use transaction::{Transactional, TransactionalSink};

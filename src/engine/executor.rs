@@ -532,7 +532,13 @@ impl Executor {
     fn stop(&mut self) {
         if self.state != State::Stopped {
             self.state = State::Stopped;
-            self.seats.iter_mut().for_each(|seat| seat.task.stop());
+            self.seats.iter_mut().for_each(|seat| {
+                // A commit that failed right before: there is no turn any more to tell of it.
+                if let Some(fatal) = seat.task.take_fatal().filter(|fatal| !fatal.steps_back) {
+                    self.ends.report(Event::Fatal(fatal));
+                }
+                seat.task.stop();
+            });
             let measured = self.shared.schedule.is_some().then(|| {
                 let mut measured = Box::<Measured>::default();
                 self.take_measured(&mut measured);

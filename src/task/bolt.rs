@@ -146,7 +146,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             has_states = bind_all(&mut bolt, info, snapshots, wall_ns)?;
             bolt.prepare(&mut ctx)?;
             if let (Some(port), Some(checkpointed)) = (snapshots, bolt.checkpointed()) {
-                checkpointed.restore(&port.restored_own(info.count))?;
+                let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);
+                checkpointed.restore(resumed, &port.restored_own(info.count))?;
             }
             Ok(bolt)
         })?;

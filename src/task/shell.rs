@@ -116,6 +116,11 @@ pub(crate) trait TaskKit: Send + Sync {
     fn states(&self) -> Vec<(String, Schema)> {
         Vec::new()
     }
+
+    /// For a spout: it can go back to a position, told by an instance made for the purpose.
+    fn can_replay(&self) -> bool {
+        true
+    }
 }
 
 /// Limits of supervision; see the settings of the same names.

@@ -36,13 +36,13 @@ pub trait Checkpointed {
     /// Steps the topology back to its last checkpoint.
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure>;
 
-    /// Called once per instance, after `prepare` and before any input: the bytes that the tasks of this component had
-    /// stored in the checkpoint which is resumed. Empty at a fresh start. After a change of parallelism one task gets
-    /// those of several, or none.
+    /// Called once per instance, after `prepare` and before any input: the checkpoint that is resumed, none at a fresh
+    /// start, and the bytes that the tasks of this component had stored in it. After a change of parallelism one task
+    /// gets those of several, or none.
     ///
     /// # Errors
     /// Stops the start.
-    fn restore(&mut self, parts: &[&[u8]]) -> Outcome;
+    fn restore(&mut self, resumed: Option<CheckpointId>, parts: &[&[u8]]) -> Outcome;
 
     /// This checkpoint, and with it every older one, is durable: it will never be undone.
     ///

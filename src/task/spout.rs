@@ -26,6 +26,10 @@ impl<S: Spout> TaskKit for SpoutKit<S> {
     fn build(&self, _layout: Layout, parts: TaskParts) -> Box<dyn Task> {
         Box::new(SpoutShell::new(self.factory.clone(), parts))
     }
+
+    fn can_replay(&self) -> bool {
+        (self.factory)().replayable().is_some()
+    }
 }
 
 /// When `next` may be called again.

@@ -22,7 +22,7 @@ use crate::sys::disk::Disk;
 use crate::sys::sync::Arc;
 use crate::task::snapshot::{Restored, ToKeeper};
 use crate::topology::Topology;
-use crate::topology::plan::Plan;
+use crate::topology::plan::{Kind, Plan};
 use crate::topology::settings::{Guarantee, Settings};
 
 pub use stats::{CheckpointReport, Completed};
@@ -56,6 +56,10 @@ pub(crate) fn open(
         let why = "checkpoints and cycles exclude each other: a barrier would go round for ever; take the cycle out, \
                    or the checkpoints";
         return Err(crate::Error::usage(format!("the edge from {from} to {to}"), why));
+    }
+    let exactly_once = settings.guarantee == Guarantee::ExactlyOnce;
+    if exactly_once {
+        check_replay(topology, plan)?;
     }
     let options = DirectoryOptions {
         generations: settings.checkpoints_kept,
@@ -91,8 +95,20 @@ pub(crate) fn open(
     let keeper = Keeper::new(directory, roster.clone(), stats.clone(), clock.clone(), messages, events.clone());
     let pace =
         Pace { interval_ns: interval.as_nanos() as u64, timeout_ns: settings.checkpoint_timeout.as_nanos() as u64 };
-    let exactly_once = settings.guarantee == Guarantee::ExactlyOnce;
     Ok(Some((Checkpointing { roster, stats, keeper: sender, pace, exactly_once, resumed }, keeper)))
+}
+
+/// Exactly-once reads again what came after the checkpoint: no spout may be unable to.
+fn check_replay(topology: &Topology, plan: &Plan) -> Result<()> {
+    for (position, component) in plan.components.iter().enumerate().filter(|(_, c)| c.kind == Kind::Spout) {
+        if !topology.task_kit(position).can_replay() {
+            let why = "exactly-once has to read its input again after a failure, and this spout cannot: standard input, \
+                       pipes and channels are gone once they are read; write the input to a file and read that, or \
+                       choose --guarantee at-least-once";
+            return Err(crate::Error::usage(component.id.to_string(), why));
+        }
+    }
+    Ok(())
 }
 
 /// What was found, in words for the log and the report.

@@ -1,0 +1,106 @@
+//! A file that values are added to as they come.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+
+use crate::error::{Error, Failure};
+use crate::state::store::CheckpointId;
+use crate::sys::sync::Arc;
+use crate::task::component::{Bolt, Outcome};
+use crate::task::context::BoltContext;
+use crate::task::outlet::Outlet;
+use crate::task::payload::{Nothing, Payload};
+use crate::task::snapshot::{Checkpointed, OwnSnapshot};
+
+/// Lines added to a file at once, at least once: a value is in the file when it is acked, and after a failure it may be
+/// there again, whatever the guarantee of the topology. See [`FileSink`](crate::connect::FileSink) for exactly once.
+///
+/// Costs a system call per value, so that nothing acked is lost with the process. With checkpoints the file is synced
+/// before each becomes the truth; without, a power cut may cost what the system had not written yet. Any number of
+/// tasks may add to one file, each line as a whole.
+///
+/// # Examples
+///
+/// ```
+/// use squall::connect::{AppendFile, Generator};
+/// use squall::TopologyBuilder;
+///
+/// # let place = tempfile::tempdir()?;
+/// # let path = place.path().join("numbers");
+/// let sink = AppendFile::new(path.clone());
+/// let mut t = TopologyBuilder::new("numbers");
+/// let numbers = t.source("numbers", || Generator::new(3, |n| n.to_string()));
+/// t.bolt("file", move || sink.clone()).shuffle(&numbers);
+/// t.build()?.run()?;
+/// assert_eq!(std::fs::read_to_string(path)?, "0\n1\n2\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct AppendFile<T> {
+    path: PathBuf,
+    file: Option<Arc<File>>,
+    line: Vec<u8>,
+    values: PhantomData<fn(T)>,
+}
+
+impl<T> Clone for AppendFile<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.path.clone())
+    }
+}
+
+impl<T> AppendFile<T> {
+    /// The file at a path, made if it is not there. Nothing is opened yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        AppendFile { path: path.into(), file: None, line: Vec::new(), values: PhantomData }
+    }
+
+    pub(super) fn add(&mut self, value: impl AsRef<[u8]>) -> Outcome {
+        let mut file = self.file.as_deref().expect("a bolt is prepared before anything else");
+        self.line.clear();
+        self.line.extend_from_slice(value.as_ref());
+        self.line.push(b'\n');
+        // One call, so that lines of several tasks do not mix.
+        file.write_all(&self.line).map_err(|error| Failure::retry(format!("{}: {error}", self.path.display())))
+    }
+}
+
+impl<T: Payload + AsRef<[u8]>> Bolt for AppendFile<T> {
+    type In = T;
+    type Out = Nothing;
+
+    fn prepare(&mut self, _ctx: &mut BoltContext<Nothing>) -> Outcome {
+        let opened = File::options().append(true).create(true).open(&self.path);
+        let file = opened.map_err(|error| Failure::fatal(format!("opening {}: {error}", self.path.display())))?;
+        self.file = Some(Arc::new(file));
+        Ok(())
+    }
+
+    fn execute(&mut self, value: T, _out: &mut Outlet<Nothing>) -> Outcome {
+        self.add(value)
+    }
+
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        Some(self)
+    }
+}
+
+impl<T> Checkpointed for AppendFile<T> {
+    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        let (file, path) = (self.file.clone(), self.path.clone());
+        let sync = move || match file {
+            Some(file) => file.sync_data().map_err(|error| Error::io(format!("syncing {}", path.display()), &error)),
+            None => Ok(()),
+        };
+        Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(sync)) })
+    }
+
+    fn restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
+        Ok(())
+    }
+
+    fn committed(&mut self, _checkpoint: CheckpointId) -> Outcome {
+        Ok(())
+    }
+}
