@@ -306,6 +306,12 @@ impl<I, V> Entries<I, V> {
         self.live
     }
 
+    /// Everything that has a value, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&I, &V)> {
+        let of_table = |table| (0..Table::slots(table)).filter_map(move |slot| table.get(slot));
+        self.tables.iter().flat_map(of_table).filter_map(|entry| Some((&entry.id, entry.value.as_ref()?)))
+    }
+
     /// The next place of a round over all slots, if it is used. An empty group counts as one place.
     pub(super) fn advance(&self, cursor: &mut At) -> Option<At> {
         let table = self.tables.get(cursor.group as usize)?;

@@ -228,6 +228,14 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
         Some(self.entries.remove(at, &mut self.plain))
     }
 
+    /// The values of all keys of this task, in no order; with a time to live, also those whose time is over and that
+    /// have not been removed yet.
+    ///
+    /// For the end of input and for inspection: it visits every entry, and its cost is that of the whole state.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter()
+    }
+
     /// The value that expired, while the bolt's `on_evict` runs for it.
     pub fn evicted(&self) -> Option<&V> {
         self.evicted.as_ref()
