@@ -24,6 +24,9 @@ mod exclamation;
 #[path = "../topologies/external_service.rs"]
 mod external_service;
 #[allow(dead_code, reason = "its `main` is the example's")]
+#[path = "../topologies/ledger.rs"]
+mod ledger;
+#[allow(dead_code, reason = "its `main` is the example's")]
 #[path = "../topologies/rolling_top_words.rs"]
 mod rolling_top_words;
 #[allow(dead_code, reason = "its `main` is the example's")]
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         "The topologies that come with squall, a low-latency per-event topology engine.",
         &[
             Shipped::new("word_count", word_count::build),
+            Shipped::new("ledger", ledger::build),
             Shipped::new("exclamation", exclamation::build),
             Shipped::new("rolling_top_words", rolling_top_words::build),
             Shipped::new("external_service", external_service::build),
