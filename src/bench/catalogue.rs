@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::session::{Options, Session, Subject};
-use crate::bench::{floor, hop, latency, saturate, scale, throughput};
+use crate::bench::{checkpoint, floor, hop, latency, saturate, scale, throughput};
 use crate::error::{Problem, Result};
 
 /// One subcommand that measures.
@@ -69,7 +69,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
 /// A bench is registered by its `measure`.
-static BENCHES: [Bench; 6] = [
+static BENCHES: [Bench; 7] = [
     Bench {
         name: "floor",
         about: "What this machine can do at best, without squall",
@@ -191,6 +191,28 @@ How to read it: a flat curve is ideal. Keys outgrow the caches at some point, pa
         warmup: MS.saturating_mul(20),
         repeat: 5,
         measure: Some(Measure { expected: scale::expected, run: scale::run }),
+    },
+    Bench {
+        name: "checkpoint",
+        about: "What checkpoints cost the work they run beside",
+        teaches: "\
+A word count with its counts as keyed state, exactly once, on one executor: without checkpoints, and with one every \
+second, 100 ms and 10 ms, in memory and in the log on this machine's disk (a folder of its own in the system's \
+temporary folder, removed in the end).
+
+How to read it: `ratio_to_none` is the throughput that is left, from the same round; `pause_*_us` is the longest time \
+that any task was kept from its work by one checkpoint; `given_up` must be 0 for an interval that can be sustained.",
+        takes_topology: false,
+        refuses: &[
+            (Flag::Rate, "it is a closed loop: the next line comes when there is room"),
+            (Flag::Executors, "it measures on one"),
+            (Flag::Guarantee, "checkpoints are measured under exactly-once"),
+            (Flag::Wait, "nothing ever waits in it"),
+        ],
+        duration: SECOND.saturating_mul(5),
+        warmup: MS.saturating_mul(100),
+        repeat: 5,
+        measure: Some(Measure { expected: checkpoint::expected, run: checkpoint::run }),
     },
 ];
 

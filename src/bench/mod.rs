@@ -6,6 +6,7 @@
 
 mod against_null;
 mod catalogue;
+mod checkpoint;
 mod compare;
 mod figure;
 mod floor;
