@@ -129,10 +129,7 @@ fn killed_with_another_store_it_counts_the_same() {
 fn killed_and_resumed_with_another_parallelism_it_counts_the_same() {
     let count = Count::new(10, &["--parallelism", "3"]);
     count.run_until_killed(3);
-    let last = count.command().args(["--parallelism", "1"]).output().unwrap();
-    // An option given twice is refused: the command line is changed instead.
-    assert!(!last.status.success());
-    let mut changed = Count { args: count.args.clone(), place: count.place };
+    let mut changed = count;
     *changed.args.last_mut().unwrap() = "2".into();
     let last = changed.run();
     assert!(last.status.success(), "{}", text(&last.stderr));

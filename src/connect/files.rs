@@ -145,10 +145,7 @@ impl<T> FileSink<T> {
                 tracing::warn!(path = %visible.display(), "committed before and taken away since");
                 Ok(())
             }
-            Err(error) => Err(Failure::fatal(format!(
-                "{} was written before and is not there any more ({error}): put it back, or start over with --fresh",
-                visible.display()
-            ))),
+            Err(_) => Err(gone(&visible)),
         }
     }
 }
@@ -157,6 +154,13 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::retry(format!("{what} {}: {error}", path.display()))
+}
+
+fn gone(visible: &Path) -> Failure {
+    Failure::fatal(format!(
+        "{} was written before and is not there any more: put it back, or start over with --fresh",
+        visible.display()
+    ))
 }
 
 fn sync_directory(directory: &Path) -> Result<(), Error> {
@@ -243,6 +247,10 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
     fn recover_and_abort(&mut self, transaction: &FileTransaction) -> Outcome {
         // What it held itself is written again.
         self.has_made |= transaction.follows;
+        let visible = self.names.visible(transaction.number, transaction.task);
+        if self.names.is_whole() && transaction.follows && !visible.exists() {
+            return Err(gone(&visible));
+        }
         self.abort(transaction)
     }
 
