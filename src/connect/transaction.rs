@@ -151,8 +151,8 @@ pub trait TransactionalSink: Sized + 'static {
 /// **With checkpoints** every barrier ends the current transaction (`pre_commit`) and begins the next one; the prepared
 /// one is committed when a checkpoint that has it is durable, and again, if need be, by whoever resumes from that
 /// checkpoint. Under [`ExactlyOnce`](crate::Guarantee::ExactlyOnce) each value is thus visible exactly once, and
-/// becomes so one checkpoint later than it came. Under `AtLeastOnce` with an interval, values replayed after a failure are
-/// there twice.
+/// becomes so one checkpoint later than it came. Under `AtLeastOnce` with an interval, values replayed after a
+/// failure are there twice.
 ///
 /// What a bolt upstream emits in `finish` it emits again if the run resumes from a checkpoint that was taken after that
 /// and before all tasks had ended: for such results take a sink that replaces, as `FileSink::whole` does.
