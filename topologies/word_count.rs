@@ -32,8 +32,8 @@ pub struct Args {
     /// The text; `-` for standard input [default: the King James Bible, shipped with squall]
     #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// Write all counts to this file as `word<TAB>count`, sorted by the bytes of the word; it becomes visible as a whole
-    /// at the end
+    /// Write all counts to this file as `word<TAB>count`, sorted by the bytes of the word; it becomes visible as
+    /// a whole at the end
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Read the input this many times

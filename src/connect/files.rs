@@ -34,8 +34,8 @@ use names::{Names, Number};
 /// reads the directory may take visible parts away. Parts from a time that is undone, because the run starts over or
 /// resumes from an older checkpoint, are set aside as `.undone-part-...`.
 ///
-/// **Whole.** [`whole`](Self::whole) replaces one file with what each transaction holds, for results that are written as
-/// a whole, such as those of `finish`. Takes one task.
+/// **Whole.** [`whole`](Self::whole) replaces one file with what each transaction holds, for results that are written
+/// as a whole, such as those of `finish`. Takes one task.
 ///
 /// # Examples
 ///
@@ -201,7 +201,7 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
     }
 
     fn finish(&mut self, transaction: &mut FileTransaction) -> Outcome {
-        // No value at all is a result too; but what an earlier transaction has written is not to be replaced by nothing.
+        // No value at all is a result too; but what an earlier transaction has written is not replaced by nothing.
         if self.names.is_whole() && !self.has_made { self.create(transaction) } else { Ok(()) }
     }
 

@@ -150,12 +150,15 @@ pub trait TransactionalSink: Sized + 'static {
 ///
 /// **With checkpoints** every barrier ends the current transaction (`pre_commit`) and begins the next one; the prepared
 /// one is committed when a checkpoint that has it is durable, and again, if need be, by whoever resumes from that
-/// checkpoint. Under [`ExactlyOnce`](crate::Guarantee::ExactlyOnce) each value is thus visible exactly once, and becomes
-/// visible one checkpoint later than it came. Under `AtLeastOnce` with an interval, values replayed after a failure are
-/// there twice.
+/// checkpoint. Under [`ExactlyOnce`](crate::Guarantee::ExactlyOnce) each value is thus visible exactly once, and
+/// becomes so one checkpoint later than it came. Under `AtLeastOnce` with an interval, values replayed after a
+/// failure are there twice.
 ///
-/// **Without checkpoints** there is one transaction from the start to the end. It is committed when all input has ended,
-/// or when the topology is stopped in an orderly way; after a panic of this task or a `kill -9` nothing of it is
+/// What a bolt upstream emits in `finish` it emits again if the run resumes from a checkpoint that was taken after that
+/// and before all tasks had ended: for such results take a sink that replaces, as `FileSink::whole` does.
+///
+/// **Without checkpoints** there is one transaction from the start to the end. It is committed when all input has
+/// ended, or when the topology is stopped in an orderly way; after a panic of this task or a `kill -9` nothing of it is
 /// visible, although its values were acked. Choose an interval, or a sink that writes at once.
 pub struct Transactional<S: TransactionalSink> {
     sink: S,
@@ -179,8 +182,8 @@ struct Saved<T> {
     current: T,
 }
 
-/// What makes a prepared transaction durable, done by the first checkpoint that gets so far: the one it was prepared for
-/// may be given up.
+/// What makes a prepared transaction durable, done by the first checkpoint that gets so far: the one it was prepared
+/// for may be given up.
 #[derive(Clone)]
 struct Work(Arc<Mutex<WorkState>>);
 

@@ -102,9 +102,9 @@ pub(crate) fn open(
 fn check_replay(topology: &Topology, plan: &Plan) -> Result<()> {
     for (position, component) in plan.components.iter().enumerate().filter(|(_, c)| c.kind == Kind::Spout) {
         if !topology.task_kit(position).can_replay() {
-            let why = "exactly-once has to read its input again after a failure, and this spout cannot: standard input, \
-                       pipes and channels are gone once they are read; write the input to a file and read that, or \
-                       choose --guarantee at-least-once";
+            let why = "exactly-once has to read its input again after a failure, and this spout cannot: standard \
+                       input, pipes and channels are gone once they are read; write the input to a file and read \
+                       that, or choose --guarantee at-least-once";
             return Err(crate::Error::usage(component.id.to_string(), why));
         }
     }
