@@ -1,0 +1,107 @@
+//! Kills the ledger until the wanted number of faults is reached, and compares what it comes to with an oracle.
+//!
+//! ```sh
+//! cargo build --release && cargo run --release --example faults -- --kills 60 --store log
+//! ```
+
+mod campaign;
+mod oracle;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use campaign::{Campaign, Outcome};
+use clap::Parser as _;
+
+/// Injects faults into running ledgers and compares their balances with an oracle
+#[derive(clap::Parser, Debug)]
+struct Args {
+    /// The squall binary
+    #[arg(long, value_name = "FILE", default_value = "target/release/squall")]
+    squall: PathBuf,
+    /// How many faults, at least
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    kills: u64,
+    /// The store: log, sled or fjall
+    #[arg(long, value_name = "STORE", default_value = "log")]
+    store: String,
+    /// Seed of ledgers and faults
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Transfers of each ledger
+    #[arg(long, value_name = "N", default_value_t = 40_000)]
+    transfers: u64,
+    /// Where the state goes; kept where something was wrong
+    #[arg(long, value_name = "DIR", default_value = "target/faults")]
+    dir: PathBuf,
+    /// Write the result to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<bool, String> {
+    let dir = args.dir.join(std::process::id().to_string());
+    let campaign = Campaign {
+        squall: args.squall.clone(),
+        dir,
+        store: args.store.clone(),
+        seed: args.seed,
+        kills: args.kills,
+        transfers: args.transfers,
+    };
+    let outcome = campaign.run()?;
+    print(args, &outcome);
+    if let Some(path) = &args.json {
+        std::fs::write(path, to_json(args, &outcome)).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(outcome.holds())
+}
+
+/// p50, p99 and the longest, in milliseconds.
+fn recovery_ms(outcome: &Outcome) -> [f64; 3] {
+    let mut sorted = outcome.recoveries.clone();
+    sorted.sort_unstable();
+    let at = |share: f64| sorted.get(((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1)));
+    [0.5, 0.99, 1.0].map(|share| at(share).map_or(0.0, Duration::as_secs_f64) * 1e3)
+}
+
+fn print(args: &Args, outcome: &Outcome) {
+    println!("store {}, seed {}", args.store, args.seed);
+    for (fault, count) in &outcome.faults {
+        println!("  {fault:<32} {count:>8}");
+    }
+    let [p50, p99, max] = recovery_ms(outcome);
+    println!("  {:<32} {:>8}", "processes started", outcome.runs);
+    println!("  {:<32} {:>8}", "starts refused for damage", outcome.refused);
+    println!("  {:<32} {:>8}", "entries", outcome.events);
+    println!("  {:<32} {:>8}", "lost", outcome.lost);
+    println!("  {:<32} {:>8}", "duplicated", outcome.duplicated);
+    println!("  {:<32} {:>8}", "wrong balances", outcome.wrong);
+    println!("  {:<32} {:>8}", "ledgers with wrong books or order", outcome.books_wrong);
+    println!("  {:<32} {p50:.0} / {p99:.0} / {max:.0} ms", "recovery p50 / p99 / max");
+}
+
+fn to_json(args: &Args, outcome: &Outcome) -> String {
+    let [p50, p99, max] = recovery_ms(outcome);
+    let json = serde_json::json!({
+        "store": args.store, "seed": args.seed, "faults": outcome.faults, "processes": outcome.runs,
+        "refused": outcome.refused, "entries": outcome.events, "lost": outcome.lost,
+        "duplicated": outcome.duplicated, "wrong_balances": outcome.wrong, "books_wrong": outcome.books_wrong,
+        "recoveries": outcome.recoveries.len(), "recovery_ms": { "p50": p50, "p99": p99, "max": max },
+        "holds": outcome.holds(),
+    });
+    format!("{json:#}\n")
+}
