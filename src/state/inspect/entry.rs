@@ -97,7 +97,8 @@ pub fn key_of_text(state: &StateEntry, text: &str) -> Result<Value> {
         None if matches!(shape, "str" | "char") => Value::from(text),
         Some(key) if fits(&key, shape) => key,
         _ => {
-            let why = format!("is no key of this state: its keys are `{shape}`, written as JSON, such as {}", like(shape));
+            let why =
+                format!("is no key of this state: its keys are `{shape}`, written as JSON, such as {}", like(shape));
             return Err(Error::usage(state.full_name(), format!("{text:?} {why}")));
         }
     };

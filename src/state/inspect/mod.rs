@@ -62,11 +62,9 @@ fn read_manifest(disk: &Disk, path: &Path) -> Result<(Vec<Generation>, Option<St
             let what = "no state directory and no savepoint: there is no manifest.0 in it";
             Err(Error::usage(path.display().to_string(), what))
         }
-        Found::Nothing(wrong) => Err(Error::bad_state(format!(
-            "{} has no manifest that can be used: {}",
-            path.display(),
-            wrong.join("; ")
-        ))),
+        Found::Nothing(wrong) => {
+            Err(Error::bad_state(format!("{} has no manifest that can be used: {}", path.display(), wrong.join("; "))))
+        }
     }
 }
 
@@ -121,11 +119,7 @@ impl Inspection {
         Ok(Restored { generation: generation.clone(), groups })
     }
 
-    fn undisturbed<R>(
-        &self,
-        generation: &Generation,
-        read: impl FnOnce(&dyn SnapshotStore) -> Result<R>,
-    ) -> Result<R> {
+    fn undisturbed<R>(&self, generation: &Generation, read: impl FnOnce(&dyn SnapshotStore) -> Result<R>) -> Result<R> {
         let folder = self.path.join(&generation.folder);
         let names = self.disk.list(&folder)?;
         let options = StoreOptions::default();
@@ -180,4 +174,3 @@ impl OperatorEntry {
         self.tasks.iter().map(|task| task.0.len() as u64).sum()
     }
 }
-
