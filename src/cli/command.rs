@@ -12,6 +12,7 @@ use crate::cli::options::EngineOptions;
 use crate::cli::output::{BAD_USAGE, complain, print};
 use crate::cli::run::{RunOptions, code_of, run};
 use crate::cli::shipped::Shipped;
+use crate::cli::state;
 use crate::error::{Error, Problem, Result};
 use crate::observe::{Align, Table};
 
@@ -40,6 +41,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
         .subcommand(explain_command(shipped, "explain").about(ABOUT_EXPLAIN).long_about(None))
         .subcommand(config_command(shipped, "config").about(ABOUT_CONFIG).long_about(None))
         .subcommand(bench_command(&program, std::slice::from_ref(shipped), true, command_line))
+        .subcommand(state::command())
         .after_help(format!("{own_help}{}\n\n{SIGNALS}", examples(&program, "")))
         .after_long_help(None);
     let matches = match parse(command, command_line) {
@@ -47,6 +49,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
         Err(code) => return code,
     };
     match matches.subcommand() {
+        Some(("state", matches)) => state::act(matches),
         Some(("bench", matches)) => measure(std::slice::from_ref(shipped), true, matches, command_line),
         Some((action, matches)) => act(action, shipped, matches),
         None => run(shipped, &matches),
@@ -82,6 +85,7 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         .subcommand(by_name("explain", ABOUT_EXPLAIN, explain_command))
         .subcommand(config.mut_arg("toml", |toml| toml.hide(true)))
         .subcommand(bench_command(&program, shipped, false, command_line))
+        .subcommand(state::command())
         .subcommand(Command::new("topologies").about("List the topologies"))
         .after_help(format!("{}\n\n{SIGNALS}", examples(&program, first)));
     let matches = match parse(command, command_line) {
@@ -89,6 +93,9 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         Err(code) => return code,
     };
     let (action, matches) = matches.subcommand().expect("a command is required");
+    if action == "state" {
+        return state::act(matches);
+    }
     if action == "bench" {
         return measure(shipped, false, matches, command_line);
     }

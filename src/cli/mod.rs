@@ -1,5 +1,5 @@
-//! The command that every program built on squall gets by one call: `run`, `explain`, `config` and a `--help` that
-//! teaches.
+//! The command that every program built on squall gets by one call: `run`, `explain`, `config`, `bench`, `state` and
+//! a `--help` that teaches.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -72,6 +72,7 @@ mod report_file;
 mod run;
 mod shipped;
 mod signals;
+mod state;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

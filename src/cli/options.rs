@@ -50,6 +50,9 @@ struct RunSettings {
     /// Start over: what the folder holds is moved aside, not removed
     #[arg(long)]
     fresh: bool,
+    /// Begin with what a savepoint holds, in a folder that holds nothing yet
+    #[arg(long, value_name = "DIR")]
+    from_savepoint: Option<String>,
 }
 
 // What a run and a bench have in common.
@@ -177,6 +180,7 @@ impl CommandLine {
             ("--state", "state_dir", &of_a_run.state),
             ("--checkpoint-interval", "checkpoint_interval", &of_a_run.checkpoint_interval),
             ("--store", "store", &of_a_run.store),
+            ("--from-savepoint", "restore_from", &of_a_run.from_savepoint),
             ("--fresh", "fresh_state", &of_a_run.fresh.then(|| "true".to_owned())),
             ("--drain-timeout", "drain_timeout", &settings.drain_timeout),
             ("--seed", "seed", &settings.seed),

@@ -183,6 +183,30 @@ impl StateDirectory {
         self.restored.take()
     }
 
+    /// Makes a checkpoint from elsewhere the first one here, durably: how a start from a savepoint begins.
+    ///
+    /// # Errors
+    /// There is a checkpoint already; those of the disk.
+    pub fn adopt(&mut self, restored: Restored) -> Result<Restored> {
+        self.require_empty()?;
+        let Self { store, manifest, folder, kind, .. } = self;
+        rebuild(&mut **store, manifest, folder, *kind, restored)
+    }
+
+    /// Refuses to begin from elsewhere where there is something already.
+    ///
+    /// # Errors
+    /// There is a checkpoint.
+    pub fn require_empty(&self) -> Result<()> {
+        let Some(newest) = self.manifest.generations().last() else { return Ok(()) };
+        Err(Error::bad_state(format!(
+            "{} already holds state (checkpoint {}): leave --from-savepoint out to go on from that, or give --fresh as \
+             well, which moves it aside",
+            self.path.display(),
+            newest.checkpoint
+        )))
+    }
+
     /// Reads the newest committed generation again and makes later checkpoints unreachable: for a step back within the
     /// process.
     ///
@@ -332,20 +356,32 @@ fn read_generation(
     options: &DirectoryOptions,
     clock: &Clock,
 ) -> Result<(Box<dyn SnapshotStore>, Groups)> {
+    let store = open_generation(disk, path, generation, &options.store, clock)?;
+    let groups = store.read_groups(generation.checkpoint)?;
+    Ok((store, groups))
+}
+
+/// Opens the store that a generation is in, if what it holds is what the manifest says.
+pub(super) fn open_generation(
+    disk: &Disk,
+    path: &Path,
+    generation: &Generation,
+    options: &StoreOptions,
+    clock: &Clock,
+) -> Result<Box<dyn SnapshotStore>> {
     let folder = path.join(&generation.folder);
     let kind: StoreKind = generation.store.parse()?;
     // Opening would make an empty store in place of a lost one.
     if !disk.list(path)?.contains(&generation.folder) {
         return Err(Error::bad_state(format!("its store {} is not there", folder.display())));
     }
-    let store = kind.open(disk, &folder, &options.store, clock)?;
+    let store = kind.open(disk, &folder, options, clock)?;
     let found = store.checkpoints().into_iter().find(|(checkpoint, _)| *checkpoint == generation.checkpoint);
     if found.is_some_and(|(_, stamp)| stamp != generation.stamp) {
         let folder = folder.display();
         return Err(Error::bad_state(format!("{folder} holds another content than the manifest says")));
     }
-    let groups = store.read_groups(generation.checkpoint)?;
-    Ok((store, groups))
+    Ok(store)
 }
 
 /// Puts a generation into an empty store and makes it the only one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::state::delta::Space;
 use crate::state::directory;
-use crate::state::manifest::{Generation, StateEntry};
+use crate::state::manifest::{Generation, OperatorEntry, StateEntry};
 use crate::sys::sync::Arc;
 use crate::task::snapshot::{Catalogue, CatalogueEntry, Restored};
 use crate::topology::Topology;
@@ -19,6 +19,12 @@ pub(crate) struct Roster {
     pub tasks: usize,
     components: Vec<(String, usize, Kind)>,
     pub catalogue: Arc<Catalogue>,
+    /// The names of the components that the states belong to, also of those that are gone.
+    owners: Vec<String>,
+    /// Which of the recorded states a component of the topology has.
+    owned: Vec<bool>,
+    /// What components that are gone have kept: it stays for when they come back.
+    kept: Vec<OperatorEntry>,
 }
 
 impl Roster {
@@ -44,6 +50,7 @@ impl Roster {
                 recorded: Some(entry.schema.clone()),
             })
             .collect();
+        let mut owners: Vec<String> = recorded.iter().map(|entry| entry.component.clone()).collect();
         let mut owned = vec![false; states.len()];
         for (component, (id, ..)) in components.iter().enumerate() {
             for (name, schema) in topology.task_kit(component).states() {
@@ -57,6 +64,7 @@ impl Roster {
                     }
                     None => {
                         let space = Space(states.iter().map(|entry| entry.space.0 + 1).max().unwrap_or(0));
+                        owners.push(id.clone());
                         states.push(CatalogueEntry {
                             space,
                             component: Some(component),
@@ -68,12 +76,13 @@ impl Roster {
                 }
             }
         }
+        let kept = ownerless_operators(&components, resumed);
         let ownerless: Vec<String> = recorded
             .iter()
             .zip(&owned)
             .filter(|(_, owned)| !**owned)
             .map(|(entry, _)| format!("{}.{}", entry.component, entry.state))
-            .chain(ownerless_operators(&components, resumed))
+            .chain(kept.iter().map(|operator| format!("{} (positions or transactions)", operator.component)))
             .collect();
         if !ownerless.is_empty() && !allow_ownerless {
             return Err(Error::bad_state(format!(
@@ -84,7 +93,7 @@ impl Roster {
         }
         let tasks = components.iter().map(|(_, tasks, _)| tasks).sum();
         let catalogue = Arc::new(Catalogue { states });
-        Ok(Roster { topology: plan.name.to_string(), tasks, components, catalogue })
+        Ok(Roster { topology: plan.name.to_string(), tasks, components, catalogue, owners, owned, kept })
     }
 
     pub fn name(&self, component: usize) -> &str {
@@ -101,13 +110,42 @@ impl Roster {
 
     /// As the manifest has them.
     pub fn state_entries(&self) -> Vec<StateEntry> {
-        let entry = |entry: &CatalogueEntry| StateEntry {
+        let entry = |(entry, owner): (&CatalogueEntry, &String)| StateEntry {
             space: entry.space.0,
-            component: entry.component.map(|c| self.name(c).to_owned()).unwrap_or_default(),
+            component: owner.clone(),
             state: entry.state.clone(),
             schema: entry.schema.clone(),
         };
-        self.catalogue.states.iter().map(entry).collect()
+        self.catalogue.states.iter().zip(&self.owners).map(entry).collect()
+    }
+
+    /// What components that are gone have kept, for the next manifest.
+    pub fn kept_operators(&self) -> &[OperatorEntry] {
+        &self.kept
+    }
+
+    /// Which state was found again, which is new, and which nobody owns; nothing at a beginning.
+    pub fn notes(&self, resumed: Option<&Generation>) -> Vec<String> {
+        let Some(generation) = resumed else { return Vec::new() };
+        let recorded = generation.states.len();
+        let (mut matched, mut new, mut ownerless) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (entry, owner)) in self.catalogue.states.iter().zip(&self.owners).enumerate() {
+            let name = format!("{owner}.{}", entry.state);
+            match (index < recorded, self.owned.get(index)) {
+                (false, _) => new.push(name),
+                (true, Some(true)) => matched.push(name),
+                (true, _) => ownerless.push(name),
+            }
+        }
+        for operator in generation.operators.iter().filter(|operator| operator.bytes() > 0) {
+            let is_kept = self.kept.iter().any(|kept| kept.component == operator.component);
+            let of = if is_kept { &mut ownerless } else { &mut matched };
+            of.push(format!("{} (positions or transactions)", operator.component));
+        }
+        let lists =
+            [("restored", matched), ("new, hence empty", new), ("left where it is, owned by nobody", ownerless)];
+        let lists = lists.into_iter().filter(|(_, names)| !names.is_empty());
+        lists.map(|(what, names)| format!("{what}: {}", names.join(", "))).collect()
     }
 
     /// A stored checkpoint, by the positions of this topology's components.
@@ -128,10 +166,10 @@ impl Roster {
 }
 
 /// Components that have stored something of their own and are not in the topology any more.
-fn ownerless_operators(components: &[(String, usize, Kind)], resumed: Option<&Generation>) -> Vec<String> {
+fn ownerless_operators(components: &[(String, usize, Kind)], resumed: Option<&Generation>) -> Vec<OperatorEntry> {
     let operators = resumed.map(|generation| generation.operators.as_slice()).unwrap_or_default();
     let is_gone = |name: &str| !components.iter().any(|(component, ..)| component == name);
     let has_stored = |tasks: &[crate::state::manifest::Blob]| tasks.iter().any(|blob| !blob.0.is_empty());
     let gone = operators.iter().filter(|operator| is_gone(&operator.component) && has_stored(&operator.tasks));
-    gone.map(|operator| format!("{} (positions or transactions)", operator.component)).collect()
+    gone.cloned().collect()
 }

@@ -172,6 +172,7 @@ impl Keeper {
                 _ => operators.push(OperatorEntry { component: name.to_owned(), tasks: vec![Blob(own)] }),
             }
         }
+        operators.extend_from_slice(self.roster.kept_operators());
         Generation {
             checkpoint: gathering.checkpoint,
             topology: self.roster.topology.clone(),

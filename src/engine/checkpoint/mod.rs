@@ -67,10 +67,19 @@ pub(crate) fn open(
         ..DirectoryOptions::default()
     };
     let mut directory = match &settings.state_dir {
-        Some(path) => StateDirectory::open(disk, Path::new(path), settings.store, options, clock.clone())?,
+        Some(path) => StateDirectory::open(disk.clone(), Path::new(path), settings.store, options, clock.clone())?,
         None => StateDirectory::in_memory(options, clock.clone())?,
     };
-    let resumed = directory.take_restored();
+    let savepoint = match &settings.restore_from {
+        Some(path) => {
+            directory.require_empty()?;
+            let savepoint = StateDirectory::inspect(disk, Path::new(path), clock.clone())?;
+            Some(savepoint.restored(savepoint.generation(None)?)?)
+        }
+        None => None,
+    };
+    let begins_with_savepoint = savepoint.is_some();
+    let resumed = savepoint.or_else(|| directory.take_restored());
     let generation = resumed.as_ref().map(|resumed| &resumed.generation);
     if let Some(generation) = generation
         && generation.topology != plan.name
@@ -78,13 +87,19 @@ pub(crate) fn open(
         return Err(crate::Error::bad_state(format!(
             "{} holds the state of the topology {:?}, and this one is {:?}: use another state directory, or give the \
              topology its old name",
-            directory.path().display(),
+            settings.restore_from.as_deref().unwrap_or(&directory.path().display().to_string()),
             generation.topology,
             plan.name
         )));
     }
     let roster = Arc::new(Roster::new(topology, plan, generation, settings.allow_ownerless_state)?);
-    let notes = notes(&directory, generation.is_some(), settings);
+    let mut notes = notes(&directory, generation.is_some(), settings);
+    notes.extend(roster.notes(generation));
+    // Only now, when nothing can refuse it any more on this side.
+    let resumed = match resumed {
+        Some(savepoint) if begins_with_savepoint => Some(directory.adopt(savepoint)?),
+        resumed => resumed,
+    };
     let resumed = resumed.map(|resumed| Arc::new(roster.restored(resumed)));
     let stats = Arc::new(CheckpointStats::new(
         resumed.as_ref().map(|resumed| resumed.checkpoint.0),
@@ -120,6 +135,8 @@ fn notes(directory: &StateDirectory, resumes: bool, settings: &Settings) -> Vec<
         notes.push("checkpoints are kept in memory: after the process has ended, it starts from the beginning".into());
     } else if let Some(checkpoint) = opening.restored {
         notes.push(format!("resumed from checkpoint {checkpoint} in {place}"));
+    } else if let Some(savepoint) = &settings.restore_from {
+        notes.push(format!("{place} begins with the savepoint {savepoint}"));
     } else if !resumes {
         notes.push(format!("nothing to resume in {place}: starting from the beginning"));
     }

@@ -41,6 +41,9 @@ pub(super) fn contradictions(resolved: &Resolved, misread: &BTreeSet<String>) ->
     if settings.state_dir.is_some() && settings.checkpoint_interval().is_none() {
         contradiction("state_dir", "guarantee", "nothing is kept there without a checkpoint_interval");
     }
+    if settings.restore_from.is_some() && settings.checkpoint_interval().is_none() {
+        contradiction("restore_from", "guarantee", "state is restored only where there is a checkpoint_interval");
+    }
     if settings.state_dir.is_some() && settings.store == StoreKind::Memory {
         contradiction("store", "state_dir", "the store `memory` keeps nothing on disk");
     }

@@ -91,6 +91,8 @@ settings! {
         store: StoreKind = StoreKind::Log;
         /// Start over: what is in `state_dir` is moved aside.
         fresh_state: bool = false;
+        /// A savepoint to begin with; `state_dir` must hold nothing yet.
+        restore_from: Option<String> = None;
         /// Resume although the checkpoint has state that no component owns; it is left where it is.
         allow_ownerless_state: bool = false;
         /// Storm's number of acker tasks: 0 turns tracking off. Any other number means that tracking is on, since trees
