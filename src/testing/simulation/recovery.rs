@@ -21,7 +21,7 @@ use crate::sys::mutation::{self, Mutation};
 use crate::sys::random::Random;
 use crate::sys::sync::{Arc, Mutex};
 use crate::task::component::{KeyedBolt, Outcome, Polled, Position, Replayable, Source, SplitId};
-use crate::task::context::SpoutContext;
+use crate::task::context::{SpoutContext, TaskInfo};
 use crate::task::outlet::Outlet;
 use crate::topology::Topology;
 use crate::topology::builder::TopologyBuilder;
@@ -59,21 +59,22 @@ struct Values {
     rate: u64,
     /// Remainder, modulus, and the next number.
     shares: Vec<(u64, u64, u64)>,
-    task: Option<SpoutContext>,
+    task: Option<(TaskInfo, Clock)>,
 }
 
 impl Source for Values {
     type Item = u64;
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
-        self.task = Some(ctx.clone());
+        self.task = Some((ctx.info.clone(), ctx.clock.clone()));
         Ok(())
     }
 
     fn poll(&mut self) -> Result<Polled<u64>, Failure> {
-        let next = self.shares.iter().enumerate().min_by_key(|(_, share)| share.2).map(|(split, share)| (split, share.2));
+        let next =
+            self.shares.iter().enumerate().min_by_key(|(_, share)| share.2).map(|(split, share)| (split, share.2));
         let Some((split, value)) = next.filter(|(_, value)| *value < self.count) else { return Ok(Polled::Finished) };
-        let now_ns = self.task.as_ref().expect("opened").clock.now_ns();
+        let now_ns = self.task.as_ref().expect("opened").1.now_ns();
         // In virtual time every start begins at zero: after one, what was due before comes at once.
         let due_ns = value * 1_000_000_000 / self.rate;
         if due_ns > now_ns {
@@ -90,7 +91,7 @@ impl Source for Values {
 
 impl Replayable for Values {
     fn default_splits(&self) -> Vec<SplitId> {
-        let info = &self.task.as_ref().expect("opened").info;
+        let info = &self.task.as_ref().expect("opened").0;
         vec![format!("{}/{}", info.index, info.count)]
     }
 
@@ -106,7 +107,10 @@ impl Replayable for Values {
     fn revoke(&mut self, _splits: &[SplitId]) {}
 
     fn positions(&self) -> Vec<(SplitId, Position)> {
-        self.shares.iter().map(|(remainder, modulus, next)| (format!("{remainder}/{modulus}"), Position(*next))).collect()
+        self.shares
+            .iter()
+            .map(|(remainder, modulus, next)| (format!("{remainder}/{modulus}"), Position(*next)))
+            .collect()
     }
 }
 
@@ -160,7 +164,9 @@ impl Spec {
         let (values, rate, keys, breaks) = (self.values, self.rate, self.keys, self.breaks);
         let mut tasks = || 1 + random.below(3) as usize;
         let (readers, left, right, first, second) = (tasks(), tasks(), tasks(), tasks(), tasks());
-        let numbers = t.source("numbers", move || Values { count: values, rate, shares: Vec::new(), task: None }).parallelism(readers);
+        let numbers = t
+            .source("numbers", move || Values { count: values, rate, shares: Vec::new(), task: None })
+            .parallelism(readers);
         let pass = |n: u64, out: &mut Outlet<u64>| out.emit(n);
         let left = t.bolt("left", pass).parallelism(left).shuffle(&numbers);
         let right = t.bolt("right", pass).parallelism(right).shuffle(&numbers);
