@@ -184,6 +184,7 @@ fn the_log_conforms_on_a_real_disk_while_it_merges_on_a_thread_of_its_own() {
     });
 }
 
+#[cfg(any(feature = "sled", feature = "fjall"))]
 fn the_database_conforms(kind: StoreKind) {
     conforms(12, true, || {
         let folder = tempfile::tempdir().expect("a folder");

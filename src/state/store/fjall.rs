@@ -1,4 +1,4 @@
-//! Checkpoints in [fjall](::fjall).
+//! Checkpoints in the embedded database fjall.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Checkpoints in [sled](::sled).
+//! Checkpoints in the embedded database sled.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
