@@ -11,6 +11,7 @@ use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::disk::simulated::Simulated;
 
+#[cfg(any(feature = "sled", feature = "fjall"))]
 use super::kind::{StoreKind, StoreOptions};
 use super::log::{Log, LogOptions};
 use super::memory::Memory;
