@@ -84,7 +84,7 @@ impl<K: StateKey, V: StateValue> ListState<K, V> {
 /// use squall::state::{CurrentKey, ReducingState};
 ///
 /// fn highest() -> ReducingState<String, u64> {
-///     ReducingState::new("highest", |highest, bid| *highest = (*highest).max(bid))
+///     ReducingState::new("highest", |highest: &mut u64, bid: u64| *highest = (*highest).max(bid))
 /// }
 ///
 /// fn bid(highest: &mut ReducingState<String, u64>, article: &CurrentKey<String>, bid: u64) -> u64 {
