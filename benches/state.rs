@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use squall::state::delta::{Delta, Space};
 use squall::state::key::{KEY_GROUPS_DEFAULT, key_hash};
-use squall::state::{Binding, CurrentKey, KeyedState, StateKey, StateValue, ValueState};
+use squall::state::{AnyState, Binding, CurrentKey, StateKey, StateValue, ValueState};
 use squall::sys::alloc::{self, Counting};
 use squall::sys::random::Random;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use squall::state::delta::{Changes, Delta, Space};
 use squall::state::key::{KEY_GROUPS_DEFAULT, key_hash};
 use squall::state::{
-    AggregatingState, Binding, CurrentKey, KeyedState, ListState, MapState, ReducingState, Schema, StateKey, Timers,
-    Ttl, ValueState,
+    AggregatingState, AnyState, Binding, CurrentKey, KeyedState, ListState, MapState, ReducingState, Schema, StateKey,
+    Timers, Ttl, ValueState,
 };
 use squall::sys::alloc::{self, Counting};
 

@@ -123,7 +123,7 @@ impl Prepared {
 
 /// Whoever starts a topology with state wants to know at once where it begins.
 fn say_what_was_resumed(running: &Running) {
-    let Some(checkpoints) = running.report().checkpoints else { return };
+    let Some(checkpoints) = running.checkpoints() else { return };
     checkpoints.notes.iter().for_each(|line| note(format_args!("state: {line}")));
     if checkpoints.was_finished {
         note("state: all input had been handled before; what was left to commit is committed, nothing is run again");

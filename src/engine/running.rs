@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
-use crate::engine::checkpoint;
+use crate::engine::checkpoint::{self, CheckpointReport, Opened};
 use crate::engine::control::{Command, Control, Event, Latencies, Phase, Request};
 use crate::engine::executor::Pulse;
 use crate::engine::placement::{Placed, place};
@@ -170,15 +170,15 @@ impl Running {
             let _ = job_done.send(Event::JobDone);
         });
         let disk = Disk::real();
-        let opened = checkpoint::open(&topology, &plan, &settings, disk, &clock, &events_in)?;
-        let (checkpointing, keeper) = opened.unzip();
+        let Opened { checkpointing, keeper, restored } =
+            checkpoint::open(&topology, &plan, &settings, disk, &clock, &events_in)?;
         let mut shared = Shared::new(topology, plan, placed, settings, clock, offload, seed);
         shared.checkpointing = checkpointing;
         let shared = Arc::new(shared);
         let checkpoints = shared.checkpoints();
         let channels = command_channels(shared.placed.executors.len());
         let commands: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
-        let packages = packages(&shared, &channels, &events_in, shared.resumed());
+        let packages = packages(&shared, &channels, &events_in, restored);
         let mut threads = Vec::new();
         let mut threads_ready = Vec::new();
         for (number, package) in packages.into_iter().enumerate() {
@@ -336,6 +336,11 @@ impl Running {
         self.shared.plan.components.iter().zip(&self.shared.metrics).map(of_component).collect()
     }
 
+    /// What became of checkpoints so far; none without them. Cheap: no executor is asked.
+    pub fn checkpoints(&self) -> Option<CheckpointReport> {
+        self.shared.checkpointing.as_ref().map(|checkpointing| checkpointing.stats.report())
+    }
+
     /// What the run has done so far. Asks every executor for its histograms; one that is in a long turn is left out.
     pub fn report(&self) -> Report {
         let (phase, finished, at_ns) = {
@@ -487,7 +492,7 @@ impl ControlLoop {
             let now_ns = self.shared.clock.now_ns();
             self.control.time(now_ns);
             if let Some(restored) = self.control.take_rebuild() {
-                self.rebuild(&restored);
+                self.rebuild(restored);
             }
             self.watch_for_stalls(now_ns);
             let phase = self.control.phase();
@@ -521,7 +526,7 @@ impl ControlLoop {
     }
 
     /// Sends every executor the rings of its new tasks.
-    fn rebuild(&self, restored: &Arc<Restored>) {
+    fn rebuild(&self, restored: Arc<Restored>) {
         let packages = packages(&self.shared, &self.channels, &self.events_in, Some(restored));
         for (number, package) in packages.into_iter().enumerate() {
             // An executor that is gone has said so.

@@ -105,11 +105,6 @@ impl Shared {
         checkpointing.map(|checkpointing| Checkpoints::new(checkpointing, self.settings.rebuilds_max))
     }
 
-    /// What the run goes on from.
-    pub fn resumed(&self) -> Option<&Arc<Restored>> {
-        self.checkpointing.as_ref().and_then(|checkpointing| checkpointing.resumed.as_ref())
-    }
-
     fn executor_of(&self, task: TaskRef) -> usize {
         self.placed.executor_of[task.component][task.index]
     }
@@ -180,7 +175,7 @@ pub(crate) fn packages(
     shared: &Shared,
     channels: &CommandEnds,
     events: &Sender<Event>,
-    restored: Option<&Arc<Restored>>,
+    restored: Option<Arc<Restored>>,
 ) -> Vec<Package> {
     let count = shared.placed.executors.len();
     let mut incoming_count = vec![0usize; count];
@@ -199,7 +194,7 @@ pub(crate) fn packages(
                 ack_out: Vec::new(),
                 ack_in: Vec::new(),
                 bell: many.then(|| Arc::new(SharedBits::new(incoming_count[executor]))),
-                restored: restored.cloned(),
+                restored: restored.clone(),
                 commands: channels[executor].1.clone(),
                 events: events.clone(),
             }

@@ -81,12 +81,12 @@ pub struct Due<K> {
     pub at_ns: u64,
 }
 
-/// A state as the engine handles it; the engine alone calls these.
+/// A state as the engine handles it, whatever its key; the engine alone calls these.
 ///
-/// The cycle of a checkpoint is [`freeze`](KeyedState::freeze), then [`encode_slice`](KeyedState::encode_slice) until
-/// it says that it is done, and [`abort_frozen`](KeyedState::abort_frozen) if the checkpoint fails after all, at any
+/// The cycle of a checkpoint is [`freeze`](AnyState::freeze), then [`encode_slice`](AnyState::encode_slice) until
+/// it says that it is done, and [`abort_frozen`](AnyState::abort_frozen) if the checkpoint fails after all, at any
 /// time before the next freeze. The next freeze without an abort says that the one before is complete.
-pub trait KeyedState<K> {
+pub trait AnyState {
     /// The name, unique within the component and stable over restarts.
     fn name(&self) -> &str;
 
@@ -130,16 +130,19 @@ pub trait KeyedState<K> {
         None
     }
 
-    /// Removes the first timer due at `now_ns` or earlier: its callback is to be called.
-    fn take_due(&mut self, now_ns: u64) -> Option<Due<K>> {
-        let _ = now_ns;
-        None
-    }
-
     /// Removes what has expired among the next `slots` places, going round and round. Returns how many it removed.
     fn sweep(&mut self, now_ns: u64, slots: usize) -> usize {
         let _ = (now_ns, slots);
         0
+    }
+}
+
+/// A state of keys of this type; the engine alone calls these.
+pub trait KeyedState<K>: AnyState {
+    /// Removes the first timer due at `now_ns` or earlier: its callback is to be called.
+    fn take_due(&mut self, now_ns: u64) -> Option<Due<K>> {
+        let _ = now_ns;
+        None
     }
 
     /// The next key whose value expired, of a state that reports it; the value can then be read with the state's

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::state::codec::{StateKey, StateValue};
 use crate::state::current::CurrentKey;
 use crate::state::delta::{Change, Delta};
-use crate::state::keyed::{Binding, Counts, KeyedState};
+use crate::state::keyed::{AnyState, Binding, Counts, KeyedState};
 use crate::state::map::MapState;
 use crate::state::schema::{Kind, Schema};
 use crate::state::ttl::Ttl;
@@ -224,7 +224,7 @@ impl<K: fmt::Debug, In, Acc: fmt::Debug, Out> fmt::Debug for AggregatingState<K,
 /// Hands everything to the state inside.
 macro_rules! as_inner {
     ($([$($generics:tt)*] $type:ty;)*) => {$(
-        impl<K: StateKey, $($generics)*> KeyedState<K> for $type {
+        impl<K: StateKey, $($generics)*> AnyState for $type {
             fn name(&self) -> &str {
                 self.inner.name()
             }
@@ -260,7 +260,9 @@ macro_rules! as_inner {
             fn sweep(&mut self, now_ns: u64, slots: usize) -> usize {
                 self.inner.sweep(now_ns, slots)
             }
+        }
 
+        impl<K: StateKey, $($generics)*> KeyedState<K> for $type {
             fn next_expired(&mut self) -> Option<CurrentKey<K>> {
                 self.inner.next_expired()
             }

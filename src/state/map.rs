@@ -6,7 +6,7 @@ use crate::state::current::CurrentKey;
 use crate::state::delta::{Change, Delta};
 use crate::state::entries::{At, Coding, Entries};
 use crate::state::key::key_hash;
-use crate::state::keyed::{Binding, Counts, KeyedState};
+use crate::state::keyed::{AnyState, Binding, Counts, KeyedState};
 use crate::state::schema::{Codec, Kind, Place, Schema, Versions};
 use crate::state::table::{Mark, NONE, Table};
 use crate::state::{restoring, shape};
@@ -294,7 +294,9 @@ fn joint_hash<U: StateKey>(hash: u64, element: &U) -> u64 {
     hash.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(key_hash(element))
 }
 
-impl<K: StateKey, U: StateKey, V: StateValue> KeyedState<K> for MapState<K, U, V> {
+impl<K: StateKey, U: StateKey, V: StateValue> KeyedState<K> for MapState<K, U, V> {}
+
+impl<K: StateKey, U: StateKey, V: StateValue> AnyState for MapState<K, U, V> {
     fn name(&self) -> &str {
         &self.place.state
     }

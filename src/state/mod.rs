@@ -25,7 +25,7 @@ mod value;
 
 pub use codec::{StateKey, StateValue};
 pub use current::CurrentKey;
-pub use keyed::{Binding, Counts, Due, KeyedState, StateVisitor};
+pub use keyed::{AnyState, Binding, Counts, Due, KeyedState, StateVisitor};
 pub use layered::{AggregatingState, ListState, ReducingState};
 pub use map::MapState;
 pub use schema::{Codec, Kind, Schema};

@@ -7,7 +7,7 @@ use crate::state::codec::{self, EncodeError, StateKey};
 use crate::state::current::CurrentKey;
 use crate::state::delta::{Change, Delta};
 use crate::state::entries::{At, Coding, Entries};
-use crate::state::keyed::{Binding, Counts, Due, KeyedState};
+use crate::state::keyed::{AnyState, Binding, Counts, Due, KeyedState};
 use crate::state::restoring;
 use crate::state::schema::{Codec, Kind, Place, Schema};
 use crate::state::shape;
@@ -116,7 +116,7 @@ fn joint_hash(hash: u64, namespace: u64, at_ns: u64) -> u64 {
     mix(hash ^ mix(namespace ^ mix(at_ns)))
 }
 
-impl<K: StateKey> KeyedState<K> for Timers<K> {
+impl<K: StateKey> AnyState for Timers<K> {
     fn name(&self) -> &str {
         &self.place.state
     }
@@ -187,7 +187,9 @@ impl<K: StateKey> KeyedState<K> for Timers<K> {
     fn next_due_ns(&self) -> Option<u64> {
         self.queue.first().map(|&(at_ns, ..)| at_ns)
     }
+}
 
+impl<K: StateKey> KeyedState<K> for Timers<K> {
     fn take_due(&mut self, now_ns: u64) -> Option<Due<K>> {
         let at = self.queue.first().filter(|(at_ns, ..)| *at_ns <= now_ns)?.3;
         let timer = &self.entries.entry(at).id;

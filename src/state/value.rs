@@ -8,7 +8,7 @@ use crate::state::current::CurrentKey;
 use crate::state::delta::{Change, Delta};
 use crate::state::entries::{At, Coding, Entries};
 use crate::state::key::key_hash;
-use crate::state::keyed::{Binding, Counts, KeyedState};
+use crate::state::keyed::{AnyState, Binding, Counts, KeyedState};
 use crate::state::schema::{Codec, Kind, Place, Schema, Versions};
 use crate::state::ttl::{Stamps, Ttl};
 use crate::state::{restoring, shape};
@@ -282,7 +282,7 @@ impl<K: StateKey, V: StateValue> Coding<K, V> for Plain {
     fn freed(&mut self, _at: At, _key: K) {}
 }
 
-impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
+impl<K: StateKey, V: StateValue> AnyState for ValueState<K, V> {
     fn name(&self) -> &str {
         &self.place.state
     }
@@ -383,7 +383,9 @@ impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
         }
         before - self.entries.live()
     }
+}
 
+impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
     fn next_expired(&mut self) -> Option<CurrentKey<K>> {
         let (key, value) = self.expired.pop_front().unzip();
         self.evicted = value;

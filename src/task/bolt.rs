@@ -64,8 +64,6 @@ struct BoltShell<H, L: Logic> {
     align: Alignment,
     /// All barriers of this checkpoint are there, but something is half done.
     snapshot_due: Option<CheckpointId>,
-    /// The last checkpoint that keyed state was frozen for.
-    frozen: Option<CheckpointId>,
     states: States,
     held: HeldTable,
     /// When tuples still held after the end of input are failed.
@@ -113,7 +111,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             next_lane: 0,
             align,
             snapshot_due: None,
-            frozen: None,
             states: States::default(),
             held: HeldTable::new(parts.waker.clone(), mix(seed)),
             let_go_at_ns: None,
@@ -484,7 +481,9 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     fn start(&mut self, now_ns: u64) -> Result<(), Failure> {
         self.out.core.now_ns = now_ns;
         self.tick_due_ns = self.parts.tick_ns.map(|period_ns| now_ns + period_ns);
-        self.instantiate()
+        self.instantiate()?;
+        self.parts.forget_restored();
+        Ok(())
     }
 
     fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd {

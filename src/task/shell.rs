@@ -171,6 +171,14 @@ pub(crate) struct TaskParts {
 }
 
 impl TaskParts {
+    /// What was resumed from has been taken over. With checkpoints no instance is built again on its own, and all state
+    /// would otherwise be in memory twice.
+    pub fn forget_restored(&mut self) {
+        if let Some(port) = &mut self.snapshots {
+            port.restored = None;
+        }
+    }
+
     /// The context of the instance built for the `rebuilds`-th time.
     pub fn context(&self, rebuilds: u64) -> SpoutContext {
         SpoutContext {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crossbeam::channel::Sender;
 
 use crate::error::{Failure, Result};
-use crate::state::Schema;
 use crate::state::delta::{Delta, Space};
 use crate::state::store::Groups;
+use crate::state::{Schema, codec};
 use crate::sys::sync::Arc;
 use crate::task::align::CheckpointId;
 use crate::task::component::{Outcome, Position, SplitId};
@@ -100,12 +100,8 @@ pub struct SnapshotStats {
     pub align_ns: u64,
     /// The one pause: freezing state, own snapshot, sending the barrier on.
     pub freeze_ns: u64,
-    /// Encoding between turns, all slices together, and the longest of them.
-    pub encode_ns: u64,
-    /// The longest single slice.
+    /// The longest slice of encoding between turns.
     pub longest_slice_ns: u64,
-    /// Bytes of changed entries.
-    pub bytes: u64,
     /// Entries written.
     pub entries: u64,
 }
@@ -118,7 +114,7 @@ pub(crate) struct SnapshotPort {
     pub index: usize,
     /// Nothing is tracked: any failure steps the whole topology back.
     pub exactly_once: bool,
-    /// What the task resumes from; none at a fresh start.
+    /// What the task resumes from; none at a fresh start, and none once it has started.
     pub restored: Option<Arc<Restored>>,
     pub catalogue: Arc<Catalogue>,
 }
@@ -209,11 +205,13 @@ impl Restored {
 /// A spout's own part: MessagePack of pairs (split, position).
 pub(crate) fn write_positions(positions: &[(SplitId, Position)]) -> Vec<u8> {
     let plain: Vec<(&str, u64)> = positions.iter().map(|(split, position)| (split.as_str(), position.0)).collect();
-    rmp_serde::to_vec(&plain).expect("texts and numbers can be encoded")
+    let mut bytes = Vec::new();
+    codec::write(&plain, &mut bytes).expect("texts and numbers can be encoded");
+    bytes
 }
 
 fn read_positions(bytes: &[u8]) -> Result<Vec<(SplitId, Position)>, Failure> {
-    let plain: Vec<(SplitId, u64)> = rmp_serde::from_slice(bytes)
+    let plain: Vec<(SplitId, u64)> = codec::read(bytes)
         .map_err(|error| Failure::fatal(format!("the stored positions of a spout cannot be read: {error}")))?;
     Ok(plain.into_iter().map(|(split, position)| (split, Position(position))).collect())
 }

@@ -496,6 +496,7 @@ impl<S: Spout> Task for SpoutShell<S> {
     fn start(&mut self, now_ns: u64) -> Result<(), Failure> {
         self.out.out.core.now_ns = now_ns;
         self.resumes = self.resume_from_checkpoint()?;
+        self.parts.forget_restored();
         self.instantiate()
     }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::state::{CurrentKey, Due, KeyedState, StateVisitor};
+use crate::state::{AnyState, CurrentKey, Due, KeyedState, StateVisitor};
 use crate::sys::sync::Arc;
 use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::header::Roots;
 use crate::task::held::{HeldTable, Tuple};
 use crate::task::key::{KEY_GROUPS_DEFAULT, key_hash};
-use crate::task::keyed::{AnyState, Each, Timer};
+use crate::task::keyed::{Each, Timer};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
 use crate::task::snapshot::Checkpointed;

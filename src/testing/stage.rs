@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender};
 
-use crate::engine::checkpoint::{self, keeper::Keeper};
+use crate::engine::checkpoint::{self, Opened, keeper::Keeper};
 use crate::engine::control::{Command, Control, Event, Phase, Request};
 use crate::engine::executor::{Executor, Pass};
 use crate::engine::placement::place;
@@ -89,14 +89,14 @@ impl Stage {
         let placed = place(&topology, &plan, &settings, settings.executors.unwrap_or(1));
         let (clock, offload) = (Clock::virtual_at_zero(), Offload::deferred());
         let (events_in, events) = crossbeam::channel::unbounded();
-        let opened = checkpoint::open(&topology, &plan, &settings, disk, &clock, &events_in)?;
-        let (checkpointing, keeper) = opened.unzip();
+        let Opened { checkpointing, keeper, restored } =
+            checkpoint::open(&topology, &plan, &settings, disk, &clock, &events_in)?;
         let mut shared = Shared::new(topology, plan, placed, settings, clock, offload, seed);
         shared.checkpointing = checkpointing;
         adjust(&mut shared);
         let shared = Arc::new(shared);
         let channels = command_channels(shared.placed.executors.len());
-        let packages = packages(&shared, &channels, &events_in, shared.resumed());
+        let packages = packages(&shared, &channels, &events_in, restored);
         let control = Control::new(
             channels.iter().map(|(sender, _)| sender.clone()).collect(),
             &shared.mailboxes,
@@ -184,7 +184,7 @@ impl Stage {
                 }
                 self.control.time(self.now_ns());
                 if let Some(restored) = self.control.take_rebuild() {
-                    self.rebuild(&restored);
+                    self.rebuild(restored);
                 }
                 u64::MAX
             }
@@ -203,7 +203,7 @@ impl Stage {
     }
 
     /// Sends every executor the rings of its new tasks.
-    fn rebuild(&self, restored: &Arc<Restored>) {
+    fn rebuild(&self, restored: Arc<Restored>) {
         let packages = packages(&self.shared, &self.channels, &self.events_in, Some(restored));
         for (number, package) in packages.into_iter().enumerate() {
             // Every executor of a stage listens until it is stopped.

@@ -16,6 +16,7 @@ use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::Event;
 use crate::error::Result;
 use crate::state::directory::{DirectoryOptions, StateDirectory};
+use crate::state::store::CheckpointId;
 use crate::state::store::kind::StoreKind;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
@@ -34,11 +35,20 @@ pub(crate) struct Checkpointing {
     pub keeper: Sender<ToKeeper>,
     pub pace: Pace,
     pub exactly_once: bool,
-    /// What the run goes on from at first.
-    pub resumed: Option<Arc<Restored>>,
+    /// The checkpoint that the run goes on from at first, and whether the topology had come to its end.
+    pub resumed: Option<(CheckpointId, bool)>,
 }
 
-/// Opens the state directory, if the settings ask for checkpoints: what the run shares, and its keeper.
+/// What opening gives; all none without checkpoints.
+#[derive(Default)]
+pub(crate) struct Opened {
+    pub checkpointing: Option<Checkpointing>,
+    pub keeper: Option<Keeper>,
+    /// What the first tasks are built from; none at a beginning.
+    pub restored: Option<Arc<Restored>>,
+}
+
+/// Opens the state directory, if the settings ask for checkpoints.
 ///
 /// # Errors
 /// The directory is in use, or nothing in it can be used; it is of another topology, or has state that nobody owns.
@@ -49,8 +59,8 @@ pub(crate) fn open(
     disk: Disk,
     clock: &Clock,
     events: &Sender<Event>,
-) -> Result<Option<(Checkpointing, Keeper)>> {
-    let Some(interval) = settings.checkpoint_interval() else { return Ok(None) };
+) -> Result<Opened> {
+    let Some(interval) = settings.checkpoint_interval() else { return Ok(Opened::default()) };
     if let Some(edge) = plan.edges.iter().find(|edge| edge.feedback) {
         let (from, to) = (&plan.components[edge.from].id, &plan.components[edge.to].id);
         let why = "checkpoints and cycles exclude each other: a barrier would go round for ever; take the cycle out, \
@@ -100,17 +110,15 @@ pub(crate) fn open(
         Some(savepoint) if begins_with_savepoint => Some(directory.adopt(savepoint)?),
         resumed => resumed,
     };
-    let resumed = resumed.map(|resumed| Arc::new(roster.restored(resumed)));
-    let stats = Arc::new(CheckpointStats::new(
-        resumed.as_ref().map(|resumed| resumed.checkpoint.0),
-        resumed.as_ref().is_some_and(|resumed| resumed.finished),
-        notes,
-    ));
+    let restored = resumed.map(|resumed| Arc::new(roster.restored(resumed)));
+    let resumed = restored.as_ref().map(|restored| (restored.checkpoint, restored.finished));
+    let stats = Arc::new(CheckpointStats::new(resumed, notes));
     let (sender, messages) = crossbeam::channel::unbounded();
     let keeper = Keeper::new(directory, roster.clone(), stats.clone(), clock.clone(), messages, events.clone());
     let pace =
         Pace { interval_ns: interval.as_nanos() as u64, timeout_ns: settings.checkpoint_timeout.as_nanos() as u64 };
-    Ok(Some((Checkpointing { roster, stats, keeper: sender, pace, exactly_once, resumed }, keeper)))
+    let checkpointing = Checkpointing { roster, stats, keeper: sender, pace, exactly_once, resumed };
+    Ok(Opened { checkpointing: Some(checkpointing), keeper: Some(keeper), restored })
 }
 
 /// Exactly-once reads again what came after the checkpoint: no spout may be unable to.

@@ -25,7 +25,7 @@ struct UnderWay {
     began_ns: u64,
 }
 
-/// Failures in a row after which the topology is stopped.
+/// Failures in a row that are borne; one more stops the topology.
 const FAILURES_MAX: u32 = 10;
 /// The longest back-off, in intervals.
 const BACKOFF_INTERVALS_MAX: u64 = 64;

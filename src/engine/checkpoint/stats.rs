@@ -1,5 +1,6 @@
 //! What is known about a run's checkpoints.
 
+use crate::state::store::CheckpointId;
 use crate::sys::sync::Mutex;
 use crate::task::metrics::{Latency, latency};
 use crate::task::snapshot::SnapshotStats;
@@ -82,7 +83,10 @@ struct Inner {
 pub(crate) struct CheckpointStats(Mutex<Inner>);
 
 impl CheckpointStats {
-    pub fn new(resumed: Option<u64>, was_finished: bool, notes: Vec<String>) -> Self {
+    /// Of a run that goes on from this checkpoint, which may be that of the end.
+    pub fn new(resumed: Option<(CheckpointId, bool)>, notes: Vec<String>) -> Self {
+        let was_finished = resumed.is_some_and(|(_, finished)| finished);
+        let resumed = resumed.map(|(checkpoint, _)| checkpoint.0);
         let report = CheckpointReport { resumed, was_finished, notes, ..CheckpointReport::default() };
         CheckpointStats(Mutex::new(Inner { report, took: latency(), pause: latency() }))
     }

@@ -32,12 +32,11 @@ pub(crate) struct Checkpoints {
 
 impl Checkpoints {
     pub fn new(of: &Checkpointing, step_backs_max: u32) -> Self {
-        let resumed = of.resumed.as_ref();
         Checkpoints {
-            schedule: Schedule::new(of.pace, resumed.map(|resumed| resumed.checkpoint)),
+            schedule: Schedule::new(of.pace, of.resumed.map(|(checkpoint, _)| checkpoint)),
             keeper: of.keeper.clone(),
             stats: of.stats.clone(),
-            was_finished: resumed.is_some_and(|resumed| resumed.finished),
+            was_finished: of.resumed.is_some_and(|(_, finished)| finished),
             in_row: 0,
             in_row_max: step_backs_max,
             rebuild: None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::checkpoints::*;
-use crate::state::{KeyedState, ListState, MapState};
+use crate::state::{AnyState, ListState, MapState};
 
 type Model = BTreeMap<u32, BTreeMap<String, i64>>;
 type Fields = MapState<u32, String, i64>;

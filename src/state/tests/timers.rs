@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::checkpoints::*;
-use crate::state::{KeyedState, Timers};
+use crate::state::{AnyState, KeyedState, Timers};
 
 /// Time, hash of the key, namespace, key: the order in which they fire.
 type Model = BTreeSet<(u64, u64, u64, u32)>;

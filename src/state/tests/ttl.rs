@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::checkpoints::*;
 use crate::state::delta::Delta;
-use crate::state::{CurrentKey, KeyedState, Refresh, Ttl, ValueState};
+use crate::state::{AnyState, CurrentKey, KeyedState, Refresh, Ttl, ValueState};
 
 const LIVES_NS: u64 = 1600;
 const TICK_NS: u64 = 100;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::checkpoints::*;
 use crate::state::delta::{Change, Delta, Space};
-use crate::state::{KeyedState, ValueState};
+use crate::state::{AnyState, ValueState};
 
 type Model = BTreeMap<String, u64>;
 type Counts = ValueState<String, u64>;

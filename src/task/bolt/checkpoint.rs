@@ -11,24 +11,19 @@ use crate::task::snapshot::{OwnSnapshot, PartBody, SnapshotStats, TaskSnapshot};
 use crate::task::style::Logic;
 
 impl<H: Header, L: Logic> BoltShell<H, L> {
-    /// Lanes that have not ended and may bring a barrier; checkpoints and cycles exclude each other.
-    fn unended(&self) -> usize {
-        self.open_lanes
-    }
-
     pub(super) fn take_barrier(&mut self, lane: usize, id: CheckpointId) {
-        let aligned = self.align.barrier(lane, id, self.unended(), self.out.core.now_ns);
+        let aligned = self.align.barrier(lane, id, self.open_lanes, self.out.core.now_ns);
         self.aligned(aligned);
     }
 
     /// The end of a lane counts as every barrier to come.
     pub(super) fn lane_ended(&mut self) {
-        let aligned = self.align.ended(self.unended());
+        let aligned = self.align.ended(self.open_lanes);
         self.aligned(aligned);
     }
 
     pub(super) fn checkpoint_begun(&mut self, id: CheckpointId) {
-        let aligned = self.align.begun(id, self.unended(), self.out.core.now_ns);
+        let aligned = self.align.begun(id, self.open_lanes, self.out.core.now_ns);
         self.aligned(aligned);
     }
 
@@ -38,8 +33,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         let lanes = &self.parts.signal.lanes;
         self.align.cancel(id, |lane| lanes.set(lane));
-        if self.frozen == Some(id) {
-            self.frozen = None;
+        if self.states.frozen == Some(id) {
             self.unfreeze();
         }
     }
@@ -71,8 +65,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 return self.break_down(failure);
             }
         };
-        let snapshot = TaskSnapshot { own: own.bytes, before: own.before, ..TaskSnapshot::default() };
-        let frozen = self.freeze(id, Box::new(snapshot));
+        if self.states.any {
+            bolt.states(&mut |state| state.freeze());
+        }
         if !self.end_sent {
             self.out.set.control(Control::Barrier(id), &mut self.out.core);
         }
@@ -81,11 +76,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.align.release(|lane| lanes.set(lane));
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
         let stats = SnapshotStats { align_ns, freeze_ns, ..SnapshotStats::default() };
-        if let Err(snapshot) = frozen {
-            port.send(id, PartBody::Done(Box::new(TaskSnapshot { stats, ..*snapshot })));
+        let snapshot = Box::new(TaskSnapshot { own: own.bytes, before: own.before, stats });
+        if self.states.any {
+            self.states.encode(id, snapshot);
         } else {
-            self.frozen = Some(id);
-            self.note_freeze(stats);
+            port.send(id, PartBody::Done(snapshot));
         }
     }
 

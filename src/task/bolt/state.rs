@@ -2,16 +2,16 @@
 //! barrier and encoded between turns.
 
 use crate::error::Failure;
-use crate::state::Binding;
 use crate::state::delta::{Changes, Delta};
+use crate::state::{AnyState, Binding};
 use crate::task::align::CheckpointId;
 use crate::task::bolt::BoltShell;
 use crate::task::context::TaskInfo;
 use crate::task::header::{Header, NO_EVENT};
 use crate::task::key::KEY_GROUPS_DEFAULT;
-use crate::task::keyed::{AnyState, as_failure};
+use crate::task::keyed::as_failure;
 use crate::task::shell::guarded;
-use crate::task::snapshot::{PartBody, SnapshotPort, SnapshotStats, TaskSnapshot};
+use crate::task::snapshot::{PartBody, SnapshotPort, TaskSnapshot};
 use crate::task::style::Logic;
 
 /// Bytes that one slice of encoding adds: some twenty microseconds of work.
@@ -28,9 +28,19 @@ pub(super) struct States {
     pub any: bool,
     /// When the first timer is due, by the wall clock.
     pub timer_due_wall_ns: Option<u64>,
+    /// The last checkpoint that they were frozen for.
+    pub frozen: Option<CheckpointId>,
     /// The checkpoint whose frozen entries are being encoded, and what is said when that is done.
     encoding: Option<(CheckpointId, Box<TaskSnapshot>)>,
     encoded: Delta,
+}
+
+impl States {
+    /// They have been frozen for this checkpoint: from now on slices are encoded.
+    pub fn encode(&mut self, id: CheckpointId, snapshot: Box<TaskSnapshot>) {
+        self.frozen = Some(id);
+        self.encoding = Some((id, snapshot));
+    }
 }
 
 /// The key groups of a task: the first, and how many.
@@ -125,20 +135,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         false
     }
 
-    /// All state there is now belongs to this checkpoint. If there is none, what would be said at its end is returned.
-    pub(super) fn freeze(&mut self, id: CheckpointId, snapshot: Box<TaskSnapshot>) -> Result<(), Box<TaskSnapshot>> {
-        let Some(bolt) = self.bolt.as_mut().filter(|_| self.states.any) else { return Err(snapshot) };
-        bolt.states(&mut |state| state.freeze());
-        self.states.encoding = Some((id, snapshot));
-        Ok(())
-    }
-
-    pub(super) fn note_freeze(&mut self, stats: SnapshotStats) {
-        if let Some((_, snapshot)) = &mut self.states.encoding {
-            snapshot.stats = stats;
-        }
-    }
-
     /// Encodes a slice of what is frozen; a step of bounded length. True if more is left.
     pub(super) fn encode_slice(&mut self) -> bool {
         let Some((id, mut snapshot)) = self.states.encoding.take() else { return false };
@@ -153,7 +149,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
         });
         let slice_ns = self.parts.clock.now_ns() - began_ns;
-        snapshot.stats.encode_ns += slice_ns;
         snapshot.stats.longest_slice_ns = snapshot.stats.longest_slice_ns.max(slice_ns);
         let done = match done {
             Ok(done) => done,
@@ -165,7 +160,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
         };
         if done || encoded.bytes().len() >= PIECE_BYTES {
-            snapshot.stats.bytes += encoded.bytes().len() as u64;
             snapshot.stats.entries += encoded.records() as u64;
             let fresh = if done { Delta::default() } else { Delta::with_capacity(PIECE_BYTES + SLICE_BYTES) };
             let piece = std::mem::replace(encoded, fresh);
@@ -183,6 +177,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// What was frozen for a checkpoint that is given up belongs to the next one.
     pub(super) fn unfreeze(&mut self) {
+        self.states.frozen = None;
         self.states.encoding = None;
         self.states.encoded.clear();
         if let Some(bolt) = self.bolt.as_mut().filter(|_| self.states.any) {
