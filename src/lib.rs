@@ -76,6 +76,7 @@ pub mod engine;
 pub mod error;
 pub mod observe;
 pub mod state;
+pub mod storm;
 pub mod sys;
 pub mod task;
 pub mod testing;

@@ -20,7 +20,7 @@ use crate::sys::random::Random;
 use crate::sys::sync::AtomicBool;
 use crate::task::acks::{ACK_LANE_CAPACITY, AckMessage, Acks, LedgerPlace, LocalLedger};
 use crate::task::chaos::{Chaos, Odds};
-use crate::task::context::TaskInfo;
+use crate::task::context::{TaskInfo, TaskTable};
 use crate::task::edge::EdgeEnds;
 use crate::task::header::Root;
 use crate::task::lane::{Bell, Peers, Signal};
@@ -38,6 +38,7 @@ use crate::topology::settings::Settings;
 pub(crate) struct Shared {
     pub topology: Topology,
     pub plan: Plan,
+    pub task_table: Arc<TaskTable>,
     pub placed: Placed,
     pub settings: Settings,
     pub clock: Clock,
@@ -83,6 +84,7 @@ impl Shared {
             has_cycle: plan.edges.iter().any(|edge| edge.feedback),
             wall_offset_ns: if clock.is_virtual() { 0 } else { (wall_ns() as u64).saturating_sub(clock.now_ns()) },
             checkpointing: None,
+            task_table: Arc::new(topology.task_table(&plan)),
             topology,
             plan,
             placed,
@@ -389,6 +391,7 @@ fn build_task(
             index,
             count: plan.tasks.len(),
             user: Arc::new(shared.topology.user_settings(settings, component)),
+            tasks: shared.task_table.clone(),
         },
         lanes: wiring.lanes,
         lane_inputs: wiring.lane_inputs,

@@ -31,6 +31,35 @@ pub struct TaskInfo {
     pub count: usize,
     /// The component's own settings over the topology's.
     pub user: Arc<UserSettings>,
+    /// All tasks of the topology.
+    pub tasks: Arc<TaskTable>,
+}
+
+/// The tasks of all components of a topology, by component id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskTable(BTreeMap<Arc<str>, Vec<TaskId>>);
+
+impl TaskTable {
+    /// A component's tasks, ascending; none for an unknown one.
+    pub fn of_component(&self, component: &str) -> &[TaskId] {
+        self.0.get(component).map_or(&[], Vec::as_slice)
+    }
+
+    /// The component of a task, if there is such a task. Walks over the components.
+    pub fn component_of(&self, task: TaskId) -> Option<&Arc<str>> {
+        self.iter().find(|(_, tasks)| tasks.binary_search(&task).is_ok()).map(|(component, _)| component)
+    }
+
+    /// All components in order of their ids, with their tasks.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &[TaskId])> {
+        self.0.iter().map(|(component, tasks)| (component, tasks.as_slice()))
+    }
+}
+
+impl FromIterator<(Arc<str>, Vec<TaskId>)> for TaskTable {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, Vec<TaskId>)>>(tasks: I) -> Self {
+        TaskTable(tasks.into_iter().collect())
+    }
 }
 
 impl TaskInfo {
@@ -64,6 +93,7 @@ impl SpoutContext {
             index: 0,
             count: 1,
             user: Arc::default(),
+            tasks: Arc::new(TaskTable::from_iter([("detached".into(), vec![TaskId(1)])])),
         };
         SpoutContext {
             info,

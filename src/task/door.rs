@@ -4,9 +4,10 @@
 //! so that no ack can overtake it, and replaced by the real edges when the value is routed on the executor.
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use smallvec::SmallVec;
 
 use crate::task::header::Roots;
-use crate::task::held::Anchor;
+use crate::task::held::Anchors;
 use crate::task::payload::Outputs;
 use crate::task::waker::Waker;
 
@@ -57,13 +58,17 @@ impl<O: Outputs> Door<O> {
         self.try_deliver(Delivery { emission, roots: Roots::None })
     }
 
-    /// Emits under an anchor, or gives the value back at once.
+    /// Emits under anchors, or gives the value back at once.
     ///
     /// # Errors
     /// When the door is full, or the task is gone.
-    pub fn try_emit_anchored(&self, anchor: &Anchor, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
-        let (roots, edge) = anchor.draw_foreign();
-        self.try_deliver(Delivery { emission, roots }).inspect_err(|_| anchor.give_back(edge))
+    pub fn try_emit_anchored(
+        &self,
+        anchors: impl Anchors,
+        emission: O::Emission,
+    ) -> Result<(), DoorError<O::Emission>> {
+        let (roots, edges) = draw(&anchors);
+        self.try_deliver(Delivery { emission, roots }).inspect_err(|_| give_back(&anchors, &edges))
     }
 
     /// Emits untracked; waits while the door is full. Never call it from a spout or bolt method: it would wait for
@@ -75,13 +80,13 @@ impl<O: Outputs> Door<O> {
         self.deliver(Delivery { emission, roots: Roots::None })
     }
 
-    /// Emits under an anchor; waits while the door is full. Never call it from a spout or bolt method.
+    /// Emits under anchors; waits while the door is full. Never call it from a spout or bolt method.
     ///
     /// # Errors
     /// Gives the value back when the task is gone.
-    pub fn emit_anchored(&self, anchor: &Anchor, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
-        let (roots, edge) = anchor.draw_foreign();
-        self.deliver(Delivery { emission, roots }).inspect_err(|_| anchor.give_back(edge))
+    pub fn emit_anchored(&self, anchors: impl Anchors, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
+        let (roots, edges) = draw(&anchors);
+        self.deliver(Delivery { emission, roots }).inspect_err(|_| give_back(&anchors, &edges))
     }
 
     fn try_deliver(&self, delivery: Delivery<O::Emission>) -> Result<(), DoorError<O::Emission>> {
@@ -98,4 +103,20 @@ impl<O: Outputs> Door<O> {
         self.waker.wake();
         Ok(())
     }
+}
+
+/// The door's own edge in every tree of every anchor, and the edges to give back if the value is not taken.
+fn draw(anchors: &impl Anchors) -> (Roots, SmallVec<[u64; 2]>) {
+    let (mut roots, mut edges) = (Roots::None, SmallVec::new());
+    anchors.each(|anchor| {
+        let (roots_of_one, edge) = anchor.draw_foreign();
+        roots = std::mem::take(&mut roots).join(&roots_of_one, edge);
+        edges.push(edge);
+    });
+    (roots, edges)
+}
+
+fn give_back(anchors: &impl Anchors, edges: &[u64]) {
+    let mut edges = edges.iter();
+    anchors.each(|anchor| anchor.give_back(*edges.next().expect("one edge was drawn for each anchor")));
 }

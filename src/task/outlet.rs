@@ -214,12 +214,12 @@ impl EmitCore {
         self.records_targets = false;
     }
 
-    fn record_targets(&mut self) {
+    pub(crate) fn record_targets(&mut self) {
         self.targets.clear();
         self.records_targets = true;
     }
 
-    fn recorded(&mut self) -> &[TaskId] {
+    pub(crate) fn recorded(&mut self) -> &[TaskId] {
         self.records_targets = false;
         &self.targets
     }
@@ -486,7 +486,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     }
 
     #[inline]
-    fn tracked(&mut self, id: Id, emit: impl FnOnce(&mut Outlet<O>)) {
+    pub(crate) fn tracked(&mut self, id: Id, emit: impl FnOnce(&mut Outlet<O>)) {
         if self.ended {
             return;
         }

@@ -23,21 +23,19 @@ pub enum Nothing {}
 /// [`Outlet::emit_on`](crate::Outlet::emit_on); the builder returns one stream per port.
 pub struct Ports<P>(PhantomData<fn() -> P>);
 
-/// What can stand as the `Out` type of a component: one payload type, or [`Ports`] of up to four.
+/// What can stand as the `Out` type of a component: one payload type, [`Ports`] of up to four, or
+/// [`Many`](crate::task::many::Many) of one type.
 pub trait Outputs: Sized + 'static {
     /// The set of ports, each with its edges.
     #[doc(hidden)]
     type Set: PortSet<Emission = Self::Emission>;
     /// One emitted value and which port it is for.
     type Emission: Send + 'static;
-    /// Number of ports.
-    const PORTS: usize;
 }
 
 impl<T: Payload> Outputs for T {
     type Set = PortOut<T>;
     type Emission = T;
-    const PORTS: usize = 1;
 }
 
 /// The edges of all ports of a component.
@@ -158,7 +156,7 @@ impl<T: Payload> PortAt<0> for T {
 }
 
 macro_rules! ports {
-    ($emission:ident, $count:literal, $($ty:ident $variant:ident $index:tt),+) => {
+    ($emission:ident, $($ty:ident $variant:ident $index:tt),+) => {
         /// An emission of a component with several ports: the value, under the name of its port.
         #[derive(Clone, Debug)]
         pub enum $emission<$($ty),+> {
@@ -168,7 +166,6 @@ macro_rules! ports {
         impl<$($ty: Payload),+> Outputs for Ports<($($ty,)+)> {
             type Set = ($(PortOut<$ty>,)+);
             type Emission = $emission<$($ty),+>;
-            const PORTS: usize = $count;
         }
 
         impl<$($ty: Payload),+> PortSet for ($(PortOut<$ty>,)+) {
@@ -210,10 +207,10 @@ macro_rules! port_at {
     };
 }
 
-ports!(Emission1, 1, A P0 0);
-ports!(Emission2, 2, A P0 0, B P1 1);
-ports!(Emission3, 3, A P0 0, B P1 1, C P2 2);
-ports!(Emission4, 4, A P0 0, B P1 1, C P2 2, D P3 3);
+ports!(Emission1, A P0 0);
+ports!(Emission2, A P0 0, B P1 1);
+ports!(Emission3, A P0 0, B P1 1, C P2 2);
+ports!(Emission4, A P0 0, B P1 1, C P2 2, D P3 3);
 port_at!(0, A, A);
 port_at!(0, A, A, B);
 port_at!(1, B, A, B);

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::task::component::{Custom, Source, Spout};
 use crate::task::edge::EdgeSpec;
 use crate::task::key::Key;
+use crate::task::many::Many;
 use crate::task::metrics::FaultCounters;
 use crate::task::payload::{Payload, Ports};
 use crate::task::replay::{DeadLetter, Replaying};
@@ -123,8 +124,24 @@ impl TopologyBuilder {
     /// Sets any settings in code; a settings file or option overrides them.
     #[track_caller]
     pub fn settings(&mut self, change: impl FnOnce(&mut Settings)) -> &mut Self {
-        let place = here();
-        self.draft.borrow_mut().layers.topology(place, change);
+        let mut draft = self.draft.borrow_mut();
+        let place = draft.place(here());
+        draft.layers.topology(place, change);
+        drop(draft);
+        self
+    }
+
+    /// Whatever is declared from here on counts as declared at this place: for a front end that reads topologies from
+    /// files of its own, and wants problems to name those.
+    pub fn declared_at(&mut self, place: impl Into<String>) -> &mut Self {
+        self.draft.borrow_mut().place = Some(place.into());
+        self
+    }
+
+    /// Leaves out task numbers as if there were components of these ids with so many tasks: Storm numbers system
+    /// components such as `__acker` among the others.
+    pub fn reserve_tasks(&mut self, components: impl IntoIterator<Item = (String, usize)>) -> &mut Self {
+        self.draft.borrow_mut().reserved_tasks.extend(components);
         self
     }
 
@@ -158,7 +175,8 @@ impl TopologyBuilder {
     ) -> ComponentHandle<O> {
         let mut draft = self.draft.borrow_mut();
         let index = draft.components.len();
-        draft.components.push(ComponentDraft { id, kind, place: here(), ports, inputs: 0, kit: Some(kit) });
+        let place = draft.place(here());
+        draft.components.push(ComponentDraft { id, kind, place, ports, inputs: 0, kit: Some(kit) });
         drop(draft);
         ComponentHandle { streams: O::handles(&self.draft, index), draft: self.draft.clone(), index }
     }
@@ -195,8 +213,12 @@ impl<O: Streams> ComponentHandle<O> {
     #[track_caller]
     fn set(&self, change: impl FnOnce(&mut ComponentSettings)) {
         let mut draft = self.draft.borrow_mut();
-        let id = draft.components[self.index].id.clone();
-        draft.layers.topology(here(), |settings| change(settings.components.entry(id).or_default()));
+        let (id, place) = (draft.components[self.index].id.clone(), draft.place(here()));
+        draft.layers.topology(place, |settings| change(settings.components.entry(id).or_default()));
+    }
+
+    fn set_outputs(&self, outputs: Vec<(String, String)>) {
+        self.draft.borrow_mut().components[self.index].ports = outputs;
     }
 
     fn name_outputs<const N: usize>(&self, names: [&str; N]) {
@@ -268,6 +290,26 @@ impl<O: Streams> SpoutHandle<O> {
         self.0.set(|settings| settings.max_spout_pending = Some(trees));
         self
     }
+}
+
+/// The outputs of a component that has [`Many`].
+macro_rules! many_streams {
+    ($($field:tt)+) => {
+        /// Declares the output streams, each with its name and what it carries, for people to read.
+        pub fn streams<S: Into<String>, C: Into<String>>(self, streams: impl IntoIterator<Item = (S, C)>) -> Self {
+            let streams = streams.into_iter().map(|(name, carries)| (name.into(), carries.into()));
+            self.$($field)+.set_outputs(streams.collect());
+            self
+        }
+    };
+}
+
+impl<T: Payload> SpoutHandle<Many<T>> {
+    many_streams!(0);
+}
+
+impl<I: Payload, T: Payload, K: Keying> BoltHandle<I, Many<T>, K> {
+    many_streams!(handle);
 }
 
 impl<O: Streams> Deref for SpoutHandle<O> {
@@ -364,8 +406,8 @@ impl<I: Payload, O: Streams, K: Keying> BoltHandle<I, O, K> {
         G: route::Grouping<I>,
     {
         let (stream, convert) = upstream.resolve();
-        let place = here();
         let mut draft = self.handle.draft.borrow_mut();
+        let place = draft.place(here());
         if !Rc::ptr_eq(&self.handle.draft, &stream.draft) {
             let message = "this stream belongs to another topology's builder";
             draft.problems.push(crate::error::Problem::new(place, message));
@@ -468,8 +510,18 @@ impl<I: Payload, O: Streams> BoltHandle<I, O, Unkeyed> {
         upstream: impl Upstream<I>,
         grouping: impl Fn() -> C + Send + Sync + 'static,
     ) -> Self {
-        let name = Grouping::Custom(short_type_name::<C>());
-        self.subscribe(upstream, name, route::CustomGrouping(grouping))
+        self.custom_as(upstream, Grouping::Custom(short_type_name::<C>()), grouping)
+    }
+
+    /// Subscribes like [`custom`](Self::custom) by what plans show as `shown`.
+    #[track_caller]
+    pub fn custom_as<C: Custom<I>>(
+        self,
+        upstream: impl Upstream<I>,
+        shown: Grouping,
+        grouping: impl Fn() -> C + Send + Sync + 'static,
+    ) -> Self {
+        self.subscribe(upstream, shown, route::CustomGrouping(grouping))
     }
 }
 

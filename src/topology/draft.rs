@@ -24,6 +24,10 @@ pub struct Draft {
     pub(crate) progress: Option<Progress>,
     /// Subscriptions made now close a cycle.
     pub(crate) declaring_cycle: bool,
+    /// Where everything is declared from now on, if not where the Rust code is.
+    pub(crate) place: Option<String>,
+    /// Components that are only counted when tasks are numbered, with their tasks.
+    pub(crate) reserved_tasks: Vec<(String, usize)>,
 }
 
 impl Draft {
@@ -37,7 +41,14 @@ impl Draft {
             faults: Arc::default(),
             progress: None,
             declaring_cycle: false,
+            place: None,
+            reserved_tasks: Vec::new(),
         }
+    }
+
+    /// The place of a declaration made in Rust code there.
+    pub fn place(&self, in_code: String) -> String {
+        self.place.clone().unwrap_or(in_code)
     }
 }
 

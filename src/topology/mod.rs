@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::task::TaskId;
+use crate::task::context::TaskTable;
 use crate::task::edge::EdgeKit;
 use crate::task::metrics::{FaultCounters, Injected};
 use crate::task::pace::Pace;
@@ -37,6 +38,7 @@ pub struct Topology {
     progress: Option<Progress>,
     pace: Option<Pace>,
     has_instruments: bool,
+    reserved_tasks: Vec<(String, usize)>,
 }
 
 struct Component {
@@ -93,6 +95,7 @@ impl Topology {
             progress: draft.progress,
             pace: None,
             has_instruments: true,
+            reserved_tasks: draft.reserved_tasks,
         })
     }
 
@@ -155,7 +158,9 @@ impl Topology {
     pub fn plan(&self, settings: &Settings) -> Plan {
         let own = |id: &str| settings.components.get(id).cloned().unwrap_or_default();
         let tasks = self.number_tasks(|id| own(id).parallelism.unwrap_or(1));
-        let components = self.components.iter().zip(tasks).map(|(component, tasks)| {
+        let tasks_of = |id: &Arc<str>| tasks.of_component(id).to_vec();
+        let components = self.components.iter().map(|component| (component, tasks_of(&component.id)));
+        let components = components.map(|(component, tasks)| {
             let own: ComponentSettings = own(&component.id);
             ComponentPlan {
                 id: component.id.to_string(),
@@ -187,17 +192,23 @@ impl Topology {
     }
 
     /// Numbers tasks as Storm does: over components in order of their ids, from 1.
-    fn number_tasks(&self, count_of: impl Fn(&str) -> usize) -> Vec<Vec<TaskId>> {
-        let by_id: BTreeMap<&str, usize> =
-            self.components.iter().enumerate().map(|(index, component)| (&*component.id, index)).collect();
-        let mut tasks = vec![Vec::new(); self.components.len()];
+    fn number_tasks(&self, count_of: impl Fn(&str) -> usize) -> TaskTable {
+        let own = self.components.iter().map(|component| (component.id.clone(), count_of(&component.id)));
+        let reserved = self.reserved_tasks.iter().map(|(id, count)| (id.as_str().into(), *count));
+        let counts: BTreeMap<Arc<str>, usize> = own.chain(reserved).collect();
         let mut next = 1;
-        for (id, index) in by_id {
-            let count = count_of(id) as u32;
-            tasks[index] = (next..next + count).map(TaskId).collect();
-            next += count;
-        }
-        tasks
+        let tasks = counts.into_iter().map(|(id, count)| {
+            let first = next;
+            next += count as u32;
+            (id, (first..next).map(TaskId).collect())
+        });
+        tasks.collect()
+    }
+
+    /// The tasks of all components, reserved ones included.
+    pub(crate) fn task_table(&self, plan: &Plan) -> TaskTable {
+        let count_of = |id: &str| plan.components.iter().find(|c| c.id == id).map_or(0, |c| c.tasks.len());
+        self.number_tasks(count_of)
     }
 
     pub(crate) fn fault_counters(&self) -> Arc<FaultCounters> {

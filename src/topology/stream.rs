@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use crate::task::edge::{By, Convert, Same};
+use crate::task::many::Many;
 use crate::task::payload::{Outputs, Payload, Ports};
 use crate::topology::draft::Draft;
 
@@ -90,6 +91,35 @@ impl<T: Payload> Streams for T {
     }
     fn ports() -> Vec<(String, String)> {
         vec![("default".to_owned(), short_type_name::<T>())]
+    }
+}
+
+/// The streams of a component whose outputs are [`Many`].
+pub struct ManyStreams<T> {
+    draft: Rc<RefCell<Draft>>,
+    component: usize,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T: Payload> ManyStreams<T> {
+    /// The stream of a port.
+    ///
+    /// # Panics
+    /// If the component has fewer streams.
+    pub fn stream(&self, port: usize) -> Stream<T> {
+        let ports = self.draft.borrow().components[self.component].ports.len();
+        assert!(port < ports, "the component has {ports} streams, there is none at {port}");
+        Stream::new(&self.draft, self.component, port)
+    }
+}
+
+impl<T: Payload> Streams for Many<T> {
+    type Handles = ManyStreams<T>;
+    fn handles(draft: &Rc<RefCell<Draft>>, component: usize) -> ManyStreams<T> {
+        ManyStreams { draft: draft.clone(), component, types: PhantomData }
+    }
+    fn ports() -> Vec<(String, String)> {
+        Vec::new()
     }
 }
 

@@ -27,7 +27,7 @@ mod tag {
 /// | --- | --- |
 /// | `Null` | 0 |
 /// | `Bool` | 1, then 0 or 1 |
-/// | `Int` | 2, then 8 bytes |
+/// | `Int`, `Int32` | 2, then 8 bytes |
 /// | `Float` | 3, then the 8 bytes of its IEEE 754 bits; −0.0 as 0.0, every NaN as 0x7ff8000000000000 |
 /// | `String` | 4, then the length as `u64` and the UTF-8 bytes |
 /// | `Bytes` | 5, then the length as `u64` and the bytes |
@@ -41,6 +41,7 @@ impl Canonical for Value {
             Value::Null => out.put(&[tag::NULL]),
             Value::Bool(value) => (tag::BOOL, value).write_part(out),
             Value::Int(value) => (tag::INT, value).write_part(out),
+            Value::Int32(value) => (tag::INT, i64::from(*value)).write_part(out),
             Value::Float(value) => (tag::FLOAT, canonical_bits(*value)).write_part(out),
             Value::String(value) => (tag::STRING, value).write_part(out),
             Value::Bytes(value) => (tag::BYTES, value).write_part(out),
@@ -85,7 +86,8 @@ impl FieldsKey {
         value.write_part(&mut self.0);
     }
 
-    /// The values, decoded. Equal to those the key was made of, but for the sign of a zero and the bits of a NaN.
+    /// The values, decoded. Equal to those the key was made of, but for the sign of a zero, the bits of a NaN
+    /// and an `Int32`, which has become an `Int`.
     pub fn values(&self) -> Vec<Value> {
         let mut rest = self.0.as_slice();
         let mut values = Vec::new();
@@ -229,6 +231,7 @@ pub(super) mod tests {
                 assert_ne!(FieldsKey::new([a]), FieldsKey::new([b]));
             }
         }
+        assert_eq!(FieldsKey::new(&[Value::Int32(-1)]), FieldsKey::new(&[Value::Int(-1)]));
     }
 
     #[test]

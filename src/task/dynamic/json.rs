@@ -9,7 +9,8 @@
 //! | not a number, infinity, −infinity | `{"$float": "NaN"}`, `{"$float": "inf"}`, `{"$float": "-inf"}` |
 //! | a map whose only name is `$bytes` or `$float` after any further `$` | the same with one `$` more in front |
 //!
-//! Integers stay integers and floats stay floats: `1` and `1.0` are different.
+//! Integers stay integers and floats stay floats: `1` and `1.0` are different. How wide an integer was is lost: an
+//! `Int32` comes back as an `Int`.
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ impl From<&Value> for Json {
             Value::Null => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
             Value::Int(value) => Json::from(*value),
+            Value::Int32(value) => Json::from(*value),
             Value::Float(value) => {
                 Number::from_f64(*value).map_or_else(|| json!({ FLOAT: value.to_string() }), Json::Number)
             }

@@ -23,6 +23,9 @@ pub enum Value {
     Bool(bool),
     /// A signed 64-bit integer.
     Int(i64),
+    /// A signed integer that came as one of 32 bits, or fewer: a Java `Integer`. Where numbers decide, as in JSON and in
+    /// squall's own keys, it is the same as an `Int`; Java's hashes tell them apart.
+    Int32(i32),
     /// A 64-bit float.
     Float(f64),
     /// A text.
@@ -83,7 +86,7 @@ impl Value {
         match self {
             Value::Null => Kind::Null,
             Value::Bool(_) => Kind::Bool,
-            Value::Int(_) => Kind::Int,
+            Value::Int(_) | Value::Int32(_) => Kind::Int,
             Value::Float(_) => Kind::Float,
             Value::String(_) => Kind::String,
             Value::Bytes(_) => Kind::Bytes,
@@ -102,9 +105,13 @@ impl Value {
         if let Value::Bool(value) = self { Some(*value) } else { None }
     }
 
-    /// The content of a [`Value::Int`].
+    /// The content of a [`Value::Int`] or [`Value::Int32`].
     pub fn as_i64(&self) -> Option<i64> {
-        if let Value::Int(value) = self { Some(*value) } else { None }
+        match self {
+            Value::Int(value) => Some(*value),
+            Value::Int32(value) => Some((*value).into()),
+            _ => None,
+        }
     }
 
     /// The content of a [`Value::Float`].
@@ -140,6 +147,7 @@ impl fmt::Display for Value {
             Value::Null => f.write_str("null"),
             Value::Bool(value) => write!(f, "{value}"),
             Value::Int(value) => write!(f, "{value}"),
+            Value::Int32(value) => write!(f, "{value}"),
             Value::Float(value) => write!(f, "{value:?}"),
             Value::String(value) => write!(f, "{value:?}"),
             Value::Bytes(value) => write!(f, "0x{value:x}"),
