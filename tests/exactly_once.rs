@@ -189,3 +189,42 @@ fn at_least_once_may_take_checkpoints_too() {
     assert!(highest.values().all(|&count| count >= run.values / KEYS), "nothing is lost: {highest:?}");
     assert_eq!(driver.report().checkpoints.expect("has checkpoints").step_backs, 2);
 }
+
+/// Tells the sum when its input has ended.
+#[derive(Default)]
+struct SumAtTheEnd(u64);
+
+impl squall::Bolt for SumAtTheEnd {
+    type In = u64;
+    type Out = u64;
+    fn execute(&mut self, n: u64, _: &mut Outlet<u64>) -> Outcome {
+        self.0 += n;
+        Ok(())
+    }
+    fn finish(&mut self, out: &mut Outlet<u64>) -> Outcome {
+        out.emit(self.0);
+        Ok(())
+    }
+}
+
+/// One input ends early, and with it a bolt; the other input breaks something much later.
+#[test]
+fn a_last_call_before_the_checkpoint_is_not_made_again() {
+    let mut t = TopologyBuilder::new("early-end");
+    let early = t.source("early", || Generator::new(10, |_| 1u64).rate(1_000));
+    let late = t.source("late", || Generator::new(1_000, |n| n).rate(1_000));
+    let sum = t.bolt("sum", SumAtTheEnd::default).shuffle(&early);
+    let broken = Arc::new(AtomicBool::new(false));
+    let has_broken = broken.clone();
+    t.bolt("late-sink", move |n: u64, _: &mut Outlet<()>| {
+        assert!(n < 900 || has_broken.swap(true, Ordering::Relaxed), "told to break once");
+    })
+    .shuffle(&late);
+    let sums = capture(&mut t, &sum);
+    t.guarantee(Guarantee::ExactlyOnce);
+    let mut driver = TestDriver::start(t.build().expect("valid")).expect("starts");
+    driver.run_to_end().expect("ends well");
+    assert_eq!(driver.report().checkpoints.expect("has checkpoints").step_backs, 1);
+    assert!(broken.load(Ordering::Relaxed));
+    assert_eq!(sums.take().len(), 1, "the sum was emitted before the checkpoint that was gone back to");
+}

@@ -82,6 +82,8 @@ pub struct OperatorEntry {
     pub component: String,
     /// One blob per task, whose meaning only the component knows.
     pub tasks: Vec<Blob>,
+    /// For each task whether its input had ended and its last call was made.
+    pub finished: Vec<bool>,
 }
 
 /// Bytes without meaning here.

@@ -11,6 +11,7 @@ use crate::state::{Schema, codec};
 use crate::sys::sync::Arc;
 use crate::task::align::CheckpointId;
 use crate::task::component::{Outcome, Position, SplitId};
+use crate::task::context::TaskInfo;
 
 /// Something that has to be durable before a checkpoint is: flushing and syncing files, for example. Run by the thread
 /// that keeps checkpoints, never by an executor.
@@ -90,6 +91,8 @@ pub(crate) struct TaskSnapshot {
     /// Positions of a spout, the own snapshot of a bolt.
     pub own: Vec<u8>,
     pub before: Option<DurableJob>,
+    /// A bolt's last call has been made: it is not made again by whoever resumes.
+    pub finished: bool,
     pub stats: SnapshotStats,
 }
 
@@ -159,6 +162,12 @@ impl SnapshotPort {
         self.catalogue.find(self.component, state).and_then(|entry| entry.recorded.as_ref())
     }
 
+    /// True if this task resumes after its last call.
+    pub fn has_finished(&self, info: &TaskInfo) -> Result<bool, Failure> {
+        let restored = self.restored.as_ref();
+        restored.map_or(Ok(false), |restored| restored.has_finished(self.component, info.index, info.count))
+    }
+
     /// What the tasks of this component stored that fall to this one, of `count` tasks now.
     pub fn restored_own(&self, count: usize) -> Vec<&[u8]> {
         let Some(restored) = &self.restored else { return Vec::new() };
@@ -174,6 +183,8 @@ pub(crate) struct Restored {
     pub finished: bool,
     /// By component, what each of its tasks stored of its own.
     pub own: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// By component, which of its tasks had made their last call.
+    pub finished_tasks: BTreeMap<usize, Vec<bool>>,
     pub groups: Groups,
 }
 
@@ -183,6 +194,23 @@ impl Restored {
         let Some(parts) = self.own.get(&component) else { return Vec::new() };
         let mine = parts.iter().enumerate().filter(|(part, _)| part % count == index);
         mine.map(|(_, part)| part.as_slice()).collect()
+    }
+
+    /// True if a task need not make its last call, because it was made before the checkpoint.
+    pub fn has_finished(&self, component: usize, index: usize, count: usize) -> Result<bool, Failure> {
+        let Some(finished) = self.finished_tasks.get(&component) else { return Ok(false) };
+        if finished.iter().all(|task| *task == finished[0]) {
+            return Ok(finished.first().copied().unwrap_or(false));
+        }
+        if finished.len() == count {
+            return Ok(finished[index]);
+        }
+        Err(Failure::fatal(format!(
+            "the input had ended for some of its {} tasks when the checkpoint was taken, so that parallelism cannot \
+             become {count} now: resume with {} tasks once, to its end",
+            finished.len(),
+            finished.len()
+        )))
     }
 
     /// A spout's splits are dealt out again one by one, so that parallelism may change.

@@ -150,16 +150,18 @@ impl Roster {
 
     /// A stored checkpoint, by the positions of this topology's components.
     pub fn restored(&self, restored: directory::Restored) -> Restored {
-        let mut own = BTreeMap::new();
+        let (mut own, mut finished_tasks) = (BTreeMap::new(), BTreeMap::new());
         for operator in restored.generation.operators {
             if let Some(component) = self.components.iter().position(|(name, ..)| *name == operator.component) {
                 own.insert(component, operator.tasks.into_iter().map(|blob| blob.0).collect());
+                finished_tasks.insert(component, operator.finished);
             }
         }
         Restored {
             checkpoint: restored.generation.checkpoint,
             finished: restored.generation.finished,
             own,
+            finished_tasks,
             groups: restored.groups,
         }
     }

@@ -167,10 +167,12 @@ impl Keeper {
                 snapshot.own.clone()
             };
             let name = self.roster.name(component);
-            match operators.last_mut() {
-                Some(last) if last.component == name => last.tasks.push(Blob(own)),
-                _ => operators.push(OperatorEntry { component: name.to_owned(), tasks: vec![Blob(own)] }),
+            if operators.last().is_none_or(|last| last.component != name) {
+                operators.push(OperatorEntry { component: name.to_owned(), ..OperatorEntry::default() });
             }
+            let operator = operators.last_mut().expect("there is one now");
+            operator.tasks.push(Blob(own));
+            operator.finished.push(snapshot.finished);
         }
         operators.extend_from_slice(self.roster.kept_operators());
         Generation {

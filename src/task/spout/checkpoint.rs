@@ -96,7 +96,7 @@ impl<S: Spout> SpoutShell<S> {
         let own = write_positions(&positions);
         self.checkpoints.under_way.push((id, positions));
         let stats = SnapshotStats { freeze_ns, ..SnapshotStats::default() };
-        port.send(id, PartBody::Done(Box::new(TaskSnapshot { own, before: None, stats })));
+        port.send(id, PartBody::Done(Box::new(TaskSnapshot { own, stats, ..TaskSnapshot::default() })));
     }
 
     /// Where a resumed task goes on; none at a fresh start.
