@@ -13,6 +13,7 @@ use crate::cli::output::{BAD_USAGE, complain, print};
 use crate::cli::run::{RunOptions, code_of, run};
 use crate::cli::shipped::Shipped;
 use crate::cli::state;
+use crate::cli::stop;
 use crate::error::{Error, Problem, Result};
 use crate::observe::{Align, Table};
 
@@ -42,6 +43,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
         .subcommand(config_command(shipped, "config").about(ABOUT_CONFIG).long_about(None))
         .subcommand(bench_command(&program, std::slice::from_ref(shipped), true, command_line))
         .subcommand(state::command())
+        .subcommand(stop::command())
         .after_help(format!("{own_help}{}\n\n{SIGNALS}", examples(&program, "")))
         .after_long_help(None);
     let matches = match parse(command, command_line) {
@@ -50,6 +52,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
     };
     match matches.subcommand() {
         Some(("state", matches)) => state::act(matches),
+        Some(("stop", matches)) => stop::act(matches),
         Some(("bench", matches)) => measure(std::slice::from_ref(shipped), true, matches, command_line),
         Some((action, matches)) => act(action, shipped, matches),
         None => run(shipped, &matches),
@@ -86,6 +89,7 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         .subcommand(config.mut_arg("toml", |toml| toml.hide(true)))
         .subcommand(bench_command(&program, shipped, false, command_line))
         .subcommand(state::command())
+        .subcommand(stop::command())
         .subcommand(Command::new("topologies").about("List the topologies"))
         .after_help(format!("{}\n\n{SIGNALS}", examples(&program, first)));
     let matches = match parse(command, command_line) {
@@ -95,6 +99,9 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
     let (action, matches) = matches.subcommand().expect("a command is required");
     if action == "state" {
         return state::act(matches);
+    }
+    if action == "stop" {
+        return stop::act(matches);
     }
     if action == "bench" {
         return measure(shipped, false, matches, command_line);

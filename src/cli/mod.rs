@@ -73,6 +73,7 @@ mod run;
 mod shipped;
 mod signals;
 mod state;
+mod stop;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! `run`: start, watch, report.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgMatches, ValueEnum};
 
@@ -10,6 +11,7 @@ use crate::cli::report_file::ReportFile;
 use crate::cli::shipped::Shipped;
 use crate::cli::signals::{Drain, Signals};
 use crate::engine::Running;
+use crate::engine::checkpoint::Health;
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
 use crate::observe::{Live, Show, logs, report};
@@ -121,6 +123,9 @@ impl Prepared {
     }
 }
 
+/// How often health is looked at without a live line.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Whoever starts a topology with state wants to know at once where it begins.
 fn say_what_was_resumed(running: &Running) {
     let Some(checkpoints) = running.checkpoints() else { return };
@@ -132,12 +137,22 @@ fn say_what_was_resumed(running: &Running) {
 
 /// Waits for the end, keeping the live line up to date.
 fn watch(running: &Running, live: Option<Live>) -> Result<()> {
-    let Some(mut live) = live else { return running.wait() };
+    let mut live = live;
+    let mut health = Health::Green;
     loop {
-        if let Some(outcome) = running.wait_timeout(live.interval()) {
+        let interval = live.as_ref().map_or(HEALTH_INTERVAL, Live::interval);
+        if let Some(outcome) = running.wait_timeout(interval) {
             return outcome;
         }
-        live.update(&running.counts());
+        if let Some(live) = &mut live {
+            live.update(&running.counts());
+        }
+        if let Some(checkpoints) = running.checkpoints() {
+            if (checkpoints.health, health) == (Health::Red, Health::Green) {
+                note(format_args!("warning: {}", report::red_health(&checkpoints)));
+            }
+            health = checkpoints.health;
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Generation {
     pub finished: bool,
     /// When, in nanoseconds since the epoch.
     pub written_at_ns: i64,
+    /// The stamp of the savepoint that the directory began with, if it did. Filled in when it is committed.
+    pub began_with: Option<Stamp>,
     /// The keyed states.
     pub states: Vec<StateEntry>,
     /// What components keep besides keyed state.

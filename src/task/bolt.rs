@@ -25,6 +25,7 @@ use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
+use crate::task::snapshot::{Held, Visibility};
 use crate::task::style::{Input, Logic};
 use rare::Visit;
 
@@ -42,6 +43,14 @@ impl<L: Logic> TaskKit for BoltKit<L> {
         let mut states = Vec::new();
         (self.factory)().states(&mut |state| states.push((state.name().to_owned(), state.schema())));
         states
+    }
+
+    fn visibility(&self) -> Visibility {
+        (self.factory)().checkpointed().map_or(Visibility::Immediate, |checkpointed| checkpointed.visibility())
+    }
+
+    fn held(&self) -> Option<Held> {
+        L::HELD
     }
 }
 

@@ -104,6 +104,12 @@ impl Roster {
         format!("{}[{index}]", self.name(component))
     }
 
+    /// By position of the component and of the task.
+    pub fn all_tasks(&self) -> impl Iterator<Item = (usize, usize)> {
+        let components = self.components.iter().enumerate();
+        components.flat_map(|(component, (_, tasks, _))| (0..*tasks).map(move |index| (component, index)))
+    }
+
     pub fn is_spout(&self, component: usize) -> bool {
         self.components[component].2 == Kind::Spout
     }
