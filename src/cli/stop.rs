@@ -14,8 +14,8 @@ use crate::sys::disk::Disk;
 use crate::sys::process::OtherProcess;
 
 const HELP: &str = "\
-It sends the process a SIGTERM, as `kill` does: with a state directory that means a last checkpoint and an end, and the \
-same command line goes on from there. A process that was started with --drain finishes what is under way instead.
+It sends the process a SIGTERM, as `kill` does: with a state directory that means a last checkpoint and an end, and \
+the same command line goes on from there. A process that was started with --drain finishes what is under way instead.
 
 Examples:
   # stop it, to go on later

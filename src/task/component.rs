@@ -119,8 +119,8 @@ pub trait Replayable {
     fn positions(&self) -> Vec<(SplitId, Position)>;
 
     /// What tells the input of a split from another one of the same name, as far as it has been read: its size and a
-    /// hash of what was read, for instance. In words, since people get to see it; it is stored with the position. Called
-    /// on the executor at every checkpoint, so it must not block. `None`: nothing tells.
+    /// hash of what was read, for instance. In words, since people get to see it; it is stored with the position.
+    /// Called on the executor at every checkpoint, so it must not block. `None`: nothing tells.
     fn identity(&self, _split: &str, _position: Position) -> Option<String> {
         None
     }

@@ -52,8 +52,8 @@ impl std::fmt::Display for Visibility {
 /// What a bolt that holds tuples promises under exactly-once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// It settles whatever it holds without waiting for further input: a barrier waits until it holds nothing. Right for
-    /// calls to elsewhere; a collector that waits for more tuples would hold up checkpoints for ever.
+    /// It settles whatever it holds without waiting for further input: a barrier waits until it holds nothing. Right
+    /// for calls to elsewhere; a collector that waits for more tuples would hold up checkpoints for ever.
     Drain,
 }
 
