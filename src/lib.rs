@@ -95,6 +95,7 @@ pub use task::dynamic::{Record, Value};
 pub use task::held::{Anchor, Tuple};
 pub use task::key::Key;
 pub use task::keyed::Timer;
+pub use task::lineage::ReplayId;
 pub use task::outlet::{Outlet, SpoutOutlet};
 pub use task::payload::{Nothing, Outputs, Payload, Ports};
 pub use task::replay::{DeadLetter, Replaying};

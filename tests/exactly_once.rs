@@ -122,18 +122,28 @@ fn lanes_of_one_place_align_without_deadlock() {
     check_counts(&Run { breaks_at: &[4_321], settings: |s| s.lane_capacity = 1, ..Run::default() }, 1);
 }
 
+/// Breaks when its input has ended, which belongs to no input.
+struct BreaksAtTheEnd;
+
+impl squall::Bolt for BreaksAtTheEnd {
+    type In = u64;
+    type Out = Nothing;
+    fn execute(&mut self, _: u64, _: &mut Outlet<Nothing>) -> Outcome {
+        Ok(())
+    }
+    fn finish(&mut self, _: &mut Outlet<Nothing>) -> Outcome {
+        panic!("told to break")
+    }
+}
+
 #[test]
-fn a_failure_that_comes_again_and_again_stops_the_topology_in_a_named_state() {
-    let mut t = TopologyBuilder::new("poisoned");
+fn a_failure_of_no_input_that_comes_again_and_again_stops_the_topology_in_a_named_state() {
+    let mut t = TopologyBuilder::new("hopeless");
     let numbers = t.source("numbers", || Generator::new(1_000, |n| n));
-    t.bolt("never", |n: u64, _: &mut Outlet<()>| match n {
-        500 => Err(Failure::retry("poison")),
-        _ => Ok(()),
-    })
-    .shuffle(&numbers);
+    t.bolt("never", || BreaksAtTheEnd).shuffle(&numbers);
     t.guarantee(Guarantee::ExactlyOnce);
     let outcome = TestDriver::start(t.build().expect("valid")).and_then(|mut driver| driver.run_to_end());
-    let error = outcome.expect_err("it cannot get past the poison");
+    let error = outcome.expect_err("it cannot get past the end");
     assert_eq!(error.state(), Some("step_back_limit"));
     assert!(error.to_string().contains("never[0]"), "{error}");
 }
@@ -288,4 +298,96 @@ fn without_good_checkpoints_health_turns_red_and_names_the_task_that_is_waited_f
     let checkpoints = health(&driver);
     assert_eq!(checkpoints.health, Health::Red);
     assert_eq!(checkpoints.waits_for, ["never[0]"]);
+}
+
+/// Fails each time it comes to these values.
+fn poisoned(rejects: bool) -> (Vec<u64>, Vec<squall::DeadLetter<u64>>, u64) {
+    let mut t = TopologyBuilder::new("poisoned");
+    let numbers = t.source("numbers", || Generator::new(1_000, |n| n).rate(100_000));
+    let plus = t.bolt("plus", |n: u64, out: &mut Outlet<u64>| out.emit(n + 1)).shuffle(&numbers);
+    let passed = t
+        .bolt("never", move |n: u64, out: &mut Outlet<u64>| match n {
+            501 | 700 if rejects => Err(Failure::reject("poison")),
+            501 | 700 => panic!("poison"),
+            _ => {
+                out.emit(n);
+                Ok(())
+            }
+        })
+        .shuffle(&plus);
+    let (captured, letters) = (capture(&mut t, &passed), capture(&mut t, numbers.dead_letters()));
+    t.guarantee(Guarantee::ExactlyOnce);
+    t.settings(|s| s.checkpoint_interval = Some(Duration::from_millis(10)));
+    let mut driver = TestDriver::start(t.build().expect("valid")).expect("starts");
+    driver.run_to_end().expect("gets past the poison");
+    let mut values = captured.take();
+    values.sort_unstable();
+    values.dedup();
+    (values, letters.take(), driver.report().checkpoints.expect("has checkpoints").step_backs)
+}
+
+#[test]
+fn an_input_that_fails_again_and_again_becomes_a_dead_letter_of_its_source() {
+    for (rejects, step_backs, attempts) in [(false, 1 + 3 + 3, 3), (true, 1 + 1 + 1, 1)] {
+        let (values, letters, stepped_back) = poisoned(rejects);
+        let expected: Vec<u64> = (1..=1_000).filter(|n| ![501, 700].contains(n)).collect();
+        assert_eq!(values, expected);
+        let told: Vec<(u64, u64, u32)> = letters.iter().map(|l| (l.value, l.id, l.attempts)).collect();
+        // The output is immediate, so a letter may be seen again after a step back to before it.
+        assert_eq!((told.first(), told.last()), (Some(&(500, 500, attempts)), Some(&(699, 699, attempts))));
+        assert!(letters.iter().all(|l| l.origin.as_ref().is_some_and(|origin| &*origin.component == "never")));
+        assert_eq!(stepped_back, step_backs);
+    }
+}
+
+#[cfg(feature = "fjall")]
+mod by_id {
+    use squall::connect::UpsertTable;
+
+    use super::*;
+
+    /// Each number becomes several words, some of which fail their task once; by several tasks, in any order.
+    fn table(breaks_at: &'static [u64], stable: bool) -> squall::Result<Vec<(squall::ReplayId, u64)>> {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = place.path().join("table");
+        let table = UpsertTable::<u64>::new(&path);
+        let mut t = TopologyBuilder::new("by-id");
+        let numbers = t.source("numbers", || Generator::new(2_000, |n| n).rate(100_000)).parallelism(2);
+        let fan = |n: u64, out: &mut Outlet<u64>| (0..=n % 3).for_each(|k| out.emit(n * 10 + k));
+        let fanned = t.bolt("fan", fan).parallelism(3).shuffle(&numbers);
+        let fanned = if stable { fanned.replay_stable() } else { fanned };
+        let broken: Arc<Vec<_>> = Arc::new(breaks_at.iter().map(|at| (*at, AtomicBool::new(false))).collect());
+        let pass = move |n: u64, out: &mut Outlet<u64>| {
+            let due = broken.iter().find(|(at, _)| *at == n);
+            assert!(due.is_none_or(|(_, done)| done.swap(true, Ordering::Relaxed)), "told to break");
+            out.emit(n);
+        };
+        let passed = t.bolt("pass", pass).parallelism(2).replay_stable().fields_by(&fanned, |n| n % 7);
+        t.bolt("table", move || table.clone()).parallelism(2).all(&passed);
+        t.guarantee(Guarantee::ExactlyOnce);
+        t.settings(|s| {
+            s.executors = Some(2);
+            s.checkpoint_interval = Some(Duration::from_millis(10));
+        });
+        let mut driver = TestDriver::start(t.build()?)?;
+        driver.run_to_end()?;
+        drop(driver);
+        UpsertTable::read(&path)
+    }
+
+    #[test]
+    fn ids_are_the_same_whatever_is_replayed() {
+        let undisturbed = table(&[], true).expect("runs");
+        // Both tasks of the table get every value, each under an id of its own.
+        let values: usize = (0..2_000).map(|n| n % 3 + 1).sum();
+        assert_eq!(undisturbed.len(), 2 * values);
+        let disturbed = table(&[4_560, 12_001, 12_002, 19_990], true).expect("runs");
+        assert_eq!(disturbed, undisturbed);
+    }
+
+    #[test]
+    fn a_sink_by_id_behind_an_unstable_bolt_is_refused_and_the_bolt_is_named() {
+        let error = table(&[], false).expect_err("refused").to_string();
+        assert!(error.contains("fan") && error.contains("replay_stable") && !error.contains("pass:"), "{error}");
+    }
 }

@@ -9,9 +9,13 @@ pub mod files;
 pub mod generate;
 pub mod lines;
 pub mod transaction;
+#[cfg(feature = "fjall")]
+pub mod upsert;
 
 pub use channel::{ChannelSink, ChannelSpout, Receiver, SendError, Sender, TryRecvError, channel, collector};
 pub use files::{AppendFile, FileSink};
 pub use generate::Generator;
 pub use lines::{FileLines, StdinLines};
 pub use transaction::{Transactional, TransactionalSink};
+#[cfg(feature = "fjall")]
+pub use upsert::UpsertTable;

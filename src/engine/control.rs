@@ -77,7 +77,7 @@ pub(crate) enum Event {
     /// The store or the manifest cannot be used any more.
     KeeperFailed(Error),
     /// The checkpoint that is stepped back to.
-    Restored(Arc<Restored>),
+    Restored(Box<Restored>),
     /// Its thread has panicked outside of what is guarded; nothing more will come from it.
     Died {
         executor: usize,

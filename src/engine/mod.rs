@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub(crate) mod control;
 pub(crate) mod executor;
+pub(crate) mod ids;
 pub mod placement;
 pub mod report;
 mod running;

@@ -102,7 +102,7 @@ pub fn place(topology: &Topology, plan: &Plan, settings: &Settings, executors: u
     drop_unused(&mut executor_plans, &mut executor_of, &used);
 
     let layout = match plan.tracking {
-        _ if topology.pace().is_some_and(Pace::is_open_loop) => Layout::Timed,
+        _ if topology.pace().is_some_and(Pace::is_open_loop) => Layout::Full,
         true => Layout::Tracked,
         false => Layout::Bare,
     };
@@ -190,7 +190,7 @@ impl Placed {
         let header = match self.layout {
             Layout::Bare => "no header",
             Layout::Tracked => "header with tree membership",
-            Layout::Timed => "header with tree membership and time",
+            Layout::Full => "header with tree membership, time and lineage",
         };
         let _ =
             writeln!(text, "lanes between executors: {}, {} KiB; {header}", self.remote_lanes, self.remote_bytes >> 10);

@@ -492,6 +492,7 @@ impl ControlLoop {
             let now_ns = self.shared.clock.now_ns();
             self.control.time(now_ns);
             if let Some(restored) = self.control.take_rebuild() {
+                self.shared.trace();
                 self.rebuild(restored);
             }
             self.watch_for_stalls(now_ns);

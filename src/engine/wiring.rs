@@ -12,17 +12,18 @@ use crate::engine::checkpoint::Checkpointing;
 use crate::engine::control::checkpoints::Checkpoints;
 use crate::engine::control::{Command, Event};
 use crate::engine::executor::{Executor, Seat};
+use crate::engine::ids;
 use crate::engine::placement::{POLLED_LANES_MAX, Placed, TaskRef};
 use crate::sys::bits::{Bits, SharedBits};
 use crate::sys::clock::{Clock, wall_ns};
 use crate::sys::offload::Offload;
 use crate::sys::random::Random;
-use crate::sys::sync::AtomicBool;
+use crate::sys::sync::{AtomicBool, Ordering};
 use crate::task::acks::{ACK_LANE_CAPACITY, AckMessage, Acks, LedgerPlace, LocalLedger};
 use crate::task::chaos::{Chaos, Odds};
 use crate::task::context::{TaskInfo, TaskTable};
 use crate::task::edge::EdgeEnds;
-use crate::task::header::Root;
+use crate::task::header::{Layout, Root};
 use crate::task::lane::{Bell, Peers, Signal};
 use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
@@ -54,6 +55,9 @@ pub(crate) struct Shared {
     pub chaos: Option<Odds>,
     /// Set once a task waits for the topology to be quiet: from then on every executor tells control when it goes idle.
     pub watches_quiet: AtomicBool,
+    /// Tuples carry their lineage: somebody has asked for ids, or the topology has stepped back and wants to know which
+    /// input it was. Changed only while no executor has a task.
+    traces: AtomicBool,
     /// Of a measured run.
     pub schedule: Option<Arc<Schedule>>,
     /// What to add to the engine's time for nanoseconds since the epoch.
@@ -84,6 +88,7 @@ impl Shared {
             has_cycle: plan.edges.iter().any(|edge| edge.feedback),
             wall_offset_ns: if clock.is_virtual() { 0 } else { (wall_ns() as u64).saturating_sub(clock.now_ns()) },
             checkpointing: None,
+            traces: AtomicBool::new(ids::are_asked_for(&topology, &plan)),
             task_table: Arc::new(topology.task_table(&plan)),
             topology,
             plan,
@@ -99,6 +104,20 @@ impl Shared {
             watches_quiet: AtomicBool::new(false),
             metrics,
         }
+    }
+
+    /// From the next build of all tasks on, tuples carry their lineage.
+    pub fn trace(&self) {
+        self.traces.store(true, Ordering::Relaxed);
+    }
+
+    fn traces(&self) -> bool {
+        self.traces.load(Ordering::Relaxed)
+    }
+
+    /// The header of every lane. Buffers are sized for the plan's: a topology that has stepped back takes somewhat more.
+    pub fn layout(&self) -> Layout {
+        if self.traces() { Layout::Full } else { self.placed.layout }
     }
 
     /// The control side of checkpoints, if there are any.
@@ -208,7 +227,7 @@ pub(crate) fn packages(
             return;
         }
         let capacity = shared.placed.remote_capacity[edge];
-        let (tx, rx) = shared.topology.edge_kit(edge).ring(shared.placed.layout, capacity);
+        let (tx, rx) = shared.topology.edge_kit(edge).ring(shared.layout(), capacity);
         let index = packages[consumer].incoming.len();
         let bell = packages[consumer].bell.clone().map(|bits| Bell { bits, index });
         packages[producer].outgoing.push_back((tx, consumer, bell));
@@ -294,7 +313,7 @@ fn join_lanes(
     for (position, wiring) in wirings.iter().enumerate() {
         positions[wiring.reference.component][wiring.reference.index] = Some(position);
     }
-    let layout = shared.placed.layout;
+    let layout = shared.layout();
     let mut incoming_lanes = Vec::new();
     shared.each_lane(|number, from, to| {
         let producer = positions[from.component][from.index];
@@ -367,7 +386,7 @@ fn build_task(
 ) -> Box<dyn Task> {
     let TaskRef { component, index } = wiring.reference;
     let plan = &shared.plan.components[component];
-    let layout = shared.placed.layout;
+    let layout = shared.layout();
     let edges = wiring.edges.into_iter().map(|(number, lanes)| {
         let edge = &shared.plan.edges[number];
         let of_consumer = &shared.placed.executor_of[edge.to];
@@ -408,6 +427,7 @@ fn build_task(
             rebuild_progress_tuples: settings.rebuild_progress_tuples,
             rebuild_backoff_ns: settings.rebuild_backoff.as_nanos() as u64,
         },
+        traces: shared.traces(),
         waker: Waker::new(shared.mailboxes[executor].clone(), wiring.signal.position),
         woken: wiring.woken,
         signal: wiring.signal,
@@ -420,6 +440,7 @@ fn build_task(
             index,
             exactly_once: checkpointing.exactly_once,
             restored: restored.cloned(),
+            poison: restored.map(|restored| restored.poison.clone()).unwrap_or_default(),
             catalogue: checkpointing.roster.catalogue.clone(),
         }),
         offload: shared.offload.clone(),

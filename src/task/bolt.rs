@@ -17,7 +17,7 @@ use crate::task::bolt::state::States;
 use crate::task::component::Outcome;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
-use crate::task::header::{Bare, Header, Layout, NO_EVENT, Timed, Tracked};
+use crate::task::header::{Bare, Full, Header, Layout, Tracked};
 use crate::task::held::HeldTable;
 use crate::task::lane::LaneRx;
 use crate::task::measured::{Measured, SinkMeter};
@@ -106,7 +106,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         for (port, edge) in parts.edges.drain(..) {
             set.attach(port, edge);
         }
-        let core = EmitCore::new(parts.acks.clone(), Random::new(seed));
+        let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.traces);
         let align = Alignment::new(lanes.len());
         BoltShell {
             factory,
@@ -219,7 +219,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn call(&mut self, what: &str, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
         let Some(bolt) = &mut self.bolt else { return false };
         let out = &mut self.out;
-        out.core.birth_ns = NO_EVENT;
+        out.core.no_event();
         match guarded(&self.origin, || run(bolt, out)) {
             Ok(()) => true,
             Err(failure) => {
@@ -290,7 +290,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             let Ok(delivery) = self.door_inside.try_recv() else { return };
             *left -= 1;
             self.out.core.set_anchor(delivery.roots);
-            self.out.core.birth_ns = NO_EVENT;
+            self.out.core.no_event();
             // Conversions, keys and groupings are user code.
             let routed = guarded(&self.origin, || {
                 self.out.set.send(delivery.emission, &mut self.out.core);
@@ -348,8 +348,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     break Visit::Control(control);
                 }
                 let (header, value) = slot.into_tuple();
-                if H::TIMED {
+                if H::FULL {
                     out.core.birth_ns = header.birth_ns();
+                    out.core.set_lineage(header.lineage());
                 }
                 let roots = header.into_roots();
                 if finished {
@@ -367,7 +368,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     None
                 };
                 let executed = bolt.execute(value, Input { number, wall_ns, manual }, out);
-                if H::TIMED
+                if H::FULL
                     && executed.is_ok()
                     && let Some(meter) = meter
                 {
@@ -401,10 +402,16 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             *left = budget;
             Ok(visit)
         });
-        if H::TIMED
+        if H::FULL
             && let Some(meter) = &mut self.meter
         {
             meter.visited();
+        }
+        if H::FULL
+            && self.out.handover.is_none()
+            && matches!(visit, Ok(Visit::Empty | Visit::Stopped | Visit::Control(_)))
+        {
+            self.out.core.no_event();
         }
         match visit {
             Ok(Visit::Empty) => return true,

@@ -9,6 +9,7 @@ use crate::sys::offload::Offload;
 use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::door::Door;
+use crate::task::lineage::Poison;
 use crate::task::payload::Outputs;
 use crate::task::user_value::UserValue;
 use crate::task::waker::Waker;
@@ -75,6 +76,8 @@ pub struct SpoutContext {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) offload: Offload,
+    /// Inputs that a source gives up instead of emitting them.
+    pub(crate) poison: Arc<[Poison]>,
 }
 
 /// What a bolt gets in [`prepare`](crate::Bolt::prepare).
@@ -101,6 +104,7 @@ impl SpoutContext {
             clock: Clock::virtual_at_zero(),
             random: Random::new(0),
             offload: Offload::deferred(),
+            poison: Arc::default(),
         }
     }
 

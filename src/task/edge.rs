@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
-use crate::task::header::{Bare, Header, Layout, Timed, Tracked};
+use crate::task::header::{Bare, Full, Header, Layout, Tracked};
 use crate::task::lane::{
     Bell, Control, LaneRx, LaneTx, LocalEnd, Peers, Ring, Sent, Signal, Slot, local, remote_rx, remote_tx, ring,
 };
@@ -38,7 +38,7 @@ pub enum ShortWay<T> {
     None,
     Bare(LocalEnd<Bare, T>),
     Tracked(LocalEnd<Tracked, T>),
-    Timed(LocalEnd<Timed, T>),
+    Full(LocalEnd<Full, T>),
 }
 
 /// The conversion of an edge from the stream's type to the subscriber's input type.
@@ -132,8 +132,10 @@ where
                 if let Some((&last, others)) = listed.split_last() {
                     for &position in others {
                         self.push(position, value.clone(), core);
+                        core.ordinal += 1;
                     }
                     self.push(last, value, core);
+                    core.ordinal = 0;
                 }
                 listed.clear();
                 self.listed = listed;
@@ -226,8 +228,8 @@ macro_rules! with_layout {
                 type $h = Tracked;
                 $body
             }
-            Layout::Timed => {
-                type $h = Timed;
+            Layout::Full => {
+                type $h = Full;
                 $body
             }
         }

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use crate::task::edge::ShortWay;
 use crate::task::lane::LocalEnd;
+use crate::task::lineage::Lineage;
 use crate::task::outlet::EmitCore;
 
 /// Names one live tree: the spout task, a slot of its ledger, and the slot's generation.
@@ -97,8 +98,8 @@ pub(crate) const NO_EVENT: u64 = u64::MAX;
 pub(crate) trait Header: Send + Sized + 'static {
     /// False if no tuple ever belongs to a tree.
     const TRACKED: bool;
-    /// It tells when the spout's event was due.
-    const TIMED: bool = false;
+    /// It tells when the spout's event was due, and where it comes from.
+    const FULL: bool = false;
 
     /// The header of a tuple emitted now, with a fresh edge in the current anchors.
     fn stamp(core: &mut EmitCore) -> Self;
@@ -106,6 +107,11 @@ pub(crate) trait Header: Send + Sized + 'static {
     #[inline]
     fn birth_ns(&self) -> u64 {
         NO_EVENT
+    }
+    /// The place in a source that the tuple descends from, and the way from there.
+    #[inline]
+    fn lineage(&self) -> Lineage {
+        Lineage::NONE
     }
     /// The tree membership it carries.
     fn into_roots(self) -> Roots;
@@ -157,20 +163,22 @@ impl Header for Tracked {
     }
 }
 
-/// Tree membership, if there is any, and the event's intended time: in open-loop measurement.
+/// All there is: tree membership, if any; the event's intended time, in open-loop measurement; the lineage, where it is
+/// asked for. One layout for what is seldom needed, since every layout is another copy of the task shells' code.
 #[derive(Debug)]
-pub struct Timed {
+pub struct Full {
     roots: Roots,
     birth_ns: u64,
+    lineage: Lineage,
 }
 
-impl Header for Timed {
+impl Header for Full {
     const TRACKED: bool = true;
-    const TIMED: bool = true;
+    const FULL: bool = true;
 
     #[inline]
     fn stamp(core: &mut EmitCore) -> Self {
-        Timed { roots: core.draw_edge(), birth_ns: core.birth_ns }
+        Full { roots: core.draw_edge(), birth_ns: core.birth_ns, lineage: core.child_lineage() }
     }
 
     #[inline]
@@ -179,12 +187,17 @@ impl Header for Timed {
     }
 
     #[inline]
+    fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    #[inline]
     fn into_roots(self) -> Roots {
         self.roots
     }
 
     fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
-        ShortWay::Timed(queue)
+        ShortWay::Full(queue)
     }
 }
 
@@ -196,8 +209,9 @@ pub enum Layout {
     Bare,
     /// Tree membership: 24 bytes.
     Tracked,
-    /// Tree membership and the intended time of the spout's event: 32 bytes, in open-loop measurement only.
-    Timed,
+    /// With the intended time of the spout's event and its lineage as well: 56 bytes, in open-loop measurement, with ids
+    /// that survive replay, and after a step back.
+    Full,
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub use crate::state::key;
 pub mod keyed;
 pub(crate) mod lane;
 pub(crate) mod ledger;
+pub mod lineage;
 pub mod many;
 pub mod measured;
 pub mod metrics;

@@ -16,6 +16,7 @@ use crate::task::acks::{AckMessage, Acks};
 use crate::task::header::{NO_EVENT, Root, Roots};
 use crate::task::held::{Anchor, Anchors};
 use crate::task::ledger::Ledger;
+use crate::task::lineage::{Lineage, ReplayId, SplitName, component_name};
 use crate::task::metrics::Counts;
 use crate::task::payload::{Outputs, Payload, PortAt, PortSet};
 
@@ -31,6 +32,14 @@ pub struct EmitCore {
     pub(crate) now_ns: u64,
     /// Open-loop measurement: the intended time of the event that what is emitted now descends from, or `NO_EVENT`.
     pub(crate) birth_ns: u64,
+    /// What is emitted now descends from this input...
+    pub(crate) lineage: Lineage,
+    /// ...of which so many emits had been made before, and goes to the so-many-th of several tasks.
+    lineage_emitted: u64,
+    pub(crate) ordinal: u64,
+    /// Lineages are carried.
+    traces: bool,
+    component: u64,
     /// What is emitted now becomes a child of these trees...
     anchor: Roots,
     /// ...and of the trees of these held tuples.
@@ -47,8 +56,13 @@ pub struct EmitCore {
 }
 
 impl EmitCore {
-    pub(crate) fn new(acks: Rc<Acks>, edges: Random) -> Self {
+    pub(crate) fn new(acks: Rc<Acks>, edges: Random, component: &str, traces: bool) -> Self {
         EmitCore {
+            lineage: Lineage::NONE,
+            lineage_emitted: 0,
+            ordinal: 0,
+            traces,
+            component: component_name(component),
             counts: Counts::default(),
             blocked_lanes: 0,
             above_low_water: false,
@@ -70,6 +84,24 @@ impl EmitCore {
     #[inline(always)]
     pub(crate) fn is_free(&self) -> bool {
         self.blocked_lanes == 0 && !self.above_low_water
+    }
+
+    /// From here on, what is emitted descends from this input.
+    #[inline]
+    pub(crate) fn set_lineage(&mut self, lineage: Lineage) {
+        self.lineage = lineage;
+        self.lineage_emitted = self.counts.emitted;
+    }
+
+    /// From here on, what is emitted descends from no input, and from no event.
+    pub(crate) fn no_event(&mut self) {
+        self.birth_ns = NO_EVENT;
+        self.lineage = Lineage::NONE;
+    }
+
+    #[inline]
+    pub(crate) fn child_lineage(&self) -> Lineage {
+        self.lineage.child(self.component, self.counts.emitted - self.lineage_emitted, self.ordinal)
     }
 
     /// From here on, emits are anchored to `roots`.
@@ -209,7 +241,8 @@ impl EmitCore {
 
     /// After a panic in the middle of an emit: nobody asks for its targets any more, and its event is over.
     pub(crate) fn forget_call(&mut self) {
-        self.birth_ns = NO_EVENT;
+        self.no_event();
+        self.ordinal = 0;
         self.targets.clear();
         self.records_targets = false;
     }
@@ -314,6 +347,13 @@ impl<O: Outputs> Outlet<O> {
     pub fn hand_over(&mut self, iterator: impl Iterator<Item = O::Emission> + 'static) {
         assert!(self.handover.is_none(), "a call can hand over one iterator only");
         self.handover = Some(smallbox::smallbox!(iterator));
+    }
+
+    /// What identifies the input at hand: the same when it comes again after a failure, whatever else came meanwhile, as
+    /// long as every bolt on its way is [replay stable](crate::topology::builder::BoltHandle::replay_stable). None for
+    /// what descends from no position of a source, and where nobody in the topology has asked for ids.
+    pub fn input_id(&self) -> Option<ReplayId> {
+        self.core.lineage.id()
     }
 
     /// Manual style: what is emitted through the returned value is anchored to the given tuples, or to none for `[]`.
@@ -463,6 +503,15 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         let mut sent = false;
         self.tracked(id, |out| sent = out.emit_direct_on::<N>(task, value));
         sent
+    }
+
+    /// What is emitted in `emit` descends from this position of a split: for spouts that replay by themselves, so that
+    /// ids are the same when they do.
+    pub(crate) fn from_place(&mut self, split: Option<SplitName>, position: u64, emit: impl FnOnce(&mut Self)) {
+        let Some(split) = split.filter(|_| self.out.core.traces) else { return emit(self) };
+        self.out.core.set_lineage(Lineage::at(split, position));
+        emit(self);
+        self.out.core.lineage = Lineage::NONE;
     }
 
     /// Counts a replay in the report; for spouts that replay by themselves.

@@ -81,7 +81,7 @@ impl<T: Payload> PortOut<T> {
             match &self.short_way {
                 ShortWay::Bare(queue) if queue.has_room() => return push(queue, value, core),
                 ShortWay::Tracked(queue) if queue.has_room() => return push(queue, value, core),
-                ShortWay::Timed(queue) if queue.has_room() => return push(queue, value, core),
+                ShortWay::Full(queue) if queue.has_room() => return push(queue, value, core),
                 _ => {}
             }
         }

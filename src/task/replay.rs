@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Failure, Origin};
 use crate::task::component::{Next, Outcome, Polled, Position, Replayable, Source, SplitId, Spout};
 use crate::task::context::SpoutContext;
+use crate::task::lineage::{Lineage, Poison, SplitName};
 use crate::task::outlet::SpoutOutlet;
-use crate::task::payload::Ports;
+use crate::task::payload::{Payload, Ports};
 
 mod pending;
 
@@ -59,6 +61,10 @@ pub struct Replaying<S: Source> {
     source: RefCell<S>,
     pending: Pending<S::Item>,
     splits: Vec<SplitId>,
+    /// The splits' names in lineages, and what is not to be emitted again.
+    split_names: Vec<SplitName>,
+    poison: Arc<[Poison]>,
+    component: Arc<str>,
     is_replayable: bool,
     /// Nothing new comes: the source is exhausted, or the topology is being drained.
     is_exhausted: bool,
@@ -72,6 +78,9 @@ impl<S: Source> Replaying<S> {
             source: RefCell::new(source),
             pending: Pending::new(REPLAYS_MAX_DEFAULT),
             splits: Vec::new(),
+            split_names: Vec::new(),
+            poison: Arc::default(),
+            component: "".into(),
             is_replayable: false,
             is_exhausted: false,
             is_winding_down: false,
@@ -95,6 +104,16 @@ impl<S: Source> Replaying<S> {
         }
     }
 
+    /// Whether the item at this place has failed too often under exactly-once.
+    #[inline]
+    fn poison_at(&self, split: Option<SplitName>, position: Position) -> Option<Poison> {
+        if self.poison.is_empty() {
+            return None;
+        }
+        let place = Lineage::at(split?, position.0).place;
+        self.poison.iter().find(|poison| poison.place == place).cloned()
+    }
+
     /// After an assignment or a revocation: forgets the items of the splits concerned and follows the others.
     fn follow_splits(&mut self, concerned: &HashSet<&SplitId>) {
         let now: Vec<SplitId> = match self.source.get_mut().replayable() {
@@ -106,8 +125,20 @@ impl<S: Source> Replaying<S> {
         };
         let moved_to: Vec<Option<usize>> = self.splits.iter().map(moved_to).collect();
         self.pending.renumber(&moved_to, now.len());
+        self.split_names = now.iter().map(|split| SplitName::new(&self.component, split)).collect();
         self.splits = now;
     }
+}
+
+fn give_up<T: Payload>(
+    out: &mut SpoutOutlet<Ports<(T, DeadLetter<T>)>, u64>,
+    value: T,
+    position: Position,
+    poison: Poison,
+) {
+    let Poison { origin, error, attempts, .. } = poison;
+    out.note_dead_letter();
+    out.emit_on::<1>(DeadLetter { value, id: position.0, origin: Some(origin), error, attempts });
 }
 
 impl<S: Source> Spout for Replaying<S> {
@@ -117,6 +148,7 @@ impl<S: Source> Spout for Replaying<S> {
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
         // The generator differs from rebuild to rebuild, and so do the ids: see `Verdict::Unknown`.
         self.pending.start_ids_at(ctx.random().next_u64() as u32);
+        (self.component, self.poison) = (ctx.info().component.clone(), ctx.poison.clone());
         let source = self.source.get_mut();
         source.open(ctx)?;
         self.is_replayable = source.replayable().is_some();
@@ -128,7 +160,10 @@ impl<S: Source> Spout for Replaying<S> {
         let now_ns = out.now_ns();
         if let Some((id, value)) = self.pending.take_due(now_ns) {
             out.note_replay();
-            out.emit_tracked_on::<0>(id, value);
+            let place = self.pending.place_of(id);
+            let split = place.and_then(|(split, _)| self.split_names.get(split)).copied();
+            let position = place.map_or(0, |(_, position)| position.0);
+            out.from_place(split, position, |out| out.emit_tracked_on::<0>(id, value));
             return Ok(Next::Emitted);
         }
         if self.is_exhausted || self.is_winding_down {
@@ -139,8 +174,13 @@ impl<S: Source> Spout for Replaying<S> {
         }
         Ok(match self.source.get_mut().poll()? {
             Polled::Item { value, split, position } => {
+                let name = self.split_names.get(split).copied();
+                if let Some(poison) = self.poison_at(name, position) {
+                    give_up(out, value, position, poison);
+                    return Ok(Next::Emitted);
+                }
                 let id = self.pending.insert(value.clone(), split, position);
-                out.emit_tracked_on::<0>(id, value);
+                out.from_place(name, position.0, |out| out.emit_tracked_on::<0>(id, value));
                 Next::Emitted
             }
             Polled::Idle => self.rest(now_ns, Next::Idle),

@@ -18,6 +18,7 @@ use crate::task::context::{SpoutContext, TaskInfo};
 use crate::task::header::Layout;
 use crate::task::lane::Signal;
 use crate::task::ledger::Ledger;
+use crate::task::lineage::{Lineage, Place};
 use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, TaskMetrics};
 use crate::task::pace::{Pacer, Schedule};
@@ -64,13 +65,23 @@ pub(crate) struct Fatal {
     pub message: String,
     /// Going back to the last checkpoint may help.
     pub steps_back: bool,
+    /// The place in a source of the input that was being handled, if that is known, and the failure.
+    pub culprit: Option<(Place, Failure)>,
 }
 
 impl Fatal {
     /// A task cannot go on after a failure of its component. With checkpoints that means a step back, unless the
     /// component says that going on is pointless.
     pub fn of(failure: &Failure, has_checkpoints: bool) -> Self {
-        Fatal { state: "failed", message: failure.to_string(), steps_back: has_checkpoints && !failure.is_fatal() }
+        let steps_back = has_checkpoints && !failure.is_fatal();
+        let culprit = steps_back.then(|| (Lineage::NONE.place, failure.clone()));
+        Fatal { state: "failed", message: failure.to_string(), steps_back, culprit }
+    }
+
+    /// The failure came of an input with this lineage, or of none.
+    pub fn while_handling(mut self, lineage: Lineage) -> Self {
+        self.culprit = self.culprit.filter(|_| !lineage.is_none()).map(|(_, failure)| (lineage.place, failure));
+        self
     }
 }
 
@@ -171,6 +182,8 @@ pub(crate) struct TaskParts {
     pub wall_offset_ns: u64,
     pub offload: Offload,
     pub seed: u64,
+    /// Lineages are carried.
+    pub traces: bool,
     /// In a measured run: of a spout, and of a bolt that nobody subscribes to.
     pub pacer: Option<Pacer>,
     pub sink_of: Option<Arc<Schedule>>,
@@ -197,6 +210,7 @@ impl TaskParts {
             clock: self.clock.clone(),
             random: Random::new(self.seed).fork(u64::from(self.info.task.0)).fork(rebuilds),
             offload: self.offload.clone(),
+            poison: self.snapshots.as_ref().map(|port| port.poison.clone()).unwrap_or_default(),
         }
     }
 }
@@ -242,6 +256,7 @@ impl Rebuilds {
         if self.streak > self.limits.rebuilds_max {
             return Err(Fatal {
                 steps_back: false,
+                culprit: None,
                 state: "rebuild_limit",
                 message: format!(
                     "{origin} failed {} times in a row with fewer than {} tuples executed between, last: {}",

@@ -12,6 +12,7 @@ use crate::sys::sync::Arc;
 use crate::task::align::CheckpointId;
 use crate::task::component::{Outcome, SplitId};
 use crate::task::context::TaskInfo;
+use crate::task::lineage::Poison;
 
 /// Something that has to be durable before a checkpoint is: flushing and syncing files, for example. Run by the thread
 /// that keeps checkpoints, never by an executor.
@@ -156,6 +157,8 @@ pub(crate) struct SnapshotPort {
     /// What the task resumes from; none at a fresh start, and none once it has started.
     pub restored: Option<Arc<Restored>>,
     pub catalogue: Arc<Catalogue>,
+    /// Inputs that sources give up.
+    pub poison: Arc<[Poison]>,
 }
 
 /// The keyed states of a topology and their numbers: in the order of the numbers' making.
@@ -222,6 +225,8 @@ pub(crate) struct Restored {
     /// By component, which of its tasks had made their last call.
     pub finished_tasks: BTreeMap<usize, Vec<bool>>,
     pub groups: Groups,
+    /// Inputs that have failed too often since the process started.
+    pub poison: Arc<[Poison]>,
 }
 
 impl Restored {

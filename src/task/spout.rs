@@ -8,6 +8,7 @@ use crate::sys::sync::Arc;
 use crate::task::component::{Next, Outcome, Position, SplitId, Spout};
 use crate::task::header::Layout;
 use crate::task::lane::Control;
+use crate::task::lineage::Lineage;
 use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, Recorder, TaskState};
 use crate::task::outlet::{EmitCore, Outlet, SelfAcked, SpoutOutlet};
@@ -80,7 +81,7 @@ impl<S: Spout> SpoutShell<S> {
         for (port, edge) in parts.edges.drain(..) {
             set.attach(port, edge);
         }
-        let core = EmitCore::new(parts.acks.clone(), Random::new(seed));
+        let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.traces);
         SpoutShell {
             factory,
             spout: None,
@@ -219,7 +220,7 @@ impl<S: Spout> SpoutShell<S> {
     fn break_down(&mut self, failure: &Failure) {
         let has_checkpoints = self.parts.snapshots.is_some();
         if failure.is_fatal() || has_checkpoints {
-            self.fatal = Some(Fatal::of(failure, has_checkpoints));
+            self.fatal = Some(Fatal::of(failure, has_checkpoints).while_handling(Lineage::NONE));
             return;
         }
         tracing::warn!(task = %self.origin, %failure, "rebuilding a spout");

@@ -184,6 +184,7 @@ impl Stage {
                 }
                 self.control.time(self.now_ns());
                 if let Some(restored) = self.control.take_rebuild() {
+                    self.shared.trace();
                     self.rebuild(restored);
                 }
                 u64::MAX

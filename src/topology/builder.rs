@@ -176,7 +176,15 @@ impl TopologyBuilder {
         let mut draft = self.draft.borrow_mut();
         let index = draft.components.len();
         let place = draft.place(here());
-        draft.components.push(ComponentDraft { id, kind, place, ports, inputs: 0, kit: Some(kit) });
+        draft.components.push(ComponentDraft {
+            id,
+            kind,
+            place,
+            ports,
+            inputs: 0,
+            replay_stable: false,
+            kit: Some(kit),
+        });
         drop(draft);
         ComponentHandle { streams: O::handles(&self.draft, index), draft: self.draft.clone(), index }
     }
@@ -379,6 +387,14 @@ impl<I: Payload, O: Streams, K: Keying> BoltHandle<I, O, K> {
     #[track_caller]
     pub fn tick(self, period: Duration) -> Self {
         self.handle.set(|settings| settings.tick = Some(period));
+        self
+    }
+
+    /// Promises that everything this bolt emits depends on the input at hand alone, in number and order: no ticks or
+    /// timers, no counting of other inputs. Then [ids](crate::Outlet::input_id) further down are the same on every
+    /// replay. What is emitted may differ.
+    pub fn replay_stable(self) -> Self {
+        self.handle.draft.borrow_mut().components[self.handle.index].replay_stable = true;
         self
     }
 

@@ -60,6 +60,7 @@ pub(crate) struct ComponentDraft {
     /// Name and type of each output port.
     pub ports: Vec<(String, String)>,
     pub inputs: usize,
+    pub replay_stable: bool,
     pub kit: Option<KitMaker>,
 }
 

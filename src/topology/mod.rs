@@ -47,6 +47,7 @@ struct Component {
     place: String,
     ports: Vec<PortPlan>,
     depth: usize,
+    replay_stable: bool,
     kit: Arc<dyn TaskKit>,
 }
 
@@ -75,6 +76,7 @@ impl Topology {
             place: component.place,
             ports: component.ports.into_iter().map(|(stream, carries)| PortPlan { stream, carries }).collect(),
             depth,
+            replay_stable: component.replay_stable,
             kit: (component.kit.expect("a component is built once"))(),
         });
         let edges = draft.edges.into_iter().map(|edge| Edge {
@@ -170,6 +172,7 @@ impl Topology {
                 depth: component.depth,
                 placement: own.placement.unwrap_or(Placement::Auto),
                 tick_ms: own.tick.map(|period| period.as_millis() as u64),
+                replay_stable: component.replay_stable,
                 place: component.place.clone(),
             }
         });

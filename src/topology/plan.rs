@@ -85,6 +85,8 @@ pub struct ComponentPlan {
     pub placement: Placement,
     /// Tick period in milliseconds.
     pub tick_ms: Option<u64>,
+    /// Every emit depends on its input alone: ids stay the same on replay.
+    pub replay_stable: bool,
     /// Where it is declared.
     pub place: String,
 }

@@ -169,6 +169,7 @@ impl Roster {
             own,
             finished_tasks,
             groups: restored.groups,
+            poison: Arc::default(),
         }
     }
 }

@@ -90,7 +90,7 @@ impl Keeper {
                 self.gathering = None;
                 let restored = self.directory.step_back().map(|restored| self.roster.restored(restored));
                 self.report(match restored {
-                    Ok(restored) => Event::Restored(Arc::new(restored)),
+                    Ok(restored) => Event::Restored(Box::new(restored)),
                     Err(error) => Event::KeeperFailed(error),
                 });
             }

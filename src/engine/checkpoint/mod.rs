@@ -1,5 +1,6 @@
 //! Checkpoints: when they begin, who takes part, and the keeper that makes them durable.
 
+pub(crate) mod blame;
 pub(crate) mod catalogue;
 pub(crate) mod keeper;
 pub(crate) mod schedule;
@@ -14,6 +15,7 @@ use crate::engine::checkpoint::keeper::Keeper;
 use crate::engine::checkpoint::schedule::Pace;
 use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::Event;
+use crate::engine::ids;
 use crate::error::Result;
 use crate::state::directory::{DirectoryOptions, StateDirectory};
 use crate::state::store::CheckpointId;
@@ -60,6 +62,7 @@ pub(crate) fn open(
     clock: &Clock,
     events: &Sender<Event>,
 ) -> Result<Opened> {
+    ids::check(topology, plan)?;
     let Some(interval) = settings.checkpoint_interval() else { return Ok(Opened::default()) };
     if let Some(edge) = plan.edges.iter().find(|edge| edge.feedback) {
         let (from, to) = (&plan.components[edge.from].id, &plan.components[edge.to].id);

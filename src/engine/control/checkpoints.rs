@@ -3,6 +3,7 @@
 use crossbeam::channel::Sender;
 
 use crate::engine::checkpoint::Checkpointing;
+use crate::engine::checkpoint::blame::Blame;
 use crate::engine::checkpoint::schedule::{Purpose, Schedule};
 use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::{Command, Control, Phase, Request};
@@ -30,6 +31,7 @@ pub(crate) struct Checkpoints {
     fell_from: Phase,
     asked: Vec<Request>,
     suspending: bool,
+    blame: Blame,
 }
 
 impl Checkpoints {
@@ -47,6 +49,7 @@ impl Checkpoints {
             fell_from: Phase::Active,
             asked: Vec::new(),
             suspending: false,
+            blame: Blame::default(),
         }
     }
 
@@ -178,6 +181,9 @@ impl Control {
         if !is_running {
             return self.fail(Error::failed(fatal.state, fatal.message.clone()));
         }
+        if checkpoints.blame.on(fatal) {
+            checkpoints.in_row = 0;
+        }
         checkpoints.in_row += 1;
         if checkpoints.in_row > checkpoints.in_row_max {
             let message = format!(
@@ -206,10 +212,11 @@ impl Control {
         }
     }
 
-    pub(super) fn restored(&mut self, restored: Arc<Restored>) {
+    pub(super) fn restored(&mut self, mut restored: Box<Restored>) {
         if let Some(checkpoints) = self.checkpoints.as_mut().filter(|_| self.phase == Phase::Recovering) {
             checkpoints.schedule.stepped_back(restored.checkpoint);
-            checkpoints.rebuild = Some(restored);
+            restored.poison = checkpoints.blame.poison();
+            checkpoints.rebuild = Some(Arc::from(restored));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::state::{AnyState, Binding};
 use crate::task::align::CheckpointId;
 use crate::task::bolt::BoltShell;
 use crate::task::context::TaskInfo;
-use crate::task::header::{Header, NO_EVENT};
+use crate::task::header::Header;
 use crate::task::key::KEY_GROUPS_DEFAULT;
 use crate::task::keyed::as_failure;
 use crate::task::shell::guarded;
@@ -120,7 +120,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn call_back_until(&mut self, wall_ns: u64, left: &mut usize) -> bool {
         while self.may_go_on(*left) {
             let Some(bolt) = &mut self.bolt else { return false };
-            self.out.core.birth_ns = NO_EVENT;
+            self.out.core.no_event();
             let out = &mut self.out;
             match guarded(&self.origin, || bolt.call_back(wall_ns, out).map_or(Ok(false), |done| done.map(|()| true))) {
                 Ok(true) => *left -= 1,

@@ -168,6 +168,12 @@ impl<T: Clone> Pending<T> {
         None
     }
 
+    /// The split and position of a pending item.
+    pub fn place_of(&self, id: u64) -> Option<(usize, Position)> {
+        let entry = &self.entries[self.find(id)? as usize];
+        Some((entry.split as usize, entry.position))
+    }
+
     /// When the first waiting item is due.
     pub fn next_due_ns(&self) -> Option<u64> {
         self.due.peek().map(|Reverse((due_ns, ..))| *due_ns)

@@ -10,7 +10,7 @@ type Emits = SpoutOutlet<Ports<(u64, DeadLetter<u64>)>, u64>;
 
 /// An outlet without subscribers and with tracking off: it counts what is emitted and keeps the ids.
 fn outlet() -> Emits {
-    let core = EmitCore::new(Rc::new(Acks::new(Rc::new(Peers::new(1)))), Random::new(1));
+    let core = EmitCore::new(Rc::new(Acks::new(Rc::new(Peers::new(1)))), Random::new(1), "spout", false);
     SpoutOutlet {
         out: Outlet::new(Default::default(), core),
         ledger: None,

@@ -1,0 +1,203 @@
+//! A table on disk that values are put into by the id of the input they came from.
+
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Failure, Result};
+use crate::state::codec;
+use crate::state::store::CheckpointId;
+use crate::sys::random::Random;
+use crate::sys::sync::{Arc, Mutex};
+use crate::task::component::{Bolt, Outcome};
+use crate::task::context::BoltContext;
+use crate::task::lineage::ReplayId;
+use crate::task::outlet::Outlet;
+use crate::task::payload::{Nothing, Payload};
+use crate::task::snapshot::{Checkpointed, OwnSnapshot, Visibility};
+
+/// A sink that puts each value into an embedded table under the [id of its input](crate::Outlet::input_id): visible at
+/// once, and when it comes again after a failure it replaces itself. The *set* of ids is the same whatever is replayed;
+/// a value may have changed, and then the last one stays.
+///
+/// Every bolt on the way has to be [`replay_stable`](crate::topology::builder::BoltHandle::replay_stable), or the start
+/// is refused, unless the sink is made [`at_least_once`](Self::at_least_once).
+///
+/// A value costs some microseconds: it goes into the table's memory and the buffer of its journal, which is synced
+/// before a checkpoint becomes the truth. Any number of tasks share one table; one process has it at a time.
+///
+/// # Examples
+///
+/// ```
+/// use squall::connect::{Generator, UpsertTable};
+/// use squall::{Outlet, TopologyBuilder};
+///
+/// # let place = tempfile::tempdir()?;
+/// # let path = place.path().join("squares");
+/// let table = UpsertTable::<u64>::new(&path);
+/// let mut t = TopologyBuilder::new("squares");
+/// let numbers = t.source("numbers", || Generator::new(3, |n| n));
+/// let squares = t.bolt("square", |n: u64, out: &mut Outlet<u64>| out.emit(n * n)).replay_stable().shuffle(&numbers);
+/// t.bolt("table", move || table.clone()).shuffle(&squares);
+/// t.build()?.run()?;
+///
+/// let mut values: Vec<u64> = UpsertTable::read(&path)?.into_iter().map(|(_id, value)| value).collect();
+/// values.sort();
+/// assert_eq!(values, [0, 1, 4]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct UpsertTable<T> {
+    shared: Arc<Shared>,
+    is_at_least_once: bool,
+    table: Option<Arc<Table>>,
+    /// For what descends from no position of a source.
+    random: Random,
+    values: PhantomData<fn(T)>,
+}
+
+/// What all tasks of the sink have in common.
+struct Shared {
+    path: PathBuf,
+    /// Open while some task has it.
+    open: Mutex<std::sync::Weak<Table>>,
+}
+
+struct Table {
+    database: Database,
+    rows: Keyspace,
+}
+
+fn failed(path: &Path) -> impl Fn(fjall::Error) -> Error {
+    let place = path.display().to_string();
+    move |error| Error::failed("table_failed", format!("the table {place}: {error}"))
+}
+
+impl Table {
+    fn open(path: &Path) -> Result<Self> {
+        let database = Database::builder(path).manual_journal_persist(true).worker_threads(1);
+        let database = database.open().map_err(failed(path))?;
+        let rows = database.keyspace("rows", KeyspaceCreateOptions::default).map_err(failed(path))?;
+        Ok(Table { database, rows })
+    }
+}
+
+impl<T> Clone for UpsertTable<T> {
+    fn clone(&self) -> Self {
+        UpsertTable {
+            shared: self.shared.clone(),
+            is_at_least_once: self.is_at_least_once,
+            table: None,
+            random: Random::new(0),
+            values: PhantomData,
+        }
+    }
+}
+
+impl<T> UpsertTable<T> {
+    /// The table in this folder, made if it is not there. Nothing is opened yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let shared = Shared { path: path.into(), open: Mutex::new(std::sync::Weak::new()) };
+        UpsertTable {
+            shared: Arc::new(shared),
+            is_at_least_once: false,
+            table: None,
+            random: Random::new(0),
+            values: PhantomData,
+        }
+    }
+
+    /// Takes values whatever way they have come: then one that comes again under another id is there twice.
+    pub fn at_least_once(mut self) -> Self {
+        self.is_at_least_once = true;
+        self
+    }
+
+    fn open(&self) -> Result<Arc<Table>> {
+        let mut open = self.shared.open.lock().expect("nothing panics under it");
+        if let Some(table) = open.upgrade() {
+            return Ok(table);
+        }
+        let table = Arc::new(Table::open(&self.shared.path)?);
+        *open = Arc::downgrade(&table);
+        Ok(table)
+    }
+}
+
+impl<T: DeserializeOwned> UpsertTable<T> {
+    /// All rows of a table that no process has open, by id.
+    ///
+    /// # Errors
+    /// It will not open, or holds values of another type.
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<(ReplayId, T)>> {
+        let path = path.as_ref();
+        let table = Table::open(path)?;
+        let row = |row: fjall::Guard| {
+            let (id, value) = row.into_inner().map_err(failed(path))?;
+            let id: [u8; 16] = id.as_ref().try_into().map_err(|_| Error::bad_state("a row's id has not 16 bytes"))?;
+            Ok((
+                ReplayId(u128::from_be_bytes(id)),
+                codec::read(&value).map_err(|error| Error::bad_state(error.to_string()))?,
+            ))
+        };
+        table.rows.iter().map(row).collect()
+    }
+}
+
+impl<T: Payload + Serialize> Bolt for UpsertTable<T> {
+    type In = T;
+    type Out = Nothing;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<Nothing>) -> Outcome {
+        self.random = ctx.random();
+        self.table = Some(self.open().map_err(|error| Failure::fatal(error.to_string()))?);
+        Ok(())
+    }
+
+    fn execute(&mut self, value: T, out: &mut Outlet<Nothing>) -> Outcome {
+        let mut made_up = || (u128::from(self.random.next_u64()) << 64) | u128::from(self.random.next_u64());
+        let id = match out.input_id() {
+            Some(id) => id.0,
+            None if self.is_at_least_once => made_up(),
+            None => return Err(Failure::reject("the input has no id: it descends from no position of a source")),
+        };
+        let table = self.table.as_ref().expect("a bolt is prepared before anything else");
+        let mut bytes = Vec::new();
+        codec::write(&value, &mut bytes).map_err(|error| Failure::reject(error.to_string()))?;
+        let put = table.rows.insert(id.to_be_bytes(), bytes);
+        put.map_err(|error| Failure::retry(failed(&self.shared.path)(error).to_string()))
+    }
+
+    fn cleanup(&mut self) {
+        self.table = None;
+    }
+
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        Some(self)
+    }
+}
+
+impl<T> Checkpointed for UpsertTable<T> {
+    fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        let (table, path) = (self.table.clone(), self.shared.path.clone());
+        let sync = move || match table {
+            Some(table) => table.database.persist(PersistMode::SyncData).map_err(failed(&path)),
+            None => Ok(()),
+        };
+        Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(sync)) })
+    }
+
+    fn restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
+        Ok(())
+    }
+
+    fn committed(&mut self, _checkpoint: CheckpointId) -> Outcome {
+        Ok(())
+    }
+
+    fn visibility(&self) -> Visibility {
+        if self.is_at_least_once { Visibility::Immediate } else { Visibility::ImmediateById }
+    }
+}
