@@ -3,5 +3,10 @@
 //! All their streams carry one payload type, the [`StormTuple`](tuple::StormTuple); their components are squall's
 //! ordinary spouts and bolts over it, with [`Many`](crate::task::many::Many) outputs.
 
+mod conf;
 pub mod emitter;
+pub mod grouping;
+pub mod java;
+pub mod route;
 pub mod tuple;
+mod yaml;
