@@ -5,8 +5,12 @@
 
 mod conf;
 pub mod emitter;
+pub mod flux;
 pub mod grouping;
 pub mod java;
+mod native;
+pub mod registry;
 pub mod route;
 pub mod tuple;
+pub mod window;
 mod yaml;

@@ -27,12 +27,19 @@ impl Conf {
     /// This, with what these keys say over it.
     pub fn over(&self, checked: &[Checked]) -> Self {
         let mut values = self.values.clone();
-        for entry in checked {
+        for entry in checked.iter().filter(|entry| !entry.is_dropped) {
             match entry.value {
                 Json::Null => values.remove(&entry.key),
                 _ => values.insert(entry.key.clone(), entry.value.clone()),
             };
         }
+        Conf { values }
+    }
+
+    /// This, with what these keys say where it says nothing.
+    pub fn under(&self, keys: &JsonMap<String, Json>) -> Self {
+        let mut values = keys.clone();
+        values.extend(self.values.clone());
         Conf { values }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Checked {
     pub fate: Fate,
     /// What it does, or why it does nothing; empty for keys that are not Storm's.
     pub note: String,
+    /// Storm takes it out of the configuration in which it stands.
+    pub is_dropped: bool,
 }
 
 /// Of Storm's own keys, those that it lets a component's configuration change.
@@ -88,7 +90,8 @@ pub(crate) fn check(map: &Node, level: Level, problems: &mut Vec<Problem>) -> Ve
             }
             false => (fate, note),
         };
-        checked.push(Checked { key: name.to_string(), value: value.to_json(), place: value.place.clone(), fate, note });
+        let (key, place) = (name.to_string(), value.place.clone());
+        checked.push(Checked { key, value: value.to_json(), place, fate, note, is_dropped });
     }
     checked
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::source::{Line, Text};
+use super::source::{Line, Span, Text};
 use crate::error::Problem;
 
 /// What `${}` is replaced by.
@@ -16,7 +16,15 @@ pub(crate) struct Substitution {
     pub has_filter: bool,
 }
 
-/// What follows the part of a line up to the `}`.
+fn same(column: usize, original: usize) -> Span {
+    Span { column, original, is_replaced: false }
+}
+
+fn replaced(column: usize, original: usize) -> Span {
+    Span { column, original, is_replaced: true }
+}
+
+/// What stands in the place of a `${}`.
 enum Found<'t> {
     Value(&'t str),
     Owned(String),
@@ -38,7 +46,7 @@ impl Substitution {
                 out.push_str(line);
                 // Once a value has brought a line of its own, all that follow have moved.
                 let is_moved = moved.len() != number;
-                moved.push(is_moved.then(|| Line { original: number, spans: vec![(0, 0)] }));
+                moved.push(is_moved.then(|| Line { original: number, spans: vec![same(0, 0)] }));
             }
         }
         (Text::replaced(text.name.clone(), out, moved), missing)
@@ -55,7 +63,7 @@ impl Substitution {
     ) {
         let is_comment = line.trim_start().starts_with('#');
         let width = |part: &str| part.chars().count();
-        let mut made = Line { original: number, spans: vec![(0, 0)] };
+        let mut made = Line { original: number, spans: vec![same(0, 0)] };
         let (mut column, mut original, mut rest) = (0, 0, line);
         while let Some(start) = rest.find("${") {
             let Some(end) = rest[start..].find('}').map(|end| start + end) else { break };
@@ -74,11 +82,11 @@ impl Substitution {
                     &rest[start..=end]
                 }
             };
-            made.spans.push((column, original));
+            made.spans.push(replaced(column, original));
             for (at, part) in value.split('\n').enumerate() {
                 if at > 0 {
                     out.push('\n');
-                    let next = Line { original: number, spans: vec![(0, original)] };
+                    let next = Line { original: number, spans: vec![replaced(0, original)] };
                     moved.push(Some(std::mem::replace(&mut made, next)));
                     column = 0;
                 }
@@ -86,7 +94,7 @@ impl Substitution {
                 column += width(part);
             }
             original += width(&rest[start..=end]);
-            made.spans.push((column, original));
+            made.spans.push(same(column, original));
             rest = &rest[end + 1..];
         }
         out.push_str(rest);

@@ -13,12 +13,22 @@ pub(crate) struct Text {
     moved: Vec<Option<Line>>,
 }
 
+/// A part of a line, from this column on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub column: usize,
+    /// Where it begins in the original line.
+    pub original: usize,
+    /// It stands in the place of what was there.
+    pub is_replaced: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// From 0.
     pub original: usize,
-    /// Columns of this line, and those of the original line from where on the two run in parallel.
-    pub spans: Vec<(usize, usize)>,
+    /// Where its parts begin, in order.
+    pub spans: Vec<Span>,
 }
 
 impl Text {
@@ -39,13 +49,10 @@ impl Text {
         let at = |line: usize, column: usize| Place { file: self.name.clone(), line: line + 1, column: column + 1 };
         match self.moved.get(line) {
             Some(Some(moved)) => {
-                let before = moved.spans.partition_point(|&(from, _)| from <= column);
-                let column = match moved.spans.get(before.wrapping_sub(1)) {
-                    // Within a replaced part, which ends where the next span begins.
-                    Some(&(from, original)) => match moved.spans.get(before) {
-                        Some(&(_, next)) => (original + column - from).min(next.max(original)),
-                        None => original + column - from,
-                    },
+                let before = moved.spans.partition_point(|span| span.column <= column);
+                let column = match moved.spans[..before].last() {
+                    Some(span) if span.is_replaced => span.original,
+                    Some(span) => span.original + column - span.column,
                     None => column,
                 };
                 at(moved.original, column)
