@@ -23,9 +23,9 @@ use crate::error::{Error, Problem, Result};
 use crate::storm::registry::{Registry, registered};
 use crate::topology::Topology;
 
-pub(crate) use load::{Loaded, Where};
+pub(crate) use load::{Loaded, Where, read_file};
 pub(crate) use model::{Definition, GroupingDef};
-pub(crate) use resolve::{Resolved, What};
+pub(crate) use resolve::{Component, Resolved, What};
 
 /// How a file is read.
 #[derive(Clone, Debug, Default)]

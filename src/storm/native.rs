@@ -29,9 +29,9 @@ mod java;
 mod lines;
 mod periodic;
 mod sink;
-mod window;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use crate::storm::registry::Registry;
 

@@ -8,10 +8,10 @@ use crate::storm::flux::wiring::{Subscription, Wired};
 use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
 use crate::storm::registry::native::{LegacyBolt, LegacySpout};
 use crate::storm::tuple::StormTuple;
-use crate::topology::plan::Grouping;
-use crate::topology::stream::Stream;
 use crate::topology::Topology;
 use crate::topology::builder::TopologyBuilder;
+use crate::topology::plan::Grouping;
+use crate::topology::stream::Stream;
 
 enum Handle {
     Spout(LegacySpout),
@@ -41,8 +41,11 @@ pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topolo
 fn system_tasks(conf: &Conf) -> Vec<(String, usize)> {
     let loggers = conf.whole("topology.eventlogger.executors").unwrap_or(0);
     let counted = [("__acker", conf.ackers()), ("__eventlogger", loggers)];
-    let mut tasks: Vec<(String, usize)> =
-        counted.into_iter().filter(|(_, count)| *count > 0).map(|(id, count)| (id.to_owned(), count as usize)).collect();
+    let mut tasks: Vec<(String, usize)> = counted
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(id, count)| (id.to_owned(), count as usize))
+        .collect();
     let consumers = conf.get("topology.metrics.consumer.register").and_then(serde_json::Value::as_array);
     for consumer in consumers.into_iter().flatten() {
         let class = consumer.get("class").and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -114,8 +117,6 @@ fn group(bolt: LegacyBolt, stream: &Stream<StormTuple>, grouping: Wired) -> Lega
             let factory = move || JavaPartialKey::new(positions.clone());
             bolt.custom_as(stream, Grouping::PartialKey(names), factory)
         }
-        Wired::Custom { name, factory } => {
-            bolt.custom_as(stream, Grouping::Custom(name), move || Named(factory()))
-        }
+        Wired::Custom { name, factory } => bolt.custom_as(stream, Grouping::Custom(name), move || Named(factory())),
     }
 }

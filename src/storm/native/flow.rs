@@ -257,4 +257,3 @@ fn ledger(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
         }
     })
 }
-

@@ -253,9 +253,7 @@ pub(crate) fn fields_of(argument: &Argument) -> Option<Vec<String>> {
     match argument {
         Argument::Fields(names) => Some(names.clone()),
         Argument::Value(Json::String(name)) => Some(vec![name.clone()]),
-        Argument::Value(Json::Array(names)) => {
-            names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
-        }
+        Argument::Value(Json::Array(names)) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
         _ => None,
     }
 }
