@@ -217,6 +217,12 @@ impl Arguments<'_> {
         StreamDeclaration::new(name, fields).map_err(|error| self.problem(error.to_string()))
     }
 
+    /// The arguments of each call of a method in `configMethods`, in order.
+    pub fn calls_of(&self, name: &'static str) -> Vec<Vec<Argument>> {
+        let calls = self.calls(name);
+        calls.map(|call| call.args.iter().map(|placed| placed.argument.clone()).collect()).collect()
+    }
+
     /// The calls of a method, in order.
     pub(crate) fn calls<'s>(&'s self, name: &'static str) -> impl Iterator<Item = &'s Call> {
         self.asked.borrow_mut().calls.insert(name.to_owned());
