@@ -12,9 +12,12 @@ use squall::storm::flux::{FluxOptions, topology};
 
 /// A chain of bolts behind every spout, with everything that a component usually has.
 fn file(components: usize) -> String {
-    let mut text = "name: large\nconfig:\n  topology.workers: 1\n  topology.max.spout.pending: 100\ncomponents:\n".to_owned();
-    let _ = writeln!(text, "  - id: fields\n    className: org.apache.storm.tuple.Fields\n    constructorArgs: [[sum]]");
-    let _ = writeln!(text, "spouts:\n  - id: numbers\n    className: squall.Numbers\n    constructorArgs: [10]\nbolts:");
+    let mut text =
+        "name: large\nconfig:\n  topology.workers: 1\n  topology.max.spout.pending: 100\ncomponents:\n".to_owned();
+    let _ =
+        writeln!(text, "  - id: fields\n    className: org.apache.storm.tuple.Fields\n    constructorArgs: [[sum]]");
+    let _ =
+        writeln!(text, "spouts:\n  - id: numbers\n    className: squall.Numbers\n    constructorArgs: [10]\nbolts:");
     for number in 1..components {
         let _ = writeln!(
             text,

@@ -11,6 +11,7 @@ use crate::storm::tuple::StormTuple;
 use crate::topology::Topology;
 use crate::topology::builder::TopologyBuilder;
 use crate::topology::plan::Grouping;
+use crate::topology::settings::ComponentSettings;
 use crate::topology::stream::Stream;
 
 enum Handle {
@@ -26,10 +27,16 @@ pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topolo
     let name = definition.name.map(|name| name.text.to_string());
     let name = name.or_else(|| conf.text("topology.name").map(str::to_owned)).unwrap_or_default();
     let mut t = TopologyBuilder::new(name);
-    t.declared_at(&resolved.file).settings(|settings| conf.apply(settings));
+    // In one go: the builder looks at all settings whenever some change.
+    t.declared_at(&resolved.file).settings(|settings| {
+        conf.apply(settings);
+        for component in resolved.components.iter().filter(|component| component.is_used) {
+            settings.components.insert(component.id.text.to_string(), own_settings(component, conf));
+        }
+    });
     t.reserve_tasks(system_tasks(conf));
     let components = resolved.components.into_iter();
-    let mut handles: Vec<Handle> = components.map(|component| declare(&mut t, conf, component)).collect();
+    let mut handles: Vec<Handle> = components.map(|component| declare(&mut t, component)).collect();
     for subscription in resolved.subscriptions {
         t.declared_at(subscription.place.to_string());
         subscribe(&mut handles, subscription);
@@ -58,28 +65,37 @@ fn system_tasks(conf: &Conf) -> Vec<(String, usize)> {
     tasks
 }
 
-fn declare(t: &mut TopologyBuilder, topology: &Conf, component: Component) -> Handle {
+/// What a component does differently from its topology.
+fn own_settings(component: &Component, topology: &Conf) -> ComponentSettings {
+    let conf = &component.conf;
+    let tick = match &component.what {
+        What::Bolt(bolt) => bolt.tick.or_else(|| conf.tick()),
+        // Spouts never see ticks.
+        _ => None,
+    };
+    let pending = conf.max_spout_pending().filter(|trees| topology.max_spout_pending() != Some(*trees));
+    ComponentSettings {
+        parallelism: Some(component.tasks as usize),
+        tick,
+        max_spout_pending: pending.filter(|_| component.is_spout),
+        ..ComponentSettings::default()
+    }
+}
+
+fn declare(t: &mut TopologyBuilder, component: Component) -> Handle {
     if !component.is_used {
         return Handle::None;
     }
     t.declared_at(component.id.place.to_string());
-    let (id, conf, tasks) = (&component.id.text, &component.conf, component.tasks as usize);
+    let id = &component.id.text;
     match component.what {
         What::Spout(spout) => {
             let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
-            let mut handle = (spout.declare)(t, id).streams(streams).parallelism(tasks);
-            if let Some(trees) = conf.max_spout_pending().filter(|trees| topology.max_spout_pending() != Some(*trees)) {
-                handle = handle.max_spout_pending(trees);
-            }
-            Handle::Spout(handle)
+            Handle::Spout((spout.declare)(t, id).streams(streams))
         }
         What::Bolt(bolt) => {
             let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
-            let handle = (bolt.declare)(t, id).streams(streams).parallelism(tasks);
-            Handle::Bolt(match bolt.tick.or_else(|| conf.tick()) {
-                Some(period) => handle.tick(period),
-                None => handle,
-            })
+            Handle::Bolt((bolt.declare)(t, id).streams(streams))
         }
         What::NeedsJvm | What::Broken => Handle::None,
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::report::Report;
+use crate::topology::settings::Layers;
 
 /// Runs a file whose tuples end in `squall.WriteLines` at `OUT`; returns the lines, sorted, and the report.
 fn lines_of(text: &str) -> (Vec<String>, Report) {
@@ -11,7 +12,7 @@ fn lines_of(text: &str) -> (Vec<String>, Report) {
     fs::write(folder.path().join("in.txt"), "the cow jumped\nover the moon\nthe end\n").unwrap();
     fs::write(&path, text.replace("IN", &folder.path().join("in.txt").display().to_string())).unwrap();
     let topology = topology(&path, &FluxOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-    let settings = |layers: &mut crate::Layers| {
+    let settings = |layers: &mut Layers| {
         layers.set("test", "executors", "1").set("test", "wait", "park").set("test", "pin", "false");
     };
     let report = topology.configure(settings).run().unwrap_or_else(|error| panic!("{error}"));
