@@ -59,6 +59,7 @@ pub fn topology(path: &Path, options: &FluxOptions) -> Result<Topology> {
 
 /// A file, read and resolved.
 pub(crate) struct Flux {
+    definition: Definition,
     loaded: Loaded,
     resolved: Resolved,
 }
@@ -79,14 +80,21 @@ impl Flux {
         Self::of(load::load(path, &wheres), path, &resources, registry)
     }
 
-    fn of(loaded: Loaded, path: &Path, resources: &Path, registry: &Registry) -> Self {
+    fn of(mut loaded: Loaded, path: &Path, resources: &Path, registry: &Registry) -> Self {
         let file = path.display().to_string();
-        let resolved = resolve::resolve(&loaded.definition, &file, resources, registry);
-        Flux { loaded, resolved }
+        let (definition, resolved) = match loaded.definition.take() {
+            Some(definition) => {
+                let resolved = resolve::resolve(&definition, &file, resources, registry);
+                (definition, resolved)
+            }
+            // Nothing can be said about what could not be read.
+            None => Default::default(),
+        };
+        Flux { definition, loaded, resolved }
     }
 
     pub fn definition(&self) -> &Definition {
-        &self.loaded.definition
+        &self.definition
     }
 
     pub fn resolved(&self) -> &Resolved {
@@ -114,6 +122,6 @@ impl Flux {
         if !problems.is_empty() {
             return Err(Error::invalid(problems));
         }
-        build::build(self.loaded.definition, self.resolved)
+        build::build(self.definition, self.resolved)
     }
 }

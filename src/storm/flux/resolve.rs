@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use crate::error::Problem;
 use crate::storm::conf::Conf;
 use crate::storm::emitter::StreamDeclaration;
-use crate::storm::flux::fields::nearest;
+use crate::storm::flux::fields::nearest_class;
 use crate::storm::flux::model::{Definition, Object, Vertex, Word};
 use crate::storm::flux::objects::{Objects, is_known};
 use crate::storm::flux::shell::{self, ShellDefinition, is_shell};
@@ -61,6 +61,9 @@ pub(super) fn resolve(definition: &Definition, file: &str, resources: &Path, reg
         && definition.topology_source.is_none()
     {
         resolved.problems.push(Problem::new(file, "the topology needs a name: a text"));
+    }
+    if definition.spouts.is_empty() && definition.topology_source.is_none() {
+        resolved.problems.push(Problem::new(file, "the topology needs spouts: a list with at least one"));
     }
     let resolver = Resolver {
         objects: Objects::new(&definition.components),
@@ -224,7 +227,7 @@ impl Resolver<'_> {
             true if self.registry.find_bolt(class).is_some() => "; a bolt has this name, not a spout",
             false if self.registry.find_spout(class).is_some() => "; a spout has this name, not a bolt",
             _ => {
-                let near = nearest(class, self.registry.names());
+                let near = nearest_class(class, self.registry.names());
                 return near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             }
         };
