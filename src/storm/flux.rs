@@ -6,6 +6,7 @@
 //! once, with file, line and column.
 
 mod build;
+mod context;
 mod fields;
 mod load;
 mod model;

@@ -1,8 +1,11 @@
 //! From a resolved file to a topology.
 
+use serde_json::{Map as JsonMap, Value as Json};
+
 use crate::error::Result;
 use crate::storm::conf::Conf;
 use crate::storm::flux::model::Definition;
+use crate::storm::flux::{context, shell};
 use crate::storm::flux::resolve::{Component, Resolved, What};
 use crate::storm::flux::wiring::{Subscription, Wired};
 use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
@@ -35,8 +38,14 @@ pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topolo
         }
     });
     t.reserve_tasks(system_tasks(conf));
-    let components = resolved.components.into_iter();
-    let mut handles: Vec<Handle> = components.map(|component| declare(&mut t, component)).collect();
+    let wirings: Vec<_> = (0..resolved.components.len())
+        .map(|index| match resolved.components[index].what {
+            What::Shell(_) => context::wiring(&resolved, index),
+            _ => JsonMap::new(),
+        })
+        .collect();
+    let components = resolved.components.into_iter().zip(wirings);
+    let mut handles: Vec<Handle> = components.map(|(component, wiring)| declare(&mut t, component, wiring)).collect();
     for subscription in resolved.subscriptions {
         t.declared_at(subscription.place.to_string());
         subscribe(&mut handles, subscription);
@@ -82,13 +91,18 @@ fn own_settings(component: &Component, topology: &Conf) -> ComponentSettings {
     }
 }
 
-fn declare(t: &mut TopologyBuilder, component: Component) -> Handle {
+fn declare(t: &mut TopologyBuilder, component: Component, wiring: JsonMap<String, Json>) -> Handle {
     if !component.is_used {
         return Handle::None;
     }
     t.declared_at(component.id.place.to_string());
     let id = &component.id.text;
-    match component.what {
+    let what = match component.what {
+        What::Shell(definition) if component.is_spout => What::Spout(shell::spout(definition, wiring)),
+        What::Shell(definition) => What::Bolt(shell::bolt(definition, wiring)),
+        what => what,
+    };
+    match what {
         What::Spout(spout) => {
             let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
             Handle::Spout((spout.declare)(t, id).streams(streams))
@@ -97,7 +111,7 @@ fn declare(t: &mut TopologyBuilder, component: Component) -> Handle {
             let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
             Handle::Bolt((bolt.declare)(t, id).streams(streams))
         }
-        What::NeedsJvm | What::Broken => Handle::None,
+        What::Shell(_) | What::NeedsJvm | What::Broken => Handle::None,
     }
 }
 

@@ -18,6 +18,8 @@ use crate::storm::registry::{Arguments, GroupingFactory, NativeBolt, NativeSpout
 pub(crate) enum What {
     Spout(NativeSpout),
     Bolt(NativeBolt),
+    /// A process, made of its definition once all streams are known.
+    Shell(ShellDefinition),
     /// Java, for which there is nothing here.
     NeedsJvm,
     /// Something is wrong with it; that is among the problems.
@@ -30,8 +32,6 @@ pub(crate) struct Component {
     pub class: Word,
     pub is_spout: bool,
     pub what: What,
-    /// If it is a process.
-    pub shell: Option<ShellDefinition>,
     /// None if they are not known.
     pub streams: Option<Vec<StreamDeclaration>>,
     pub conf: Conf,
@@ -116,7 +116,6 @@ impl Resolver<'_> {
             class: vertex.object.class.clone(),
             is_spout,
             what: What::Broken,
-            shell: None,
             streams: None,
             tasks: 1,
             is_used: is_spout || self.inputs.contains_key(&*vertex.id.text),
@@ -149,12 +148,8 @@ impl Resolver<'_> {
         let conf = if is_shell(class) {
             let definition = shell::define(&args)?;
             component.streams = Some(definition.streams.clone());
-            component.what = match component.is_spout {
-                true => What::Spout(shell::spout(&definition, &args)?),
-                false => What::Bolt(shell::bolt(&definition, &args)?),
-            };
             let conf = definition.own_conf.clone();
-            component.shell = Some(definition);
+            component.what = What::Shell(definition);
             conf
         } else if let (true, Some(make)) = (component.is_spout, self.registry.find_spout(class)) {
             let spout = make(&args)?;

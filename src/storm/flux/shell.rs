@@ -1,5 +1,6 @@
 //! Multilang components: what a file says about a process, and the component that it becomes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map as JsonMap, Value as Json};
@@ -8,6 +9,7 @@ use crate::error::Problem;
 use crate::storm::emitter::StreamDeclaration;
 use crate::storm::registry::arguments::{Placed, fields_of};
 use crate::storm::registry::{Argument, Arguments, NativeBolt, NativeSpout, current};
+use crate::storm::shell::{Serializer, ShellSpec};
 
 /// A process as a spout or bolt.
 #[derive(Clone, Debug)]
@@ -18,11 +20,13 @@ pub(crate) struct ShellDefinition {
     /// The component's own configuration.
     pub own_conf: JsonMap<String, Json>,
     pub conf: JsonMap<String, Json>,
-    /// Whether it is started in the folder of resources.
-    pub in_resources: bool,
+    /// Where it is started: the folder of resources, unless the file wants it otherwise.
+    pub working_dir: PathBuf,
     pub is_msgpack: bool,
     pub max_pending: usize,
     pub timeout: Duration,
+    /// After a spout's call that emitted nothing.
+    pub idle_pause: Duration,
 }
 
 /// True for classes that run a command they are given: Storm's, Flux's, and the like of other projects.
@@ -91,10 +95,11 @@ pub(super) fn define(args: &Arguments<'_>) -> Result<ShellDefinition, Problem> {
         streams: streams.all,
         own_conf,
         conf: for_child,
-        in_resources,
+        working_dir: if in_resources { args.resources().to_path_buf() } else { PathBuf::from(".") },
         is_msgpack: is_msgpack(args)?,
         max_pending: setting("topology.shellbolt.max.pending").unwrap_or(100) as usize,
         timeout: Duration::from_secs(seconds.unwrap_or(30)),
+        idle_pause: Duration::from_millis(conf.whole("topology.sleep.spout.wait.strategy.time.ms").unwrap_or(1)),
     })
 }
 
@@ -145,11 +150,31 @@ fn texts_of(map: Option<&Json>) -> Vec<(String, String)> {
 }
 
 /// The process as a spout.
-pub(super) fn spout(_: &ShellDefinition, args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
-    Err(args.problem("multilang components are not part of this build"))
+pub(super) fn spout(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> NativeSpout {
+    let streams = definition.streams.clone();
+    let spec = spec(definition, wiring);
+    NativeSpout::new(streams, move || spec.spout())
 }
 
 /// The process as a bolt.
-pub(super) fn bolt(_: &ShellDefinition, args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
-    Err(args.problem("multilang components are not part of this build"))
+pub(super) fn bolt(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> NativeBolt {
+    let streams = definition.streams.clone();
+    let spec = spec(definition, wiring);
+    NativeBolt::new(streams, move || spec.bolt())
+}
+
+fn spec(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> ShellSpec {
+    let fields = |stream: &StreamDeclaration| stream.fields.names().iter().map(ToString::to_string).collect();
+    ShellSpec {
+        streams: definition.streams.iter().map(|stream| (stream.name.to_string(), fields(stream))).collect(),
+        environment: definition.environment,
+        working_dir: definition.working_dir,
+        conf: definition.conf,
+        wiring,
+        serializer: if definition.is_msgpack { Serializer::MsgPack } else { Serializer::Json },
+        max_pending: definition.max_pending,
+        timeout: definition.timeout,
+        idle_pause: definition.idle_pause,
+        ..ShellSpec::new(definition.command)
+    }
 }
