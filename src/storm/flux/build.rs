@@ -1,0 +1,152 @@
+//! From a resolved file to a topology.
+
+use serde_json::{Map as JsonMap, Value as Json};
+
+use crate::error::Result;
+use crate::storm::conf::Conf;
+use crate::storm::flux::model::Definition;
+use crate::storm::flux::resolve::{Component, Resolved, What};
+use crate::storm::flux::wiring::{Subscription, Wired};
+use crate::storm::flux::{context, shell};
+use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
+use crate::storm::registry::native::{LegacyBolt, LegacySpout};
+use crate::storm::tuple::StormTuple;
+use crate::topology::Topology;
+use crate::topology::builder::TopologyBuilder;
+use crate::topology::plan::Grouping;
+use crate::topology::settings::ComponentSettings;
+use crate::topology::stream::Stream;
+
+enum Handle {
+    Spout(LegacySpout),
+    Bolt(LegacyBolt),
+    /// Not part of the topology.
+    None,
+}
+
+/// Builds what has been found to have no problems.
+pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topology> {
+    let conf = &resolved.conf;
+    let name = definition.name.map(|name| name.text.to_string());
+    let name = name.or_else(|| conf.text("topology.name").map(str::to_owned)).unwrap_or_default();
+    let mut t = TopologyBuilder::new(name);
+    // In one go: the builder looks at all settings whenever some change.
+    t.declared_at(&resolved.file).settings(|settings| {
+        conf.apply(settings);
+        for component in resolved.components.iter().filter(|component| component.is_used) {
+            settings.components.insert(component.id.text.to_string(), own_settings(component, conf));
+        }
+    });
+    t.reserve_tasks(system_tasks(conf));
+    let wirings: Vec<_> = (0..resolved.components.len())
+        .map(|index| match resolved.components[index].what {
+            What::Shell(_) => context::wiring(&resolved, index),
+            _ => JsonMap::new(),
+        })
+        .collect();
+    let components = resolved.components.into_iter().zip(wirings);
+    let mut handles: Vec<Handle> = components.map(|(component, wiring)| declare(&mut t, component, wiring)).collect();
+    for subscription in resolved.subscriptions {
+        t.declared_at(subscription.place.to_string());
+        subscribe(&mut handles, subscription);
+    }
+    t.build()
+}
+
+/// Components that Storm adds to every topology, and counts when it numbers tasks.
+fn system_tasks(conf: &Conf) -> Vec<(String, usize)> {
+    let loggers = conf.whole("topology.eventlogger.executors").unwrap_or(0);
+    let counted = [("__acker", conf.ackers()), ("__eventlogger", loggers)];
+    let mut tasks: Vec<(String, usize)> = counted
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(id, count)| (id.to_owned(), count as usize))
+        .collect();
+    let consumers = conf.get("topology.metrics.consumer.register").and_then(serde_json::Value::as_array);
+    for consumer in consumers.into_iter().flatten() {
+        let class = consumer.get("class").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let hint = consumer.get("parallelism.hint").and_then(serde_json::Value::as_u64).unwrap_or(1);
+        let plain = format!("__metrics_{class}");
+        let repeats = tasks.iter().filter(|(id, _)| *id == plain || id.starts_with(&format!("{plain}#"))).count();
+        let id = if repeats == 0 { plain } else { format!("{plain}#{}", repeats + 1) };
+        tasks.push((id, hint as usize));
+    }
+    tasks
+}
+
+/// What a component does differently from its topology.
+fn own_settings(component: &Component, topology: &Conf) -> ComponentSettings {
+    let conf = &component.conf;
+    let tick = match &component.what {
+        What::Bolt(bolt) => bolt.tick.or_else(|| conf.tick()),
+        // Spouts never see ticks.
+        _ => None,
+    };
+    let pending = conf.max_spout_pending().filter(|trees| topology.max_spout_pending() != Some(*trees));
+    ComponentSettings {
+        parallelism: Some(component.tasks as usize),
+        tick,
+        max_spout_pending: pending.filter(|_| component.is_spout),
+        ..ComponentSettings::default()
+    }
+}
+
+fn declare(t: &mut TopologyBuilder, component: Component, wiring: JsonMap<String, Json>) -> Handle {
+    if !component.is_used {
+        return Handle::None;
+    }
+    t.declared_at(component.id.place.to_string());
+    let id = &component.id.text;
+    let what = match component.what {
+        What::Shell(definition) if component.is_spout => What::Spout(shell::spout(definition, wiring)),
+        What::Shell(definition) => What::Bolt(shell::bolt(definition, wiring)),
+        what => what,
+    };
+    match what {
+        What::Spout(spout) => {
+            let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
+            Handle::Spout((spout.declare)(t, id).streams(streams))
+        }
+        What::Bolt(bolt) => {
+            let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
+            Handle::Bolt((bolt.declare)(t, id).streams(streams))
+        }
+        What::Shell(_) | What::NeedsJvm | What::Broken => Handle::None,
+    }
+}
+
+fn subscribe(handles: &mut [Handle], subscription: Subscription) {
+    let stream = match &handles[subscription.from] {
+        Handle::Spout(spout) => spout.stream(subscription.port),
+        Handle::Bolt(bolt) => bolt.stream(subscription.port),
+        Handle::None => return,
+    };
+    let slot = &mut handles[subscription.to];
+    if let Handle::Bolt(bolt) = std::mem::replace(slot, Handle::None) {
+        let grouping = subscription.grouping;
+        *slot = Handle::Bolt(match subscription.is_feedback {
+            true => bolt.closing_cycle(|bolt| group(bolt, &stream, grouping)),
+            false => group(bolt, &stream, grouping),
+        });
+    }
+}
+
+fn group(bolt: LegacyBolt, stream: &Stream<StormTuple>, grouping: Wired) -> LegacyBolt {
+    match grouping {
+        Wired::All => bolt.all(stream),
+        Wired::Direct => bolt.direct(stream),
+        Wired::Shuffle => bolt.shuffle(stream),
+        Wired::LocalOrShuffle => bolt.local_or_shuffle(stream),
+        Wired::Global => bolt.global(stream),
+        Wired::None => bolt.none(stream),
+        Wired::Fields { names, positions } => {
+            let factory = move || JavaFields { selected: positions.clone(), tasks: Vec::new() };
+            bolt.custom_as(stream, Grouping::Fields(names), factory)
+        }
+        Wired::PartialKey { names, positions } => {
+            let factory = move || JavaPartialKey::new(positions.clone());
+            bolt.custom_as(stream, Grouping::PartialKey(names), factory)
+        }
+        Wired::Custom { name, factory } => bolt.custom_as(stream, Grouping::Custom(name), move || Named(factory())),
+    }
+}
