@@ -71,8 +71,9 @@ impl<T> Default for PortOut<T> {
 /// The short way: there is room in the queue.
 #[inline(always)]
 fn push<H: Header, T>(queue: &LocalEnd<H, T>, value: T, core: &mut EmitCore) {
-    core.counts.emitted += 1;
+    // Pushed first, so that nothing is written between asking for room and taking it.
     core.above_low_water |= queue.push(H::stamp(core), value);
+    core.counts.emitted += 1;
 }
 
 impl<T: Payload> PortOut<T> {
