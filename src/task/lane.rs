@@ -110,7 +110,8 @@ impl Signal {
         self.ready.set(self.position);
     }
 
-    #[inline]
+    /// Once for many tuples, so it stays out of the way of every one.
+    #[inline(never)]
     pub fn lane(&self, lane: usize) {
         self.lanes.set(lane);
         self.wake();
