@@ -79,7 +79,7 @@ fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPoli
                         continue;
                     }
                 } else {
-                    if park(executor, shared, sleeper, blocked) {
+                    if park(executor, shared, sleeper, blocked, spin_ns) {
                         return;
                     }
                     idle_since_ns = None;
@@ -110,14 +110,15 @@ fn spin(executor: &mut Executor, shared: &Shared, looks: usize) -> Option<Pass> 
 }
 
 /// Announces sleep, looks once more, and sleeps if there is still nothing to do. True if told to stop.
-fn park(executor: &mut Executor, shared: &Shared, sleeper: &Sleeper, was_blocked: bool) -> bool {
+fn park(executor: &mut Executor, shared: &Shared, sleeper: &Sleeper, was_blocked: bool, spin_ns: u64) -> bool {
     sleeper.announce(if was_blocked { Sleep::Blocked } else { Sleep::Idle });
     match executor.pass() {
         Pass::Stopped => return true,
         Pass::Idle { due_ns, blocked } if blocked == was_blocked => match due_ns {
             None => sleeper.sleep(),
             Some(due_ns) => {
-                let wait_ns = due_ns.saturating_sub(shared.clock.now_ns());
+                // The system ends a time-out late; what it may take is spun, as before any other event that is near.
+                let wait_ns = due_ns.saturating_sub(shared.clock.now_ns()).saturating_sub(spin_ns);
                 sleeper.sleep_at_most(Duration::from_nanos(wait_ns));
             }
         },
