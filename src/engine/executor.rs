@@ -14,7 +14,7 @@ use crate::task::acks::Acks;
 use crate::task::lane::{Peers, Signal};
 use crate::task::measured::Measured;
 use crate::task::metrics::{Counts, TaskMetrics};
-use crate::task::shell::{Order, Task, TurnEnd};
+use crate::task::shell::{Order, Task, TurnEnd, Wants};
 
 /// What a pass found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub(crate) enum Pass {
     /// Told to stop; all tasks are closed.
     Stopped,
 }
+
+/// A busy executor publishes the counters of its tasks this often.
+const PUBLISH_EVERY_NS: u64 = 1_000_000;
 
 /// How often one pass goes back to consumers that have got input in it, before it looks at the outside again.
 const RETURNS_MAX: usize = 64;
@@ -93,6 +96,9 @@ pub(crate) struct Executor {
     blocked: Bits,
     /// Tasks that wait for the whole topology to be quiet.
     quiet_wanted: Bits,
+    /// Tasks that have had a turn since counters were last published, and when that was.
+    unpublished: Bits,
+    published_at_ns: u64,
     peers: Rc<Peers>,
     acks: Rc<Acks>,
     /// Tasks that look into their incoming lanes themselves, when those are few.
@@ -153,6 +159,8 @@ impl Executor {
         Executor {
             blocked: Bits::new(seats.len()),
             quiet_wanted: Bits::new(seats.len()),
+            unpublished: Bits::new(seats.len()),
+            published_at_ns: 0,
             open_tasks: seats.len(),
             progress: 0,
             progress_told: 0,
@@ -220,11 +228,33 @@ impl Executor {
             State::Stopped => return Pass::Stopped,
             State::Running => {}
         }
-        let mut now_ns = self.shared.clock.now_ns();
+        let now_ns = self.shared.clock.now_ns();
         self.take_wakes();
         self.take_acks(now_ns);
         self.look_into_lanes();
         self.take_due(now_ns);
+        self.take_turns(now_ns)
+    }
+
+    /// A pass for tuples and acks from other executors only: everything else that a pass looks at would stand between
+    /// their arrival and their being taken. None if there are none.
+    #[inline]
+    pub fn glance(&mut self, now_ns: u64) -> Option<Pass> {
+        if self.state != State::Running {
+            return None;
+        }
+        self.look_into_lanes();
+        self.take_acks(now_ns);
+        if self.ready.is_empty() { None } else { Some(self.take_turns(now_ns)) }
+    }
+
+    /// True if something has come from outside that takes a whole pass.
+    #[inline]
+    pub fn is_called(&self) -> bool {
+        !self.shared.mailboxes[self.ends.executor].tasks.is_empty() || !self.ends.commands.is_empty()
+    }
+
+    fn take_turns(&mut self, mut now_ns: u64) -> Pass {
         let mut did_something = false;
         self.begin_order();
         let mut next = 0;
@@ -252,11 +282,20 @@ impl Executor {
         self.progress += u64::from(had_unsent_acks && self.acks_flushed);
         self.wake_peers();
         if did_something || !self.ready.is_empty() {
+            if now_ns.saturating_sub(self.published_at_ns) >= PUBLISH_EVERY_NS {
+                self.published_at_ns = now_ns;
+                self.publish();
+            }
             return Pass::Busy;
         }
+        self.publish();
         self.note_idle();
         let blocked = !self.blocked.is_empty() || !self.acks_flushed;
         Pass::Idle { due_ns: (self.due_ns != u64::MAX).then_some(self.due_ns), blocked }
+    }
+
+    fn publish(&mut self) {
+        self.unpublished.drain(|position| self.seats[position].task.publish());
     }
 
     fn begin_order(&mut self) {
@@ -292,11 +331,17 @@ impl Executor {
         let after_ns = self.shared.clock.now_ns();
         self.pulse.since_ns.store(0, Ordering::Relaxed);
         let elapsed_ns = after_ns.saturating_sub(now_ns);
-        seat.task.after_turn(elapsed_ns);
+        let wants = seat.task.after_turn(elapsed_ns);
         let budget = seat.budget.min(tuples_max);
         seat.budget = if elapsed_ns > time_max_ns { (budget / 2).max(1) } else { (budget + 1).min(tuples_max) };
-        seat.due_ns = seat.task.next_due_ns().unwrap_or(u64::MAX);
+        seat.due_ns = wants.due_ns.unwrap_or(u64::MAX);
+        self.unpublished.set(position);
+        if end == TurnEnd::Blocked {
+            // Whether it has got on is told by its counters.
+            seat.task.publish();
+        }
         if let Some(log) = &self.log {
+            seat.task.publish();
             let counts = seat.metrics.counts();
             log.borrow_mut().push(TurnRecord { task: seat.reference, end, at_ns: now_ns, counts });
         }
@@ -311,37 +356,33 @@ impl Executor {
             TurnEnd::Blocked => self.blocked.set(position),
             TurnEnd::Fatal => self.report_fatal(position),
         }
-        self.note_done(position);
-        self.note_wish(position);
+        self.note_wants(position, wants);
         self.wake_peers();
         (got_on, after_ns)
     }
 
     fn report_fatal(&mut self, position: usize) {
+        self.publish();
         if let Some(fatal) = self.seats[position].task.take_fatal() {
             self.state = State::Waiting;
             self.ends.report(Event::Fatal(fatal));
         }
     }
 
-    /// Whether a task waits for quiet changes in its turns only.
-    fn note_wish(&mut self, position: usize) {
-        let seat = &self.seats[position];
-        if !seat.done && seat.task.wants_quiet() {
-            self.quiet_wanted.set(position);
-        } else {
-            self.quiet_wanted.clear(position);
-        }
-    }
-
-    fn note_done(&mut self, position: usize) {
+    /// Whether a task is done or waits for quiet changes in its turns only.
+    fn note_wants(&mut self, position: usize, wants: Wants) {
         let seat = &mut self.seats[position];
-        if !seat.done && seat.task.is_done() {
+        if wants.done && !seat.done {
             seat.done = true;
             self.open_tasks -= 1;
             if self.open_tasks == 0 {
                 self.ends.report(Event::AllDone { executor: self.ends.executor });
             }
+        }
+        if wants.quiet && !seat.done {
+            self.quiet_wanted.set(position);
+        } else {
+            self.quiet_wanted.clear(position);
         }
     }
 
@@ -373,22 +414,15 @@ impl Executor {
     /// Applies what has come in; progress even if no tree ends by it, since a probe may have counted it as under way.
     fn take_acks(&mut self, now_ns: u64) {
         for (lane, peer) in &mut self.ends.ack_in {
-            while let Ok((root, message)) = lane.pop() {
+            if !lane.look() {
+                continue;
+            }
+            while let Some((root, message)) = lane.pop() {
                 self.peers.popped_from(*peer);
                 self.acks.receive(root, message, now_ns);
                 self.progress += 1;
             }
         }
-    }
-
-    /// True if a pass would find something that has come from outside.
-    #[inline]
-    pub fn sees_input(&mut self) -> bool {
-        self.look_into_lanes();
-        !self.ready.is_empty()
-            || self.ends.ack_in.iter().any(|(lane, _)| !lane.is_empty())
-            || !self.shared.mailboxes[self.ends.executor].tasks.is_empty()
-            || !self.ends.commands.is_empty()
     }
 
     #[inline]
@@ -482,6 +516,7 @@ impl Executor {
     /// Drops all tasks as they are; their lanes and ledgers go with them.
     fn halt(&mut self) {
         self.state = State::Waiting;
+        self.publish();
         for seat in &self.seats {
             seat.metrics.carry_over();
         }
@@ -532,6 +567,7 @@ impl Executor {
     fn stop(&mut self) {
         if self.state != State::Stopped {
             self.state = State::Stopped;
+            self.publish();
             self.seats.iter_mut().for_each(|seat| {
                 // A commit that failed right before: there is no turn any more to tell of it.
                 if let Some(fatal) = seat.task.take_fatal().filter(|fatal| !fatal.steps_back) {

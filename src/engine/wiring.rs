@@ -24,7 +24,7 @@ use crate::task::chaos::{Chaos, Odds};
 use crate::task::context::{TaskInfo, TaskTable};
 use crate::task::edge::EdgeEnds;
 use crate::task::header::{Layout, Root};
-use crate::task::lane::{Bell, Peers, Signal};
+use crate::task::lane::{Bell, Peers, RingRx, Signal};
 use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
 use crate::task::pace::{Pacer, Schedule};
@@ -166,7 +166,7 @@ impl Shared {
 }
 
 type RingEnd = Box<dyn Any + Send>;
-pub(crate) type AckRx = rtrb::Consumer<(Root, AckMessage)>;
+pub(crate) type AckRx = RingRx<(Root, AckMessage)>;
 
 /// What one executor gets from the starting thread.
 pub(crate) struct Package {
@@ -236,7 +236,7 @@ pub(crate) fn packages(
     if shared.plan.tracking {
         for from in 0..count {
             for to in (0..count).filter(|&to| to != from) {
-                let (tx, rx) = rtrb::RingBuffer::new(shared.ack_lane_capacity);
+                let (tx, rx) = RingRx::pair(shared.ack_lane_capacity);
                 packages[from].ack_out.push((tx, to));
                 packages[to].ack_in.push((rx, from));
             }

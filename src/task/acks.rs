@@ -34,6 +34,16 @@ pub(crate) struct LocalLedger {
 }
 
 impl LocalLedger {
+    /// As [`apply`](Self::apply), for the message that there is one of per tree.
+    #[inline]
+    fn ack(&self, root: Root, xor: u64) {
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.apply(root, xor);
+        if ledger.has_ended() {
+            self.signal.wake();
+        }
+    }
+
     #[inline]
     pub fn apply(&self, root: Root, message: AckMessage, now_ns: u64) {
         let mut ledger = self.ledger.borrow_mut();
@@ -93,12 +103,22 @@ impl Acks {
         *self.places.borrow_mut() = places;
     }
 
-    /// Delivers or sends a message about a tree.
+    /// Delivers or sends a coalesced ack.
     #[inline]
-    pub fn send(&self, root: Root, message: AckMessage, now_ns: u64) {
-        if mutation::is(Mutation::DropAck) && matches!(message, AckMessage::Ack(_)) {
+    pub fn ack(&self, root: Root, xor: u64) {
+        if mutation::is(Mutation::DropAck) {
             return;
         }
+        match &self.places.borrow()[root.spout()] {
+            LedgerPlace::Here(ledger) => ledger.ack(root, xor),
+            LedgerPlace::There(lane) => {
+                self.lanes.borrow_mut()[*lane].send(root, AckMessage::Ack(xor), &self.peers);
+            }
+        }
+    }
+
+    /// Delivers or sends a message about a tree, other than an ack.
+    pub fn send(&self, root: Root, message: AckMessage, now_ns: u64) {
         match &self.places.borrow()[root.spout()] {
             LedgerPlace::Here(ledger) => ledger.apply(root, message, now_ns),
             LedgerPlace::There(lane) => self.lanes.borrow_mut()[*lane].send(root, message, &self.peers),

@@ -5,6 +5,7 @@ mod end;
 mod instance;
 mod rare;
 mod state;
+mod wants;
 
 use std::marker::PhantomData;
 
@@ -24,7 +25,7 @@ use crate::task::measured::{Measured, SinkMeter};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
-use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
+use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, Wants, guarded};
 use crate::task::snapshot::{Held, Visibility};
 use crate::task::style::{Input, Logic};
 use rare::Visit;
@@ -80,6 +81,8 @@ struct BoltShell<H, L: Logic> {
     door: Door<L::Out>,
     door_inside: DoorInside<L::Out>,
     state: TaskState,
+    /// As others know it.
+    told: TaskState,
     finish_called: bool,
     end_sent: bool,
     /// When the next tick is due, and when a backing-off task is rebuilt.
@@ -126,6 +129,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             door,
             door_inside,
             state: TaskState::New,
+            told: TaskState::New,
             finish_called: false,
             end_sent: false,
             tick_due_ns: None,
@@ -162,6 +166,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.take_deliveries(&mut left);
         self.call_back(&mut left);
         self.take_inputs(&mut left);
+        // Not only at the end of the turn: a spout may be waiting for it.
+        self.out.core.flush_acks();
         self.come_to_the_end(&mut left);
         let encodes = self.encode_slice();
         self.tend_states();
@@ -243,6 +249,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Pulls from an iterator until it ends, a lane is full or the budget is used up; then its input is done.
     fn pull_handover(&mut self, left: &mut usize) {
+        // Looked at first: to take what is not there would move its whole place.
+        if self.out.handover.is_none() {
+            return;
+        }
         let Some(mut iterator) = self.out.handover.take() else { return };
         let out = &mut self.out;
         let pulled = guarded(&self.origin, || {
@@ -448,13 +458,21 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
         end
     }
 
-    fn after_turn(&mut self, elapsed_ns: u64) {
+    fn after_turn(&mut self, elapsed_ns: u64) -> Wants {
         let counts = &mut self.out.core.counts;
         counts.busy_ns += elapsed_ns;
         let executed = if self.parts.metrics.is_bare() { 0 } else { counts.executed - self.executed_before };
         if let Some(mean_ns) = elapsed_ns.checked_div(executed) {
             let _ = self.latency.record_n(mean_ns.clamp(1, self.latency.high()), executed);
         }
+        if self.state != self.told {
+            self.told = self.state;
+            self.parts.metrics.tell(self.state);
+        }
+        self.wants()
+    }
+
+    fn publish(&mut self) {
         self.parts.metrics.publish(&self.out.core.counts, self.state, self.held.open());
     }
 
@@ -465,22 +483,12 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
         }
         let mut any = false;
         for (index, lane) in self.lanes.iter().enumerate() {
-            if lane.is_remote() && !self.align.is_blocked(index) && !lane.is_empty() {
+            if lane.look() && !self.align.is_blocked(index) {
                 self.parts.signal.lanes.set(index);
                 any = true;
             }
         }
         any
-    }
-
-    fn next_due_ns(&self) -> Option<u64> {
-        match self.state {
-            // A rebuild and a tick wait for room, which gives the task a turn.
-            _ if self.out.core.blocked_lanes > 0 => None,
-            TaskState::BackingOff => Some(self.rebuild_at_ns),
-            _ if self.finish_called => self.let_go_at_ns.filter(|_| self.held.open() > 0),
-            _ => [self.tick_due_ns, self.timer_due_ns()].into_iter().flatten().min(),
-        }
     }
 
     fn order(&mut self, order: Order) {
@@ -517,16 +525,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             && self.lanes.iter().all(LaneRx::is_empty)
     }
 
-    fn wants_quiet(&self) -> bool {
-        self.open_lanes == 0 && self.loop_open
-    }
-
     fn can_use_quiet(&self) -> bool {
         self.wants_quiet() && self.parts.loop_feeders.iter().all(|feeder| feeder.state() == TaskState::Done)
-    }
-
-    fn is_done(&self) -> bool {
-        self.end_sent && self.out.core.blocked_lanes == 0
     }
 
     fn take_fatal(&mut self) -> Option<Fatal> {

@@ -110,7 +110,8 @@ impl Signal {
         self.ready.set(self.position);
     }
 
-    #[inline]
+    /// Once for many tuples, so it stays out of the way of every one.
+    #[inline(never)]
     pub fn lane(&self, lane: usize) {
         self.lanes.set(lane);
         self.wake();
@@ -146,11 +147,87 @@ impl Peers {
     }
 }
 
+/// A bounded queue of one thread. Its places are a power of two, so that a mask finds one; they grow as needed.
+struct Fifo<T> {
+    /// Those of `head..tail`, modulo their number, are initialised, and no others.
+    places: Box<[MaybeUninit<T>]>,
+    head: usize,
+    tail: usize,
+    /// Up to this length there is a place for one more: the number of places or the capacity, whichever is less.
+    limit: usize,
+    capacity: usize,
+}
+
+/// Places of the smallest queue that has any.
+const PLACES_MIN: usize = 16;
+
+impl<T> Fifo<T> {
+    fn new(capacity: usize) -> Self {
+        Fifo { places: Box::new([]), head: 0, tail: 0, limit: 0, capacity }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.tail - self.head
+    }
+
+    /// Puts an item behind all others. Gives it back if the queue is full.
+    #[inline(always)]
+    fn push(&mut self, item: T) -> Result<(), T> {
+        if self.len() >= self.limit && !self.grow() {
+            return Err(item);
+        }
+        if self.head == self.tail {
+            // Starts over at the first place, so that a queue which never gets long uses the same few cache lines.
+            (self.head, self.tail) = (0, 0);
+        }
+        let place = self.tail & (self.places.len() - 1);
+        self.places[place].write(item);
+        self.tail += 1;
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<T> {
+        if self.head == self.tail {
+            return None;
+        }
+        let place = self.head & (self.places.len() - 1);
+        // SAFETY: the place is the first of those that are initialised, and no longer is one of them after this.
+        let item = unsafe { self.places[place].assume_init_read() };
+        self.head += 1;
+        Some(item)
+    }
+
+    /// Doubles the places. False if there are as many as may be.
+    #[cold]
+    fn grow(&mut self) -> bool {
+        if self.len() >= self.capacity {
+            return false;
+        }
+        let count = (self.places.len() * 2).clamp(PLACES_MIN, self.capacity.next_power_of_two().max(PLACES_MIN));
+        let mut places = Box::new_uninit_slice(count);
+        let mut moved = 0;
+        while let Some(item) = self.pop() {
+            places[moved].write(item);
+            moved += 1;
+        }
+        (self.places, self.head, self.tail) = (places, 0, moved);
+        self.limit = count.min(self.capacity);
+        true
+    }
+}
+
+impl<T> Drop for Fifo<T> {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
+}
+
 /// The queue between two tasks of one executor.
 struct LocalQueue<H, T> {
-    /// Borrowed only within `push`, `pop` and `len` below.
-    queue: UnsafeCell<VecDeque<Slot<H, T>>>,
-    capacity: usize,
+    /// Borrowed only within `push`, `pop`, `has_room` and `len` below.
+    queue: UnsafeCell<Fifo<Slot<H, T>>>,
     /// At this length producers pause for their consumer to catch up.
     low_water: usize,
     signal: Rc<Signal>,
@@ -165,28 +242,31 @@ impl<H, T> LocalQueue<H, T> {
     #[inline(always)]
     fn push(&self, item: Slot<H, T>) -> Result<bool, Slot<H, T>> {
         // SAFETY: the type is neither `Sync` nor handed out, so all access is from one thread; no reference into the
-        // queue outlives a call, and a call runs no foreign code (a push moves a value, it drops none), so calls never
+        // queue outlives a call, and a call runs no foreign code (a push moves values, it drops none), so calls never
         // nest.
         let queue = unsafe { &mut *self.queue.get() };
-        if queue.len() >= self.capacity {
-            return Err(item);
-        }
-        if queue.is_empty() {
-            // Starts over at the first slot, so that a queue which never gets long uses the same few cache lines.
-            queue.clear();
+        let was_empty = queue.len() == 0;
+        queue.push(item)?;
+        if was_empty {
             self.signal.lane(self.lane);
         }
-        queue.push_back(item);
         Ok(queue.len() >= self.low_water)
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop(&self) -> Option<Slot<H, T>> {
         // SAFETY: as in `push`; the popped value is moved out, not dropped here.
-        unsafe { &mut *self.queue.get() }.pop_front()
+        unsafe { &mut *self.queue.get() }.pop()
     }
 
-    #[inline]
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        // SAFETY: as in `push`; growing moves values, it drops none.
+        let queue = unsafe { &mut *self.queue.get() };
+        queue.len() < queue.limit || queue.grow()
+    }
+
+    #[inline(always)]
     fn len(&self) -> usize {
         // SAFETY: as in `push`.
         unsafe { &*self.queue.get() }.len()
@@ -200,7 +280,7 @@ pub struct LocalEnd<H, T>(Rc<LocalQueue<H, T>>);
 impl<H, T> LocalEnd<H, T> {
     #[inline(always)]
     pub fn has_room(&self) -> bool {
-        self.0.len() < self.0.capacity
+        self.0.has_room()
     }
 
     /// Sends a tuple. True if the queue is at or above low water now.
@@ -312,6 +392,64 @@ impl<H, T> TxEnd<H, T> {
     }
 }
 
+/// The consuming end of a ring.
+///
+/// The place that the next item will have lies on another cache line than the mark that tells of the item. Whoever waits
+/// for both, one after the other, waits twice; so a look asks for the place along with the mark.
+pub(crate) struct RingRx<T> {
+    ring: rtrb::Consumer<T>,
+    /// Address of the first place, and the number of the next one: only told to the processor's cache.
+    first: usize,
+    next: usize,
+}
+
+impl<T> RingRx<T> {
+    /// Both ends of a new ring.
+    pub fn pair(capacity: usize) -> (rtrb::Producer<T>, RingRx<T>) {
+        let (mut tx, ring) = rtrb::RingBuffer::new(capacity);
+        let first = tx.write_chunk_uninit(1).map_or(0, |mut place| place.as_mut_slices().0.as_ptr().addr());
+        (tx, RingRx { ring, first, next: 0 })
+    }
+
+    #[inline(always)]
+    pub fn pop(&mut self) -> Option<T> {
+        let item = self.ring.pop().ok()?;
+        self.next = if self.next + 1 == self.ring.buffer().capacity() { 0 } else { self.next + 1 };
+        Some(item)
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// True if there is something; it will be there at once.
+    #[inline]
+    pub fn look(&self) -> bool {
+        let place = self.first + self.next * size_of::<T>();
+        prefetch(place);
+        prefetch(place + size_of::<T>().saturating_sub(1));
+        !self.ring.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.ring.slots()
+    }
+}
+
+/// Asks the processor to bring a cache line near; where that cannot be said, nothing happens.
+#[inline(always)]
+fn prefetch(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which accesses nothing as far as the program is concerned and cannot fault.
+        unsafe { _mm_prefetch(std::ptr::without_provenance(address), _MM_HINT_T0) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// The consuming end of a lane.
 pub(crate) struct LaneRx<H, T> {
     end: RxEnd<H, T>,
@@ -319,7 +457,7 @@ pub(crate) struct LaneRx<H, T> {
 
 enum RxEnd<H, T> {
     Local(Rc<LocalQueue<H, T>>),
-    Remote { ring: rtrb::Consumer<Slot<H, T>>, peer: usize, peers: Rc<Peers> },
+    Remote { ring: RingRx<Slot<H, T>>, peer: usize, peers: Rc<Peers> },
 }
 
 impl<H, T> LaneRx<H, T> {
@@ -329,7 +467,7 @@ impl<H, T> LaneRx<H, T> {
         match &mut self.end {
             RxEnd::Local(queue) => queue.pop(),
             RxEnd::Remote { ring, peer, peers } => {
-                let item = ring.pop().ok()?;
+                let item = ring.pop()?;
                 peers.popped_from(*peer);
                 Some(item)
             }
@@ -345,40 +483,45 @@ impl<H, T> LaneRx<H, T> {
         }
     }
 
+    /// True if it comes from another executor and something can be popped right now.
+    #[inline]
+    pub fn look(&self) -> bool {
+        match &self.end {
+            RxEnd::Local(_) => false,
+            RxEnd::Remote { ring, .. } => ring.look(),
+        }
+    }
+
     /// Items that can be popped right now.
     pub fn len(&self) -> usize {
         match &self.end {
             RxEnd::Local(queue) => queue.len(),
-            RxEnd::Remote { ring, .. } => ring.slots(),
+            RxEnd::Remote { ring, .. } => ring.len(),
         }
-    }
-
-    pub fn is_remote(&self) -> bool {
-        matches!(self.end, RxEnd::Remote { .. })
     }
 }
 
 /// A lane between two tasks of one executor. The queue grows to its capacity as needed.
 pub(crate) fn local<H, T>(capacity: usize, signal: Rc<Signal>, lane: usize) -> (LaneTx<H, T>, LaneRx<H, T>) {
     let low_water = capacity.div_ceil(2).min(LOW_WATER_MAX);
-    let queue = UnsafeCell::new(VecDeque::new());
-    let queue = Rc::new(LocalQueue { queue, capacity, low_water, signal, lane });
+    let queue = UnsafeCell::new(Fifo::new(capacity));
+    let queue = Rc::new(LocalQueue { queue, low_water, signal, lane });
     let tx = LaneTx { end: TxEnd::Local(queue.clone()), overflow: VecDeque::new() };
     (tx, LaneRx { end: RxEnd::Local(queue) })
 }
 
 /// The two ends of a ring before they are bound to their executors.
-pub(crate) type Ring<H, T> = (rtrb::Producer<Slot<H, T>>, rtrb::Consumer<Slot<H, T>>);
+pub(crate) type Ring<H, T> = (rtrb::Producer<Slot<H, T>>, RingRx<Slot<H, T>>);
 
 /// A ring for a lane across executors, every slot touched once so that the first lap takes no page fault.
 pub(crate) fn ring<H, T>(capacity: usize) -> Ring<H, T> {
-    let (mut tx, mut rx) = rtrb::RingBuffer::new(capacity);
+    let (mut tx, mut rx) = RingRx::pair(capacity);
     for _ in 0..capacity {
         if tx.push(Slot::control(Control::Idle)).is_err() {
             break;
         }
     }
-    while rx.pop().is_ok() {}
+    while rx.pop().is_some() {}
     (tx, rx)
 }
 
@@ -393,79 +536,9 @@ pub(crate) fn remote_tx<H, T>(
 }
 
 /// The consuming end of a ring, bound to the consumer's executor.
-pub(crate) fn remote_rx<H, T>(ring: rtrb::Consumer<Slot<H, T>>, peer: usize, peers: Rc<Peers>) -> LaneRx<H, T> {
+pub(crate) fn remote_rx<H, T>(ring: RingRx<Slot<H, T>>, peer: usize, peers: Rc<Peers>) -> LaneRx<H, T> {
     LaneRx { end: RxEnd::Remote { ring, peer, peers } }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn signal() -> Rc<Signal> {
-        Rc::new(Signal { ready: Rc::new(Bits::new(1)), position: 0, lanes: Bits::new(1) })
-    }
-
-    fn values<H>(rx: &mut LaneRx<H, u32>) -> Vec<u32> {
-        std::iter::from_fn(|| rx.pop())
-            .map(|slot| if slot.as_control().is_some() { u32::MAX } else { slot.into_tuple().1 })
-            .collect()
-    }
-
-    #[test]
-    fn a_full_local_lane_keeps_overflow_in_order() {
-        let signal = signal();
-        let (mut tx, mut rx) = local::<(), u32>(2, signal.clone(), 0);
-        let sent: Vec<Sent> = (0..4).map(|n| tx.send(Slot::tuple((), n))).collect();
-        assert_eq!(sent, [Sent::AboveLowWater, Sent::AboveLowWater, Sent::Blocked, Sent::Kept]);
-        assert!(signal.ready.get(0) && signal.lanes.get(0));
-        assert!(!tx.drain());
-        assert_eq!(values(&mut rx), [0, 1]);
-        tx.send(Slot::control(Control::End));
-        assert!(!tx.drain(), "capacity 2 has no room for three");
-        assert_eq!(values(&mut rx), [2, 3]);
-        assert!(tx.drain());
-        assert_eq!(values(&mut rx), [u32::MAX]);
-    }
-
-    #[test]
-    fn a_ring_carries_values_across_threads_and_notes_the_peer() {
-        let (tx, rx) = ring::<(), Box<u32>>(4);
-        let producer = crate::sys::thread::spawn_named("lane-test", move || {
-            let peers = Rc::new(Peers::new(2));
-            let mut tx = remote_tx(tx, 1, peers.clone(), None);
-            for n in 0..100 {
-                tx.send(Slot::tuple((), Box::new(n)));
-                while !tx.drain() {
-                    crate::sys::thread::yield_now();
-                }
-            }
-            peers.pushed.get(1)
-        })
-        .unwrap();
-        let peers = Rc::new(Peers::new(2));
-        let mut rx = remote_rx(rx, 0, peers.clone());
-        let mut expected = 0;
-        while expected < 100 {
-            match rx.pop() {
-                Some(slot) => {
-                    assert_eq!(slot.as_control(), None, "the prefault must leave nothing behind");
-                    assert_eq!(*slot.into_tuple().1, expected);
-                    expected += 1;
-                }
-                None => crate::sys::thread::yield_now(),
-            }
-        }
-        assert!(producer.join().unwrap());
-        assert!(peers.popped.get(0));
-    }
-
-    #[test]
-    fn dropping_a_lane_drops_what_is_in_it() {
-        let value = std::sync::Arc::new(());
-        let (mut tx, rx) = local::<(), _>(1, signal(), 0);
-        tx.send(Slot::tuple((), value.clone()));
-        tx.send(Slot::tuple((), value.clone()));
-        drop((tx, rx));
-        assert_eq!(std::sync::Arc::strong_count(&value), 1);
-    }
-}
+mod tests;

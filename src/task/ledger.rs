@@ -310,8 +310,7 @@ impl Dues {
         let due = match self.deadlines {
             Deadlines::Off => u64::MAX,
             Deadlines::Precise { after_ns } => {
-                let due_ns = now_ns.saturating_add(after_ns);
-                (due_ns >> self.tick_bits) + u64::from(due_ns & ((1 << self.tick_bits) - 1) != 0)
+                now_ns.saturating_add(after_ns + ((1 << self.tick_bits) - 1)) >> self.tick_bits
             }
             Deadlines::Rotating { .. } => self.rotation + 2,
         };

@@ -92,10 +92,8 @@ impl TaskState {
         [TaskState::New, TaskState::Running, TaskState::BackingOff, TaskState::Finishing, TaskState::Done];
 }
 
-/// A task without instruments publishes its counters once in so many turns.
-const BARE_TURNS: u64 = 256;
-
-/// The cells of one task: written by its executor only (relaxed, once per turn), read by anyone.
+/// The cells of one task: written by its executor only (relaxed; when it goes idle, and once a millisecond while it is
+/// busy), read by anyone.
 #[derive(Debug, Default)]
 pub struct TaskMetrics {
     cells: CachePadded<Cells>,
@@ -103,10 +101,8 @@ pub struct TaskMetrics {
     before: Cells,
     state: AtomicU8,
     pending: AtomicU64,
-    /// Nobody reads histograms, and hardly anyone the counters.
+    /// Nobody reads histograms.
     is_bare: bool,
-    /// Turns since the counters were published, where that is rare; of the writer only.
-    unpublished: AtomicU64,
 }
 
 impl TaskMetrics {
@@ -121,24 +117,18 @@ impl TaskMetrics {
         self.is_bare
     }
 
-    #[inline]
     pub(crate) fn publish(&self, counts: &Counts, state: TaskState, pending: usize) {
-        if self.is_bare && self.may_skip(state) {
-            return;
-        }
         self.cells.store(counts);
-        self.state.store(state as u8, Ordering::Relaxed);
         self.pending.store(pending as u64, Ordering::Relaxed);
+        self.tell(state);
     }
 
-    /// A change of state is always told: others wait for it.
-    fn may_skip(&self, state: TaskState) -> bool {
-        let turns = self.unpublished.load(Ordering::Relaxed) + 1;
-        self.unpublished.store(turns, Ordering::Relaxed);
-        state == self.state() && !turns.is_multiple_of(BARE_TURNS)
+    /// Publishes a new state at once: others wait for it.
+    pub(crate) fn tell(&self, state: TaskState) {
+        self.state.store(state as u8, Ordering::Relaxed);
     }
 
-    /// The counters as of the task's last turn.
+    /// The counters, at most a millisecond and a turn old; of an idle executor's task as they are.
     pub fn counts(&self) -> Counts {
         let mut counts = self.before.load();
         counts += self.cells.load();
@@ -157,7 +147,7 @@ impl TaskMetrics {
         TaskState::ALL[self.state.load(Ordering::Relaxed) as usize]
     }
 
-    /// Open trees of a spout, open handles of a manual bolt.
+    /// Open trees of a spout, open handles of a manual bolt; as old as the counters.
     pub fn pending(&self) -> u64 {
         self.pending.load(Ordering::Relaxed)
     }

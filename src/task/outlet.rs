@@ -182,7 +182,7 @@ impl EmitCore {
         if let Some((root, xor)) = self.coalesced.take()
             && xor != 0
         {
-            self.acks.send(root, AckMessage::Ack(xor), self.now_ns);
+            self.acks.ack(root, xor);
         }
     }
 
@@ -436,7 +436,9 @@ impl<Id> SelfAcked<Id> {
     #[inline]
     pub fn take(&mut self) -> Option<Id> {
         let id = self.first.take()?;
-        self.first = self.others.pop_front();
+        if !self.others.is_empty() {
+            self.first = self.others.pop_front();
+        }
         Some(id)
     }
 }
@@ -534,20 +536,30 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         self.out.core.now_ns
     }
 
-    #[inline]
+    /// The call of `emit` stands here once, so that it can be inlined.
+    #[inline(always)]
     pub(crate) fn tracked(&mut self, id: Id, emit: impl FnOnce(&mut Outlet<O>)) {
         if self.ended {
             return;
         }
-        let Some(ledger) = &self.ledger else {
-            emit(&mut self.out);
+        let (slot, id) = if self.ledger.is_some() { (Some(self.open(id)), None) } else { (None, Some(id)) };
+        emit(&mut self.out);
+        if let Some(slot) = slot {
+            self.seal(slot);
+        } else if let Some(id) = id {
             self.self_acked.push(id);
-            return;
-        };
-        let opened = ledger.borrow_mut().open(self.out.core.now_ns);
+        }
+    }
+
+    /// Opens a tree: what is emitted now belongs to it.
+    #[inline]
+    fn open(&mut self, id: Id) -> u32 {
+        let Some(ledger) = &self.ledger else { unreachable!("it has been looked at") };
+        let mut ledger = ledger.borrow_mut();
+        let opened = ledger.open(self.out.core.now_ns);
         let (slot, root) = opened.expect("a spout task can have at most 4,194,304 open trees");
         if self.out.core.birth_ns != NO_EVENT {
-            ledger.borrow_mut().date(slot, self.out.core.birth_ns);
+            ledger.date(slot, self.out.core.birth_ns);
         }
         let index = slot as usize;
         if index == self.ids.len() {
@@ -556,8 +568,15 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
             self.ids[index] = Some(id);
         }
         self.out.core.set_anchor(Roots::One(root, 0));
-        emit(&mut self.out);
+        slot
+    }
+
+    /// The tree has all its edges.
+    #[inline]
+    fn seal(&mut self, slot: u32) {
         let drawn = self.out.core.take_drawn();
-        ledger.borrow_mut().seal(slot, drawn);
+        if let Some(ledger) = &self.ledger {
+            ledger.borrow_mut().seal(slot, drawn);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 
 use crate::task::edge::{EdgeOut, ShortWay};
-use crate::task::header::Header;
+use crate::task::header::{Bare, Full, Header, Tracked};
 use crate::task::lane::{Control, LocalEnd};
 use crate::task::outlet::EmitCore;
 
@@ -56,21 +56,31 @@ pub trait PortSet: Default + 'static {
 #[doc(hidden)]
 pub struct PortOut<T> {
     edges: Vec<Box<dyn EdgeOut<T>>>,
-    /// There is one edge, and this is a short way along it.
-    short_way: ShortWay<T>,
+    /// There is one edge, and this is a short way along it: one of the three, apart because a test of each costs less than
+    /// a jump by a table.
+    bare: Option<LocalEnd<Bare, T>>,
+    tracked: Option<LocalEnd<Tracked, T>>,
+    full: Option<LocalEnd<Full, T>>,
 }
 
 impl<T> Default for PortOut<T> {
     fn default() -> Self {
-        PortOut { edges: Vec::new(), short_way: ShortWay::None }
+        PortOut { edges: Vec::new(), bare: None, tracked: None, full: None }
     }
+}
+
+/// The queue, if there is one and it has room.
+#[inline(always)]
+fn open<H: Header, T>(way: &Option<LocalEnd<H, T>>) -> Option<&LocalEnd<H, T>> {
+    way.as_ref().filter(|queue| queue.has_room())
 }
 
 /// The short way: there is room in the queue.
 #[inline(always)]
 fn push<H: Header, T>(queue: &LocalEnd<H, T>, value: T, core: &mut EmitCore) {
-    core.counts.emitted += 1;
+    // Pushed first, so that nothing is written between asking for room and taking it.
     core.above_low_water |= queue.push(H::stamp(core), value);
+    core.counts.emitted += 1;
 }
 
 impl<T: Payload> PortOut<T> {
@@ -78,17 +88,21 @@ impl<T: Payload> PortOut<T> {
     #[inline(always)]
     pub fn emit(&mut self, value: T, core: &mut EmitCore) {
         if core.blocked_lanes == 0 {
-            match &self.short_way {
-                ShortWay::Bare(queue) if queue.has_room() => return push(queue, value, core),
-                ShortWay::Tracked(queue) if queue.has_room() => return push(queue, value, core),
-                ShortWay::Full(queue) if queue.has_room() => return push(queue, value, core),
-                _ => {}
+            if let Some(queue) = open(&self.bare) {
+                return push(queue, value, core);
+            }
+            if let Some(queue) = open(&self.tracked) {
+                return push(queue, value, core);
+            }
+            if let Some(queue) = open(&self.full) {
+                return push(queue, value, core);
             }
         }
         self.emit_to_all(value, core);
     }
 
     /// Sends to every edge by the usual way, which tells whom it has chosen.
+    #[inline(never)]
     pub fn emit_to_all(&mut self, value: T, core: &mut EmitCore) {
         core.counts.emitted += 1;
         if let Some((last, others)) = self.edges.split_last_mut() {
@@ -132,10 +146,15 @@ impl<T: Payload> PortSet for PortOut<T> {
     fn attach(&mut self, port: usize, edge: Box<dyn Any>) {
         assert_eq!(port, 0, "a single output has port 0 only");
         self.edges.push(*edge.downcast().expect("the builder joins streams and edges of one type"));
-        self.short_way = match &self.edges[..] {
-            [only] => only.short_way(),
-            _ => ShortWay::None,
-        };
+        (self.bare, self.tracked, self.full) = (None, None, None);
+        if let [only] = &self.edges[..] {
+            match only.short_way() {
+                ShortWay::None => {}
+                ShortWay::Bare(queue) => self.bare = Some(queue),
+                ShortWay::Tracked(queue) => self.tracked = Some(queue),
+                ShortWay::Full(queue) => self.full = Some(queue),
+            }
+        }
     }
 }
 

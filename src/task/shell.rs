@@ -38,6 +38,17 @@ pub(crate) enum TurnEnd {
     Fatal,
 }
 
+/// What a task waits for besides input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// When it wants a turn without being signalled.
+    pub due_ns: Option<u64>,
+    /// It waits for the whole topology to be quiet: see `Order::EndInput`.
+    pub quiet: bool,
+    /// Nothing any more: end of input has been sent and accepted everywhere.
+    pub done: bool,
+}
+
 /// What the engine tells a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -91,25 +102,19 @@ pub(crate) trait Task {
     fn start(&mut self, now_ns: u64) -> Result<(), Failure>;
     /// Does up to `budget` units of what there is to do.
     fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd;
-    /// Books the time of the last turn and publishes the counters.
-    fn after_turn(&mut self, elapsed_ns: u64);
+    /// Books the time of the last turn and tells of a new state; what it wants now.
+    fn after_turn(&mut self, elapsed_ns: u64) -> Wants;
+    /// Publishes the counters.
+    fn publish(&mut self);
     /// Looks into lanes from other executors; true if one has something.
     fn poll_lanes(&mut self) -> bool;
-    /// When it wants a turn without being signalled.
-    fn next_due_ns(&self) -> Option<u64>;
     fn order(&mut self, order: Order);
     /// Closes or cleans up.
     fn stop(&mut self);
     /// True if nothing is queued or running in it: at most open trees or held tuples are left.
     fn is_quiet(&self) -> bool;
-    /// True if it waits for the whole topology to be quiet: see `Order::EndInput`.
-    fn wants_quiet(&self) -> bool;
     /// True if it could do something with quiet now.
-    fn can_use_quiet(&self) -> bool {
-        self.wants_quiet()
-    }
-    /// True once end of input has been sent and accepted everywhere.
-    fn is_done(&self) -> bool;
+    fn can_use_quiet(&self) -> bool;
     fn take_fatal(&mut self) -> Option<Fatal>;
     /// Items waiting in its lanes, those that close a cycle aside.
     fn queued(&self) -> usize;

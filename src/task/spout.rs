@@ -1,6 +1,7 @@
 //! The shell of a spout task: calls of `next`, its ledger's callbacks, deadlines, wake-ups, rebuilding, the end.
 
 pub(crate) mod checkpoint;
+mod wants;
 
 use crate::error::{Failure, FailureKind, Origin};
 use crate::sys::random::{Random, mix};
@@ -14,7 +15,7 @@ use crate::task::metrics::{Latency, Recorder, TaskState};
 use crate::task::outlet::{EmitCore, Outlet, SelfAcked, SpoutOutlet};
 use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
-use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
+use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, Wants, guarded};
 use crate::task::spout::checkpoint::{Checkpoints, cannot_replay, check_identities, first_splits};
 
 /// The typed kit of a spout: its factory.
@@ -52,6 +53,8 @@ struct SpoutShell<S: Spout> {
     out: SpoutOutlet<S::Out, S::Id>,
     appetite: Appetite,
     state: TaskState,
+    /// As others know it.
+    told: TaskState,
     /// What the topology wants, and what the instance has been told.
     active_wanted: bool,
     active: bool,
@@ -94,6 +97,7 @@ impl<S: Spout> SpoutShell<S> {
             },
             appetite: Appetite::Eager,
             state: TaskState::New,
+            told: TaskState::New,
             active_wanted: true,
             active: false,
             winding_down: false,
@@ -503,10 +507,18 @@ impl<S: Spout> Task for SpoutShell<S> {
         self.run(now_ns, budget)
     }
 
-    fn after_turn(&mut self, elapsed_ns: u64) {
+    fn after_turn(&mut self, elapsed_ns: u64) -> Wants {
+        self.out.out.core.counts.busy_ns += elapsed_ns;
+        if self.state != self.told {
+            self.told = self.state;
+            self.parts.metrics.tell(self.state);
+        }
+        self.wants()
+    }
+
+    fn publish(&mut self) {
         let pending = self.out.pending();
         let core = &mut self.out.out.core;
-        core.counts.busy_ns += elapsed_ns;
         if let Some(ledger) = &self.out.ledger {
             core.counts.stale = ledger.borrow().stale();
         }
@@ -515,22 +527,6 @@ impl<S: Spout> Task for SpoutShell<S> {
 
     fn poll_lanes(&mut self) -> bool {
         false
-    }
-
-    fn next_due_ns(&self) -> Option<u64> {
-        let deadline_ns = self.parts.ledger.as_ref().and_then(|ledger| ledger.borrow().next_due_ns());
-        let own_ns = match (self.state, self.appetite) {
-            (TaskState::BackingOff, _) => Some(self.rebuild_at_ns),
-            (_, Appetite::Until(at_ns)) if self.active && !self.checkpoints.holds && !self.is_held_back() => {
-                Some(at_ns)
-            }
-            _ => None,
-        };
-        let turn_ns = self.out.out.core.now_ns;
-        let has_room = self.out.out.core.blocked_lanes == 0;
-        let pace_ns =
-            self.parts.pacer.as_ref().and_then(|pacer| pacer.next_due_ns(turn_ns, has_room && self.wants_more()));
-        deadline_ns.into_iter().chain(own_ns).chain(pace_ns).min()
     }
 
     fn order(&mut self, order: Order) {
@@ -568,12 +564,8 @@ impl<S: Spout> Task for SpoutShell<S> {
             && !self.parts.ledger.as_ref().is_some_and(|ledger| ledger.borrow().has_ended())
     }
 
-    fn wants_quiet(&self) -> bool {
+    fn can_use_quiet(&self) -> bool {
         self.appetite == Appetite::Finished && !self.end_sent
-    }
-
-    fn is_done(&self) -> bool {
-        self.end_sent && self.out.out.core.blocked_lanes == 0 && self.out.pending() == 0
     }
 
     fn take_fatal(&mut self) -> Option<Fatal> {

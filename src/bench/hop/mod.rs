@@ -56,6 +56,10 @@ impl Case {
         Case { kind, across, guarantee, wait, times, ns_per_tuple, ring, cpus }
     }
 
+    fn is_measured(&self) -> bool {
+        !self.times.is_empty() || !self.ns_per_tuple.is_empty()
+    }
+
     fn name(&self) -> &'static str {
         match (self.kind, self.across) {
             (Kind::OneWay, true) => "cross",
@@ -128,26 +132,31 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
     let mut plan = Plan::of(&session.options);
     let mut ring_same_thread = Vec::new();
     let mut cases = std::mem::take(&mut plan.cases);
-    for round in 1..=plan.timing.repeat {
+    'rounds: for round in 1..=plan.timing.repeat {
         for case in cases.iter_mut().filter(|case| plan.can_measure(case)) {
             let what = format!("hop {} {}, round {round} of {}", case.name(), case.guarantee, plan.timing.repeat);
             session.step(&what, START_STOP + plan.timing.round(2));
             measure(&plan, case, &session.clock)?;
+            if session.is_interrupted() {
+                break 'rounds;
+            }
         }
         let Timing { warmup, slice, .. } = plan.timing;
         ring_same_thread.push(ring_ops(plan.cpus[0], warmup, slice, &session.clock)?);
-        if session.is_interrupted() {
-            break;
-        }
     }
-    if plan.two_cpus().is_some() {
-        let ring: Vec<_> = cases.iter().flat_map(|case| &case.ring).cloned().collect();
+    let ring: Vec<_> = cases.iter().flat_map(|case| &case.ring).cloned().collect();
+    if !ring.is_empty() {
         session.row(ring_cross_cpu_row(&ring));
     }
-    let ring_same_thread = ring_same_thread_row(&ring_same_thread);
-    let ring_op_ns = ring_same_thread.number("ns_per_op");
-    session.row(ring_same_thread);
-    cases.iter().for_each(|case| session.row(row(case, ring_op_ns)));
+    let mut ring_op_ns = None;
+    if !ring_same_thread.is_empty() {
+        let row = ring_same_thread_row(&ring_same_thread);
+        ring_op_ns = row.number("ns_per_op");
+        session.row(row);
+    }
+    // An interrupted run may not have come to all of them.
+    let told = cases.iter().filter(|case| case.is_measured() || !plan.can_measure(case));
+    told.for_each(|case| session.row(row(case, ring_op_ns)));
     Ok(())
 }
 
@@ -176,7 +185,7 @@ fn row(case: &Case, ring_op_ns: Option<f64>) -> Row {
         .with("row", name)
         .with("guarantee", guarantee)
         .with("wait", case.wait.to_string());
-    if case.times.is_empty() && case.ns_per_tuple.is_empty() {
+    if !case.is_measured() {
         return row.with("skipped", NEEDS_TWO_CPUS);
     }
     if case.kind == Kind::Queued {

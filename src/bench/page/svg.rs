@@ -12,7 +12,7 @@ const STYLE: &str = include_str!("chart.css");
 
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 72.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 36.0;
 const TOP: f64 = 62.0;
 const PLOT_HEIGHT: f64 = 290.0;
 const LEGEND_ROW: f64 = 22.0;

@@ -189,7 +189,7 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
     let words = words_of(&Text::load(None)?);
     let cpu = cpus(&session.options)[0];
     let span = Span { cpu, warmup: timing.warmup, length: timing.slice, clock: clock.clone() };
-    for round in 1..=timing.repeat {
+    'rounds: for round in 1..=timing.repeat {
         for series in Series::ALL {
             let points = || plan.points.iter().filter(|point| point.series == series);
             let expected = points().map(|point| point.expected(&timing)).sum();
@@ -198,8 +198,13 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
                 let maps = maps.get(&(point.x, point.setup.executors)).cloned();
                 point.measure(&timing, &Material { words: words.clone(), maps }, &span, &clock)?;
             }
+            if session.is_interrupted() {
+                break 'rounds;
+            }
         }
     }
+    // An interrupted run may not have come to all of them.
+    plan.points.retain(|point| !point.ns.is_empty());
     plan.points.iter().map(Point::row).chain(bare_rows(&plan.points)).for_each(|row| session.row(row));
     Ok(())
 }

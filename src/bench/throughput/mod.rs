@@ -142,7 +142,7 @@ impl Case {
 
 /// Has allocations counted, in runs of their own.
 fn count_allocations(session: &mut Session, plan: &Plan, target: &Target<'_>, cases: &mut [Case]) -> Result<()> {
-    if !alloc::is_installed() {
+    if !alloc::is_installed() || session.is_interrupted() {
         return Ok(());
     }
     session.step("throughput, counting allocations", plan.counting());
@@ -158,6 +158,9 @@ fn of_subject(session: &mut Session, plan: &Plan, target: &Target<'_>) -> Result
         session.step(&format!("throughput, round {round} of {}", plan.timing.repeat), plan.round());
         for case in &mut cases {
             case.flows.push(case.flow(session, target, plan.window())?);
+        }
+        if session.is_interrupted() {
+            break;
         }
     }
     count_allocations(session, plan, target, &mut cases)?;
@@ -192,6 +195,9 @@ fn of_word_count(session: &mut Session, plan: &Plan) -> Result<()> {
             }
         }
         extra.work(session, plan)?;
+        if session.is_interrupted() {
+            break;
+        }
     }
     count_allocations(session, plan, &target, &mut cases)?;
     session.row(hand_word_count_row("hand_word_count_1", &text, &hand));
