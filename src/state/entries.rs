@@ -8,29 +8,46 @@
 //!
 //! A removed entry stays as a tombstone until a complete checkpoint has its deletion. One that no checkpoint ever had
 //! goes without a trace.
+//!
+//! Lists of entries hold the tags of their hashes, since growing moves entries. Several entries of one tag are no
+//! trouble: for each frozen one there is an item in the list of frozen ones, so looking as often for *a* frozen entry of
+//! the tag finds each; and the same for graves.
 
 use crate::state::codec::EncodeError;
 use crate::state::delta::{Delta, Space};
 use crate::state::keyed::Counts;
-use crate::state::table::{Entry, Mark, Table};
+use crate::state::table::{Entry, Mark, Name, Table};
 
-/// Where an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where an entry is, until the next insertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct At {
     /// Counted from the first group of this task.
     pub(super) group: u32,
-    pub(super) slot: u32,
+    place: u32,
+}
+
+impl At {
+    /// Where a round over all places begins.
+    pub(super) const START: At = At { group: 0, place: 0 };
+}
+
+/// What a list keeps of an entry.
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    group: u32,
+    tag: u32,
 }
 
 /// How the entries of one kind of state become records.
 pub(super) trait Coding<I, V> {
-    fn write_key(&self, at: At, id: &I, out: &mut Vec<u8>) -> Result<(), EncodeError>;
-    fn write_value(&self, at: At, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError>;
-    /// An entry's slot was freed.
-    fn freed(&mut self, at: At, id: I);
+    /// `group` is counted from the first group of this task.
+    fn write_key(&self, group: u32, id: &I, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    fn write_value(&self, stamp_ns: u64, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError>;
+    /// An entry is gone, its tombstone too.
+    fn freed(&mut self, group: u32, id: I);
 }
 
-/// What a tombstone or freed slot costs of a slice's budget.
+/// What looking for an entry costs of a slice's budget.
 const STEP_BYTES: usize = 32;
 
 /// The entries of one state in one task, by key group.
@@ -42,17 +59,17 @@ pub(super) struct Entries<I, V> {
     space: Option<Space>,
     /// The mark of what is dirty; the other one is that of what is frozen.
     current: Mark,
-    dirty: Vec<At>,
+    dirty: Vec<Listed>,
     /// The checkpoint's list; kept after it is encoded, for the case that it is aborted.
-    frozen: Vec<At>,
+    frozen: Vec<Listed>,
     /// How many of `frozen` are done.
     encoded: usize,
     /// What was frozen and written since.
     aside: Delta,
     /// Tombstones encoded into the frozen checkpoint.
-    graves: Vec<At>,
+    graves: Vec<Listed>,
     /// Tombstones of complete checkpoints.
-    retired: Vec<At>,
+    retired: Vec<Listed>,
     failed: Option<EncodeError>,
     live: usize,
 }
@@ -96,116 +113,120 @@ impl<I, V> Entries<I, V> {
 
     #[inline]
     pub(super) fn find(&self, group: u32, hash: u64, is_it: impl FnMut(&I) -> bool) -> Option<At> {
-        self.tables[group as usize].find(hash, is_it).map(|slot| At { group, slot })
+        self.tables[group as usize].find(hash, is_it).map(|place| At { group, place })
+    }
+
+    /// The entry of a tag that is the one asked for.
+    pub(super) fn find_tagged(&self, group: u32, tag: u32, mut is_it: impl FnMut(&I) -> bool) -> Option<At> {
+        let place = self.tables[group as usize].find_tagged(tag, |entry| is_it(&entry.id))?;
+        Some(At { group, place })
+    }
+
+    /// A name for an entry that is to be inserted; see [`Table::name`].
+    pub(super) fn name(&self, group: u32, hash: u64, nth_of: impl Fn(&I) -> Option<u32>) -> Name {
+        self.tables[group as usize].name(hash, nth_of)
     }
 
     #[inline]
     pub(super) fn entry(&self, at: At) -> &Entry<I, V> {
-        self.tables[at.group as usize].entry(at.slot)
+        self.tables[at.group as usize].entry(at.place)
     }
 
     #[inline]
     pub(super) fn entry_mut(&mut self, at: At) -> &mut Entry<I, V> {
-        self.tables[at.group as usize].entry_mut(at.slot)
+        self.tables[at.group as usize].entry_mut(at.place)
     }
 
     /// The entry to write into, marked as dirty, its frozen value saved.
     #[inline]
     pub(super) fn touch(&mut self, at: At, coding: &impl Coding<I, V>) -> &mut Entry<I, V> {
-        let entry = self.tables[at.group as usize].entry_mut(at.slot);
-        if entry.mark != self.current && self.space.is_some() {
+        if self.entry(at).mark() != self.current && self.space.is_some() {
             self.mark(at, coding);
         }
-        self.tables[at.group as usize].entry_mut(at.slot)
+        self.entry_mut(at)
     }
 
     /// The value to write into; made if the entry is a tombstone.
     #[inline]
     pub(super) fn value_mut(&mut self, at: At, coding: &impl Coding<I, V>, make: impl FnOnce() -> V) -> &mut V {
-        if self.touch(at, coding).value.is_none() {
-            let made = make();
+        if self.touch(at, coding).value().is_none() {
             self.live += 1;
-            return self.entry_mut(at).value.insert(made);
+            self.entry_mut(at).set(make());
         }
-        self.entry_mut(at).value.as_mut().expect("there is a value")
+        self.entry_mut(at).value_mut().expect("there is a value")
     }
 
     /// Replaces the value, or the tombstone.
     #[inline]
     pub(super) fn set(&mut self, at: At, coding: &impl Coding<I, V>, value: V) -> Option<V> {
-        let old = self.touch(at, coding).value.replace(value);
+        let old = self.touch(at, coding).set(value);
         self.live += usize::from(old.is_none());
         old
     }
 
     #[inline(never)]
     fn mark(&mut self, at: At, coding: &impl Coding<I, V>) {
-        let entry = self.tables[at.group as usize].entry_mut(at.slot);
-        if entry.mark != Mark::Clean {
-            entry.is_stored |= entry.value.is_some();
-            if entry.is_stored {
-                let result = encode(entry, at, self.space, self.first_group, coding, &mut self.aside);
-                self.failed = self.failed.take().or(result.err());
-            }
+        let (current, frozen) = (self.current, self.current.other());
+        let entry = self.tables[at.group as usize].entry_mut(at.place);
+        if entry.mark() == frozen && entry.note_stored() {
+            let result = encode(entry, at.group, self.space, self.first_group, coding, &mut self.aside);
+            self.failed = self.failed.take().or(result.err());
         }
-        entry.mark = self.current;
-        self.dirty.push(at);
+        entry.set_mark(current);
+        let tag = entry.tag();
+        self.dirty.push(Listed { group: at.group, tag });
     }
 
     /// Adds an entry that is not there, not even as a tombstone.
     pub(super) fn insert(&mut self, group: u32, hash: u64, id: I, value: V) -> At {
         let mark = if self.space.is_some() { self.current } else { Mark::Clean };
-        let slot = self.tables[group as usize].insert(hash, id, value, mark, false);
-        let at = At { group, slot };
+        let place = self.tables[group as usize].insert(Entry::new(hash, id, value, mark, false));
         if self.space.is_some() {
-            self.dirty.push(at);
+            self.dirty.push(Listed { group, tag: hash as u32 });
         }
         self.live += 1;
-        at
+        At { group, place }
     }
 
     /// Removes an entry that has a value.
     pub(super) fn remove(&mut self, at: At, coding: &mut impl Coding<I, V>) -> V {
         self.live -= 1;
         if self.space.is_some() {
-            return self.touch(at, coding).value.take().expect("there is a value");
+            return self.touch(at, coding).take().expect("there is a value");
         }
-        let entry = self.tables[at.group as usize].remove(at.slot);
-        coding.freed(at, entry.id);
-        entry.value.expect("there is a value")
+        let (id, value) = self.tables[at.group as usize].remove(at.place).into_parts();
+        coding.freed(at.group, id);
+        value.expect("there is a value")
     }
 
     /// Adds an entry from a checkpoint, in place of the one that is there: it is clean, or dirty if what the stores
     /// have has an old form.
     pub(super) fn restore(&mut self, old: Option<At>, group: u32, hash: u64, id: I, value: V, is_dirty: bool) -> At {
         let at = match old {
-            Some(at) => at,
+            Some(at) => {
+                self.entry_mut(at).set(value);
+                at
+            }
             None => {
-                let slot = self.tables[group as usize].insert(hash, id, value, Mark::Clean, true);
+                let place = self.tables[group as usize].insert(Entry::new(hash, id, value, Mark::Clean, true));
                 self.live += 1;
-                self.restored(At { group, slot }, is_dirty);
-                return At { group, slot };
+                At { group, place }
             }
         };
-        self.entry_mut(at).value = Some(value);
-        self.restored(at, is_dirty);
-        at
-    }
-
-    fn restored(&mut self, at: At, is_dirty: bool) {
         let current = self.current;
         let entry = self.entry_mut(at);
-        if is_dirty && entry.mark != current {
-            entry.mark = current;
-            self.dirty.push(at);
+        if is_dirty && entry.mark() != current {
+            entry.set_mark(current);
+            self.dirty.push(Listed { group, tag: hash as u32 });
         }
+        at
     }
 
     /// Takes away an entry of which a later change in the stores says that it is gone.
     pub(super) fn unrestore(&mut self, at: At, coding: &mut impl Coding<I, V>) {
-        let entry = self.tables[at.group as usize].remove(at.slot);
+        let (id, _) = self.tables[at.group as usize].remove(at.place).into_parts();
         self.live -= 1;
-        coding.freed(at, entry.id);
+        coding.freed(at.group, id);
     }
 
     /// Everything as it is now belongs to a checkpoint. Two swaps, whatever the number of entries.
@@ -213,7 +234,8 @@ impl<I, V> Entries<I, V> {
     /// # Panics
     /// If the checkpoint before is not encoded wholly. If it was not aborted, it counts as complete from now on.
     pub(super) fn freeze(&mut self) {
-        assert!(self.is_encoded(), "a checkpoint is encoded wholly, or aborted, before the next one freezes");
+        let is_free = self.is_encoded() && self.retired.is_empty();
+        assert!(is_free, "a checkpoint is encoded wholly, or aborted, before the next one freezes");
         self.retired.append(&mut self.graves);
         self.frozen.clear();
         std::mem::swap(&mut self.dirty, &mut self.frozen);
@@ -238,11 +260,11 @@ impl<I, V> Entries<I, V> {
         out.append(&mut self.aside);
         let mut steps_bytes = 0;
         while out.bytes().len() + steps_bytes < until_bytes {
-            if let Some(at) = self.retired.pop() {
-                self.bury(at, coding);
-            } else if let Some(&at) = self.frozen.get(self.encoded) {
+            if let Some(listed) = self.retired.pop() {
+                self.bury(listed, coding);
+            } else if let Some(&listed) = self.frozen.get(self.encoded) {
                 self.encoded += 1;
-                self.encode_frozen(at, coding, out)?;
+                self.encode_frozen(listed, coding, out)?;
             } else {
                 break;
             }
@@ -251,50 +273,56 @@ impl<I, V> Entries<I, V> {
         Ok(self.retired.is_empty() && self.is_encoded())
     }
 
-    /// Frees a tombstone's slot, unless it came to life again.
-    fn bury(&mut self, at: At, coding: &mut impl Coding<I, V>) {
-        let table = &mut self.tables[at.group as usize];
-        if table.get(at.slot).is_some_and(|entry| entry.value.is_none() && entry.mark == Mark::Clean) {
-            let entry = table.remove(at.slot);
-            coding.freed(at, entry.id);
+    /// Takes away a tombstone whose deletion is in a complete checkpoint, unless it came to life again.
+    fn bury(&mut self, Listed { group, tag }: Listed, coding: &mut impl Coding<I, V>) {
+        let retired = self.current.grave();
+        let table = &mut self.tables[group as usize];
+        if let Some(place) = table.find_tagged(tag, |entry| entry.mark() == retired) {
+            let (id, _) = table.remove(place).into_parts();
+            coding.freed(group, id);
         }
     }
 
-    fn encode_frozen(&mut self, at: At, coding: &mut impl Coding<I, V>, out: &mut Delta) -> Result<(), EncodeError> {
-        let frozen = self.current.other();
-        let table = &mut self.tables[at.group as usize];
-        // Written since, and encoded aside then; the slot may even be another entry's by now.
-        if table.get(at.slot).is_none_or(|entry| entry.mark != frozen) {
+    fn encode_frozen(
+        &mut self,
+        listed: Listed,
+        coding: &mut impl Coding<I, V>,
+        out: &mut Delta,
+    ) -> Result<(), EncodeError> {
+        let (group, frozen) = (listed.group, self.current.other());
+        let table = &mut self.tables[group as usize];
+        // None if it was written since, and encoded aside then.
+        let Some(place) = table.find_tagged(listed.tag, |entry| entry.mark() == frozen) else { return Ok(()) };
+        let entry = table.entry_mut(place);
+        if !entry.note_stored() {
+            let (id, _) = table.remove(place).into_parts();
+            coding.freed(group, id);
             return Ok(());
         }
-        let entry = table.entry_mut(at.slot);
-        entry.mark = Mark::Clean;
-        entry.is_stored |= entry.value.is_some();
-        match (&entry.value, entry.is_stored) {
-            (None, false) => self.bury(at, coding),
-            (value, _) => {
-                if value.is_none() {
-                    self.graves.push(at);
-                }
-                encode(entry, at, self.space, self.first_group, coding, out)?;
-            }
+        if entry.value().is_some() {
+            entry.set_mark(Mark::Clean);
+        } else {
+            entry.set_mark(frozen.grave());
+            self.graves.push(listed);
         }
-        Ok(())
+        encode(entry, group, self.space, self.first_group, coding, out)
     }
 
     /// The frozen checkpoint will not be: what it has is dirty again, encoded or not. Costs a visit to each of its
     /// entries.
-    pub(super) fn abort_frozen(&mut self) {
-        for index in 0..self.frozen.len() {
-            let at = self.frozen[index];
-            let current = self.current;
-            let table = &mut self.tables[at.group as usize];
-            if table.get(at.slot).is_some_and(|entry| entry.mark != current) {
-                table.entry_mut(at.slot).mark = current;
-                self.dirty.push(at);
+    pub(super) fn abort_frozen(&mut self, coding: &mut impl Coding<I, V>) {
+        while let Some(listed) = self.retired.pop() {
+            self.bury(listed, coding);
+        }
+        let current = self.current;
+        for listed in self.frozen.drain(..) {
+            let table = &mut self.tables[listed.group as usize];
+            // All of this tag, for what is encoded is not marked; one too many is written once more, which is no harm.
+            while let Some(place) = table.find_tagged(listed.tag, |entry| entry.mark() != current) {
+                table.entry_mut(place).set_mark(current);
+                self.dirty.push(listed);
             }
         }
-        self.frozen.clear();
         self.encoded = 0;
         self.aside.clear();
         self.graves.clear();
@@ -308,26 +336,25 @@ impl<I, V> Entries<I, V> {
 
     /// Everything that has a value, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&I, &V)> {
-        let of_table = |table| (0..Table::slots(table)).filter_map(move |slot| table.get(slot));
-        self.tables.iter().flat_map(of_table).filter_map(|entry| Some((&entry.id, entry.value.as_ref()?)))
+        self.tables.iter().flat_map(Table::iter).filter_map(|entry| Some((&entry.id, entry.value()?)))
     }
 
-    /// The next place of a round over all slots, if it is used. An empty group counts as one place.
+    /// The next place of a round over all places, if it is used. An empty group counts as one place.
     pub(super) fn advance(&self, cursor: &mut At) -> Option<At> {
         let table = self.tables.get(cursor.group as usize)?;
         let at = *cursor;
-        cursor.slot += 1;
-        if cursor.slot >= table.slots() {
+        cursor.place += 1;
+        if cursor.place >= table.places() {
             let next = (cursor.group as usize + 1) % self.tables.len();
-            *cursor = At { group: next as u32, slot: 0 };
+            *cursor = At { group: next as u32, place: 0 };
         }
-        table.get(at.slot).map(|_| at)
+        table.get(at.place).map(|_| at)
     }
 
     /// How much there is. Costs a visit to each group.
     pub(super) fn counts(&self) -> Counts {
         let lists = [&self.dirty, &self.frozen, &self.graves, &self.retired];
-        let lists_bytes: usize = lists.iter().map(|list| list.capacity() * size_of::<At>()).sum();
+        let lists_bytes: usize = lists.iter().map(|list| list.capacity() * size_of::<Listed>()).sum();
         let tables_bytes: usize = self.tables.iter().map(Table::allocated_bytes).sum();
         let own_bytes = self.tables.capacity() * size_of::<Table<I, V>>() + self.aside.bytes().len();
         Counts {
@@ -342,18 +369,21 @@ impl<I, V> Entries<I, V> {
 /// Writes one entry as a record.
 fn encode<I, V>(
     entry: &Entry<I, V>,
-    at: At,
+    place: u32,
     space: Option<Space>,
     first_group: u32,
     coding: &impl Coding<I, V>,
     out: &mut Delta,
 ) -> Result<(), EncodeError> {
     let space = space.expect("only a state with a space is encoded");
-    let group = u16::try_from(first_group + at.group).expect("there are at most 2^16 key groups");
+    let group = u16::try_from(first_group + place).expect("there are at most 2^16 key groups");
     let (mut of_key, mut of_value) = (Ok(()), Ok(()));
-    let key = |bytes: &mut Vec<u8>| of_key = coding.write_key(at, &entry.id, bytes);
-    match &entry.value {
-        Some(value) => out.put(space, group, key, |bytes| of_value = coding.write_value(at, value, bytes)),
+    let key = |bytes: &mut Vec<u8>| of_key = coding.write_key(place, &entry.id, bytes);
+    let stamp_ns = entry.stamp_ns();
+    match entry.value() {
+        Some(value) => {
+            out.put(space, group, key, |bytes| of_value = coding.write_value(stamp_ns, value, bytes));
+        }
         None => out.delete(space, group, key),
     }
     of_key.and(of_value)
