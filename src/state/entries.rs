@@ -54,40 +54,66 @@ const STEP_BYTES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Entries<I, V> {
     tables: Vec<Table<I, V>>,
-    first_group: u32,
-    /// None if no checkpoint will ever ask: nothing is marked then.
-    space: Option<Space>,
-    /// The mark of what is dirty; the other one is that of what is frozen.
-    current: Mark,
-    dirty: Vec<Listed>,
+    changes: Changed,
     /// The checkpoint's list; kept after it is encoded, for the case that it is aborted.
     frozen: Vec<Listed>,
     /// How many of `frozen` are done.
     encoded: usize,
-    /// What was frozen and written since.
-    aside: Delta,
     /// Tombstones encoded into the frozen checkpoint.
     graves: Vec<Listed>,
     /// Tombstones of complete checkpoints.
     retired: Vec<Listed>,
-    failed: Option<EncodeError>,
     live: usize,
+}
+
+/// What is known of the entries that have changed: all that a write needs besides the entry.
+#[derive(Debug)]
+struct Changed {
+    first_group: u32,
+    /// None if no checkpoint will ever ask: nothing is marked then.
+    space: Option<Space>,
+    /// The mark of what is dirty; the other one is that of what is frozen. Without a space that of everything.
+    current: Mark,
+    dirty: Vec<Listed>,
+    /// What was frozen and written since.
+    aside: Delta,
+    failed: Option<EncodeError>,
+}
+
+impl Changed {
+    fn new(space: Option<Space>, first_group: u32) -> Self {
+        let current = if space.is_some() { Mark::Odd } else { Mark::Clean };
+        Changed { first_group, space, current, dirty: Vec::new(), aside: Delta::default(), failed: None }
+    }
+
+    /// Marks an entry that is about to be written as dirty; what is frozen is saved.
+    #[inline(never)]
+    fn mark<I, V>(&mut self, entry: &mut Entry<I, V>, group: u32, coding: &impl Coding<I, V>) {
+        if entry.mark() == self.current.other() && entry.note_stored() {
+            let result = encode(entry, group, self.space, self.first_group, coding, &mut self.aside);
+            self.failed = self.failed.take().or(result.err());
+        }
+        entry.set_mark(self.current);
+        self.dirty.push(Listed { group, tag: entry.tag() });
+    }
+
+    /// An entry was inserted as dirty.
+    fn note_inserted(&mut self, group: u32, hash: u64) {
+        if self.space.is_some() {
+            self.dirty.push(Listed { group, tag: hash as u32 });
+        }
+    }
 }
 
 impl<I, V> Entries<I, V> {
     pub(super) fn new() -> Self {
         Entries {
             tables: Vec::new(),
-            first_group: 0,
-            space: None,
-            current: Mark::Odd,
-            dirty: Vec::new(),
+            changes: Changed::new(None, 0),
             frozen: Vec::new(),
             encoded: 0,
-            aside: Delta::default(),
             graves: Vec::new(),
             retired: Vec::new(),
-            failed: None,
             live: 0,
         }
     }
@@ -95,7 +121,7 @@ impl<I, V> Entries<I, V> {
     /// Empties it and makes tables for these groups.
     pub(super) fn bind(&mut self, space: Option<Space>, first_group: u32, groups: u32) {
         let tables = (0..groups).map(|_| Table::new()).collect();
-        *self = Entries { tables, first_group, space, ..Entries::new() };
+        *self = Entries { tables, changes: Changed::new(space, first_group), ..Entries::new() };
     }
 
     /// The place of a key group among this task's.
@@ -104,9 +130,9 @@ impl<I, V> Entries<I, V> {
     /// If the state is not bound, or the group is another task's.
     #[inline]
     pub(super) fn place(&self, group: u32) -> u32 {
-        let place = group.wrapping_sub(self.first_group);
+        let place = group.wrapping_sub(self.changes.first_group);
         if place as usize >= self.tables.len() {
-            not_here(group, self.first_group, self.tables.len());
+            not_here(group, self.changes.first_group, self.tables.len());
         }
         place
     }
@@ -137,13 +163,52 @@ impl<I, V> Entries<I, V> {
         self.tables[at.group as usize].entry_mut(at.place)
     }
 
+    /// The value of an entry, if it is there and no tombstone.
+    #[inline]
+    pub(super) fn value(&self, group: u32, hash: u64, is_it: impl FnMut(&I) -> bool) -> Option<&V> {
+        self.tables[group as usize].look_up(hash, is_it)?.value()
+    }
+
+    /// The value to write into, in one look-up; made if there is none.
+    #[inline]
+    pub(super) fn value_or_insert(
+        &mut self,
+        group: u32,
+        hash: u64,
+        is_it: impl FnMut(&I) -> bool,
+        coding: &impl Coding<I, V>,
+        id: impl FnOnce() -> I,
+        make: impl FnOnce() -> V,
+    ) -> &mut V {
+        let Entries { tables, changes, live, .. } = self;
+        let entry = match tables[group as usize].look_up_mut(hash, is_it) {
+            Ok(entry) => {
+                if entry.mark() != changes.current {
+                    changes.mark(entry, group, coding);
+                }
+                if entry.value().is_none() {
+                    *live += 1;
+                    entry.set(make());
+                }
+                entry
+            }
+            Err(absent) => {
+                *live += 1;
+                changes.note_inserted(group, hash);
+                absent.insert(Entry::new(hash, id(), make(), changes.current, false))
+            }
+        };
+        entry.value_mut().expect("there is a value")
+    }
+
     /// The entry to write into, marked as dirty, its frozen value saved.
     #[inline]
     pub(super) fn touch(&mut self, at: At, coding: &impl Coding<I, V>) -> &mut Entry<I, V> {
-        if self.entry(at).mark() != self.current && self.space.is_some() {
-            self.mark(at, coding);
+        let entry = self.tables[at.group as usize].entry_mut(at.place);
+        if entry.mark() != self.changes.current {
+            self.changes.mark(entry, at.group, coding);
         }
-        self.entry_mut(at)
+        entry
     }
 
     /// The value to write into; made if the entry is a tombstone.
@@ -164,26 +229,10 @@ impl<I, V> Entries<I, V> {
         old
     }
 
-    #[inline(never)]
-    fn mark(&mut self, at: At, coding: &impl Coding<I, V>) {
-        let (current, frozen) = (self.current, self.current.other());
-        let entry = self.tables[at.group as usize].entry_mut(at.place);
-        if entry.mark() == frozen && entry.note_stored() {
-            let result = encode(entry, at.group, self.space, self.first_group, coding, &mut self.aside);
-            self.failed = self.failed.take().or(result.err());
-        }
-        entry.set_mark(current);
-        let tag = entry.tag();
-        self.dirty.push(Listed { group: at.group, tag });
-    }
-
     /// Adds an entry that is not there, not even as a tombstone.
     pub(super) fn insert(&mut self, group: u32, hash: u64, id: I, value: V) -> At {
-        let mark = if self.space.is_some() { self.current } else { Mark::Clean };
-        let place = self.tables[group as usize].insert(Entry::new(hash, id, value, mark, false));
-        if self.space.is_some() {
-            self.dirty.push(Listed { group, tag: hash as u32 });
-        }
+        let place = self.tables[group as usize].insert(Entry::new(hash, id, value, self.changes.current, false));
+        self.changes.note_inserted(group, hash);
         self.live += 1;
         At { group, place }
     }
@@ -191,7 +240,7 @@ impl<I, V> Entries<I, V> {
     /// Removes an entry that has a value.
     pub(super) fn remove(&mut self, at: At, coding: &mut impl Coding<I, V>) -> V {
         self.live -= 1;
-        if self.space.is_some() {
+        if self.changes.space.is_some() {
             return self.touch(at, coding).take().expect("there is a value");
         }
         let (id, value) = self.tables[at.group as usize].remove(at.place).into_parts();
@@ -213,11 +262,11 @@ impl<I, V> Entries<I, V> {
                 At { group, place }
             }
         };
-        let current = self.current;
+        let current = self.changes.current;
         let entry = self.entry_mut(at);
         if is_dirty && entry.mark() != current {
             entry.set_mark(current);
-            self.dirty.push(Listed { group, tag: hash as u32 });
+            self.changes.dirty.push(Listed { group, tag: hash as u32 });
         }
         at
     }
@@ -238,13 +287,13 @@ impl<I, V> Entries<I, V> {
         assert!(is_free, "a checkpoint is encoded wholly, or aborted, before the next one freezes");
         self.retired.append(&mut self.graves);
         self.frozen.clear();
-        std::mem::swap(&mut self.dirty, &mut self.frozen);
+        std::mem::swap(&mut self.changes.dirty, &mut self.frozen);
         self.encoded = 0;
-        self.current = self.current.other();
+        self.changes.current = self.changes.current.other();
     }
 
     fn is_encoded(&self) -> bool {
-        self.encoded == self.frozen.len() && self.aside.is_empty() && self.failed.is_none()
+        self.encoded == self.frozen.len() && self.changes.aside.is_empty() && self.changes.failed.is_none()
     }
 
     /// Appends frozen entries until `out` has this many bytes; true if none is left.
@@ -254,10 +303,10 @@ impl<I, V> Entries<I, V> {
         coding: &mut impl Coding<I, V>,
         out: &mut Delta,
     ) -> Result<bool, EncodeError> {
-        if let Some(error) = self.failed.take() {
+        if let Some(error) = self.changes.failed.take() {
             return Err(error);
         }
-        out.append(&mut self.aside);
+        out.append(&mut self.changes.aside);
         let mut steps_bytes = 0;
         while out.bytes().len() + steps_bytes < until_bytes {
             if let Some(listed) = self.retired.pop() {
@@ -275,7 +324,7 @@ impl<I, V> Entries<I, V> {
 
     /// Takes away a tombstone whose deletion is in a complete checkpoint, unless it came to life again.
     fn bury(&mut self, Listed { group, tag }: Listed, coding: &mut impl Coding<I, V>) {
-        let retired = self.current.grave();
+        let retired = self.changes.current.grave();
         let table = &mut self.tables[group as usize];
         if let Some(place) = table.find_tagged(tag, |entry| entry.mark() == retired) {
             let (id, _) = table.remove(place).into_parts();
@@ -289,7 +338,7 @@ impl<I, V> Entries<I, V> {
         coding: &mut impl Coding<I, V>,
         out: &mut Delta,
     ) -> Result<(), EncodeError> {
-        let (group, frozen) = (listed.group, self.current.other());
+        let (group, frozen) = (listed.group, self.changes.current.other());
         let table = &mut self.tables[group as usize];
         // None if it was written since, and encoded aside then.
         let Some(place) = table.find_tagged(listed.tag, |entry| entry.mark() == frozen) else { return Ok(()) };
@@ -305,7 +354,7 @@ impl<I, V> Entries<I, V> {
             entry.set_mark(frozen.grave());
             self.graves.push(listed);
         }
-        encode(entry, group, self.space, self.first_group, coding, out)
+        encode(entry, group, self.changes.space, self.changes.first_group, coding, out)
     }
 
     /// The frozen checkpoint will not be: what it has is dirty again, encoded or not. Costs a visit to each of its
@@ -314,19 +363,19 @@ impl<I, V> Entries<I, V> {
         while let Some(listed) = self.retired.pop() {
             self.bury(listed, coding);
         }
-        let current = self.current;
+        let current = self.changes.current;
         for listed in self.frozen.drain(..) {
             let table = &mut self.tables[listed.group as usize];
             // All of this tag, for what is encoded is not marked; one too many is written once more, which is no harm.
             while let Some(place) = table.find_tagged(listed.tag, |entry| entry.mark() != current) {
                 table.entry_mut(place).set_mark(current);
-                self.dirty.push(listed);
+                self.changes.dirty.push(listed);
             }
         }
         self.encoded = 0;
-        self.aside.clear();
         self.graves.clear();
-        self.failed = None;
+        self.changes.aside.clear();
+        self.changes.failed = None;
     }
 
     /// Entries that have a value.
@@ -353,13 +402,13 @@ impl<I, V> Entries<I, V> {
 
     /// How much there is. Costs a visit to each group.
     pub(super) fn counts(&self) -> Counts {
-        let lists = [&self.dirty, &self.frozen, &self.graves, &self.retired];
+        let lists = [&self.changes.dirty, &self.frozen, &self.graves, &self.retired];
         let lists_bytes: usize = lists.iter().map(|list| list.capacity() * size_of::<Listed>()).sum();
         let tables_bytes: usize = self.tables.iter().map(Table::allocated_bytes).sum();
-        let own_bytes = self.tables.capacity() * size_of::<Table<I, V>>() + self.aside.bytes().len();
+        let own_bytes = self.tables.capacity() * size_of::<Table<I, V>>() + self.changes.aside.bytes().len();
         Counts {
             entries: self.live,
-            dirty: self.dirty.len(),
+            dirty: self.changes.dirty.len(),
             frozen: self.frozen.len() - self.encoded,
             allocated_bytes: lists_bytes + tables_bytes + own_bytes,
         }

@@ -5,6 +5,7 @@
 //! number that tells it from others with the same tag. Growing moves one group, never the whole state.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::{AbsentEntry, OccupiedEntry};
 
 /// Where an entry stands with the checkpoints.
 ///
@@ -186,6 +187,23 @@ impl<I, V> Table<I, V> {
         Some(at as u32)
     }
 
+    /// The entry of this hash that is the one asked for.
+    #[inline]
+    pub(super) fn look_up(&self, hash: u64, mut is_it: impl FnMut(&I) -> bool) -> Option<&Entry<I, V>> {
+        self.entries.find(spread(hash as u32), |entry| is_it(&entry.id))
+    }
+
+    /// The same to write into, or the table without it.
+    #[inline]
+    pub(super) fn look_up_mut(
+        &mut self,
+        hash: u64,
+        mut is_it: impl FnMut(&I) -> bool,
+    ) -> Result<&mut Entry<I, V>, Absent<'_, I, V>> {
+        let found = self.entries.find_entry(spread(hash as u32), |entry| is_it(&entry.id));
+        found.map(OccupiedEntry::into_mut).map_err(Absent)
+    }
+
     /// Where an entry of this tag is that fulfils a condition.
     pub(super) fn find_tagged(&self, tag: u32, mut is_it: impl FnMut(&Entry<I, V>) -> bool) -> Option<u32> {
         let is_it = |entry: &Entry<I, V>| entry.tag() == tag && is_it(entry);
@@ -241,6 +259,18 @@ impl<I, V> Table<I, V> {
     /// Without what keys and values own elsewhere.
     pub(super) fn allocated_bytes(&self) -> usize {
         self.entries.allocation_size()
+    }
+}
+
+/// A table in which an entry was not found.
+pub(super) struct Absent<'a, I, V>(AbsentEntry<'a, Entry<I, V>>);
+
+impl<'a, I, V> Absent<'a, I, V> {
+    /// Adds it.
+    pub(super) fn insert(self, entry: Entry<I, V>) -> &'a mut Entry<I, V> {
+        let table = self.0.into_table();
+        assert!(table.len() < NAMES_MAX, "a key group has fewer than 2^31 entries");
+        table.insert_unique(spread(entry.tag()), entry, |entry| spread(entry.tag())).into_mut()
     }
 }
 

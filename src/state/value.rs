@@ -133,10 +133,11 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// [`peek`](ValueState::peek).
     #[inline]
     pub fn get(&mut self, key: &CurrentKey<K>) -> Option<&V> {
-        let at = self.find_live(key)?;
-        if self.plain.stamps.is_some() {
-            self.note_read(at, key);
+        if self.plain.stamps.is_none() {
+            return self.entries.value(self.entries.place(key.group()), key.hash(), |id| *id == **key);
         }
+        let at = self.find_live(key)?;
+        self.note_read(at, key);
         self.entries.entry(at).value()
     }
 
@@ -180,8 +181,12 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// only if it is new.
     #[inline]
     pub fn get_or_insert_with(&mut self, key: &CurrentKey<K>, make: impl FnOnce() -> V) -> &mut V {
+        if self.plain.stamps.is_none() {
+            let (group, clone) = (self.entries.place(key.group()), || K::clone(key));
+            let is_it = |id: &K| *id == **key;
+            return self.entries.value_or_insert(group, key.hash(), is_it, &self.plain, clone, make);
+        }
         let at = match self.find_live(key) {
-            Some(at) if self.plain.stamps.is_none() => return self.entries.value_mut(at, &self.plain, make),
             Some(at) => {
                 self.entries.value_mut(at, &self.plain, make);
                 self.refresh(at, key);
@@ -204,6 +209,14 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// Sets the value of the current key.
     #[inline]
     pub fn set(&mut self, key: &CurrentKey<K>, value: V) {
+        if self.plain.stamps.is_none() {
+            let mut value = Some(value);
+            let now = self.get_or_insert_with(key, || value.take().expect("taken once"));
+            if let Some(value) = value {
+                *now = value;
+            }
+            return;
+        }
         match self.find_live(key) {
             Some(at) => {
                 self.entries.set(at, &self.plain, value);
