@@ -11,6 +11,7 @@ mod oracle;
 mod subject;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use campaign::Campaign;
 use oracle::{Balances, Difference, compare, compare_words};
@@ -25,7 +26,9 @@ fn survives(store: &str) {
     let dir = folder.path().canonicalize().expect("it is there");
     let subjects =
         vec![Subject::Ledger { accounts: 500, transfers: 20_000 }, Subject::WordCount { lines: 2_000, repeat: 100 }];
-    let campaign = Campaign { squall, dir, store: store.into(), seed: 7, kills: KILLS, subjects };
+    let (only_kills, kill_within) = (false, Duration::from_millis(200));
+    let store = store.to_owned();
+    let campaign = Campaign { squall, dir, store, seed: 7, kills: KILLS, subjects, only_kills, kill_within };
     let outcome = campaign.run().unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.holds(), "{outcome:?}");
     assert!(outcome.faults.values().sum::<u64>() >= KILLS, "{outcome:?}");

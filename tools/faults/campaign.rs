@@ -26,6 +26,10 @@ pub struct Campaign {
     pub kills: u64,
     /// In turns.
     pub subjects: Vec<Subject>,
+    /// No fault but `kill -9` at random.
+    pub only_kills: bool,
+    /// How long after a checkpoint a process is killed at random, at most.
+    pub kill_within: Duration,
 }
 
 /// What came of it.
@@ -58,6 +62,8 @@ impl Outcome {
 
 /// After which a process that neither ends nor makes a checkpoint is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a process may take to meet a fault that is below it.
+const FAULT_WITHIN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -225,7 +231,10 @@ impl Campaign {
         way.subject.prepare(&way.dir, way.seed)?;
         let status = loop {
             let is_enough = outcome.faults.values().sum::<u64>() >= self.kills;
-            let fault = (!is_enough).then(|| Fault::drawn(&self.store, random));
+            let fault = (!is_enough).then(|| match self.only_kills {
+                true => Fault::KillAtRandom,
+                false => Fault::drawn(&self.store, random),
+            });
             if let Some(status) = self.process(fault, way, random, outcome)? {
                 break status;
             }
@@ -301,7 +310,8 @@ impl Campaign {
         state: &Path,
         random: &mut Random,
     ) -> Result<Option<ExitStatus>, String> {
-        let (start, after) = (Instant::now(), Duration::from_micros(random.below(200_000)));
+        let within_us = self.kill_within.as_micros() as u64;
+        let (start, after) = (Instant::now(), Duration::from_micros(random.below(within_us.max(1))));
         match fault {
             Fault::KillInRecovery => process.wait(|| start.elapsed() >= after / 5),
             Fault::KillAfterCheckpoint => {
@@ -322,8 +332,15 @@ impl Campaign {
             Fault::KillAtRandom | Fault::DamageManifest | Fault::DamageStore => {
                 process.wait(|| start.elapsed() >= after)
             }
-            // It has until then to meet the fault.
-            Fault::Below(_) => process.wait(|| start.elapsed() >= after * 5),
+            Fault::Below(_) => {
+                // It goes on until it has met the fault, and a while longer.
+                let stderr = state.with_file_name("stderr");
+                let said = fs::metadata(&stderr).map_or(0, |found| found.len());
+                let speaks = || fs::metadata(&stderr).is_ok_and(|found| found.len() > said);
+                let ended = process.wait(|| speaks() || start.elapsed() >= FAULT_WITHIN)?;
+                let met = Instant::now();
+                if ended.is_some() { Ok(ended) } else { process.wait(|| met.elapsed() >= after) }
+            }
         }
     }
 

@@ -47,6 +47,12 @@ struct Args {
     /// How often each text is read
     #[arg(long, value_name = "N", default_value_t = 60)]
     repeat: u64,
+    /// No fault but `kill -9` at random moments
+    #[arg(long)]
+    only_kills: bool,
+    /// How long after its first checkpoint a process is killed at random, at most
+    #[arg(long, value_name = "MS", default_value_t = 200)]
+    kill_within_ms: u64,
     /// Where the state goes; kept where something was wrong
     #[arg(long, value_name = "DIR", default_value = "target/faults")]
     dir: PathBuf,
@@ -86,6 +92,8 @@ fn run(args: &Args) -> Result<bool, String> {
         seed: args.seed,
         kills: args.kills,
         subjects,
+        only_kills: args.only_kills,
+        kill_within: Duration::from_millis(args.kill_within_ms),
     };
     let outcome = campaign.run()?;
     print(args, &outcome);

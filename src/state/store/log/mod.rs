@@ -211,7 +211,8 @@ impl Log {
         if self.nudge.is_none() {
             let (nudge, nudged) = bounded(1);
             let shared = self.shared.clone();
-            let merger = thread::spawn_helper("squall-merge", move || shared.merge_when_nudged(&nudged));
+            // Where the keeper may run, which wakes it.
+            let merger = thread::spawn_named("squall-merge", move || shared.merge_when_nudged(&nudged));
             let failed = |error| crate::error::Error::io("cannot start the thread that merges checkpoints", &error);
             self.merger = Some(merger.map_err(failed)?);
             self.nudge = Some(nudge);
