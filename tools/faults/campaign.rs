@@ -44,8 +44,8 @@ pub struct Outcome {
     pub wrong: u64,
     /// Ledgers whose own check of their books failed: the order of each account is among them.
     pub books_wrong: u64,
-    /// Starts refused because of damage; they then went on from a copy.
-    pub refused: u64,
+    /// Starts refused after a fault, by its name; they then went on from a copy.
+    pub refused: BTreeMap<&'static str, u64>,
     /// Runs that an injected error ended, with an exit code other than 0.
     pub stopped: u64,
     /// Topologies that came to their end.
@@ -174,8 +174,8 @@ struct Way<'a> {
     dir: PathBuf,
     /// What the process that is started meets below it.
     library: &'a Path,
-    /// A copy of the state from before it was damaged.
-    copy: Option<PathBuf>,
+    /// A copy of the state from before it was damaged, and what by.
+    copy: Option<(PathBuf, &'static str)>,
 }
 
 impl Way<'_> {
@@ -257,6 +257,9 @@ impl Campaign {
             Some(Fault::Below(below)) => Some(below.drawn(random)),
             _ => None,
         };
+        if let Some(Fault::Below(below)) = fault {
+            way.copy = Some((copy_state(&way.dir)?, below.name()));
+        }
         let start = Instant::now();
         let mut process = self.start(way, below)?;
         let mut ended = None;
@@ -282,9 +285,10 @@ impl Campaign {
                 Ok(status.success().then_some(status))
             }
             (Some(status), _) if status.code() == Some(2) && way.copy.is_some() => {
-                outcome.refused += 1;
+                let (copy, name) = way.copy.take().expect("just seen");
+                *outcome.refused.entry(name).or_default() += 1;
                 fs::remove_dir_all(&state).map_err(|error| error.to_string())?;
-                copy_tree(&way.copy.take().expect("just seen"), &state)?;
+                copy_tree(&copy, &state)?;
                 Ok(None)
             }
             (Some(status), _) => Ok(Some(status)),
@@ -295,7 +299,9 @@ impl Campaign {
                     fault.name()
                 };
                 *outcome.faults.entry(name).or_default() += 1;
-                way.copy = self.damage(fault, &way.dir, random)?;
+                if !matches!(fault, Fault::Below(_)) {
+                    way.copy = self.damage(fault, &way.dir, random)?.map(|copy| (copy, fault.name()));
+                }
                 Ok(None)
             }
             (None, None) => unreachable!("without a fault its end is waited for"),
@@ -346,15 +352,14 @@ impl Campaign {
 
     /// Damages what a dead process left; where the state was copied to before.
     fn damage(&self, fault: Fault, dir: &Path, random: &mut Random) -> Result<Option<PathBuf>, String> {
-        let (state, copy) = (dir.join("state"), dir.join("copy"));
+        let state = dir.join("state");
         let file = match fault {
             Fault::DamageManifest => Some(state.join(format!("manifest.{}", writing(&state) % 2))),
             Fault::DamageStore => newest_file(&state)?,
             _ => None,
         };
         let Some(file) = file else { return Ok(None) };
-        let _ = fs::remove_dir_all(&copy);
-        copy_tree(&state, &copy)?;
+        let copy = copy_state(dir)?;
         let mut bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         if !bytes.is_empty() {
             let at = random.below(bytes.len() as u64) as usize;
@@ -386,6 +391,16 @@ impl Campaign {
         }
         Ok(())
     }
+}
+
+/// Where the state is copied to, in place of the copy before.
+fn copy_state(dir: &Path) -> Result<PathBuf, String> {
+    let (state, copy) = (dir.join("state"), dir.join("copy"));
+    let _ = fs::remove_dir_all(&copy);
+    // There is none before the first start.
+    fs::create_dir_all(&state).map_err(|error| format!("{}: {error}", state.display()))?;
+    copy_tree(&state, &copy)?;
+    Ok(copy)
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<(), String> {

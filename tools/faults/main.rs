@@ -118,7 +118,9 @@ fn print(args: &Args, outcome: &Outcome) {
     }
     let [p50, p99, max] = recovery_ms(outcome);
     println!("  {:<32} {:>8}", "processes started", outcome.runs);
-    println!("  {:<32} {:>8}", "starts refused for damage", outcome.refused);
+    for (fault, count) in &outcome.refused {
+        println!("  {:<32} {:>8}", format!("refused after: {fault}"), count);
+    }
     println!("  {:<32} {:>8}", "stopped by an injected error", outcome.stopped);
     for (name, count) in &outcome.ended {
         println!("  {:<32} {:>8}", format!("{name}s brought to their end"), count);
