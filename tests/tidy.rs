@@ -119,6 +119,8 @@ fn unsafe_code_has_two_homes() {
     assert_eq!(lines("topologies/word_count.rs", text), [2]);
     assert_eq!(lines("src/task/lane.rs", text), []);
     assert_eq!(lines("src/sys/cpu/pin.rs", text), []);
+    assert_eq!(lines("tools/faults/preload.rs", text), [], "outside of the program");
+    assert_eq!(lines("tools/faults/campaign.rs", text), [2]);
     assert_eq!(lines("src/engine/run.rs", "#![deny(unsafe_code)] // unsafe\nlet s = \"unsafe\"; /* unsafe */"), []);
 }
 

@@ -27,12 +27,14 @@ mod scale;
 mod schedule;
 mod session;
 mod shapes;
+mod state;
 mod table;
 mod target;
 mod text;
 mod throughput;
 mod timing;
 mod window;
+mod working_folder;
 
 use crate::error::Result;
 

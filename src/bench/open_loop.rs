@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use crate::engine::Running;
+use crate::engine::checkpoint::CheckpointReport;
 use crate::error::Result;
 use crate::sys::clock::Clock;
 use crate::sys::cpu::process_cpu_time;
@@ -45,6 +46,8 @@ pub(super) struct Slice {
     /// CPU time of the process, as a share of one CPU.
     pub cpu_percent: f64,
     pub executor_cpus: Vec<Option<usize>>,
+    /// Of a topology that takes some.
+    pub checkpoints: Option<CheckpointReport>,
 }
 
 impl Load {
@@ -66,6 +69,7 @@ impl Load {
         has_ended = has_ended || ends_within(&running, GRACE)?;
         let measured = running.take_measured();
         let executor_cpus = running.executor_cpus().to_vec();
+        let checkpoints = running.checkpoints();
         if !has_ended {
             stop(&running)?;
         }
@@ -88,6 +92,7 @@ impl Load {
             ended_early,
             cpu_percent: 100.0 * cpu.as_secs_f64() / length.as_secs_f64(),
             executor_cpus,
+            checkpoints,
         })
     }
 

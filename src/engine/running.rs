@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
+use crate::engine::checkpoint::keeper::Keeper;
 use crate::engine::checkpoint::{self, CheckpointReport, Opened};
 use crate::engine::control::{Command, Control, Event, Latencies, Phase, Request};
 use crate::engine::executor::Pulse;
@@ -16,7 +17,7 @@ use crate::engine::threads;
 use crate::engine::wiring::{CommandEnds, Shared, command_channels, packages};
 use crate::error::{Error, Problem, Result};
 use crate::sys::clock::Clock;
-use crate::sys::cpu::{Claim, CpuId, CpuRegister, default_executor_count, usable_cpus};
+use crate::sys::cpu::{Claim, CpuId, CpuRegister, default_executor_count, keep_off_current_thread, usable_cpus};
 use crate::sys::disk::Disk;
 use crate::sys::offload::Offload;
 use crate::sys::random::mix;
@@ -205,6 +206,7 @@ impl Running {
             }
         }
         let executor_cpus = threads_ready.iter().map(|ready| ready.cpu.map(|cpu| cpu.0)).collect();
+        let pinned: Vec<CpuId> = threads_ready.iter().filter_map(|ready| ready.cpu).collect();
         let pulses = threads_ready.into_iter().map(|ready| ready.pulse).collect();
 
         let (requests, requests_out) = unbounded();
@@ -222,7 +224,13 @@ impl Running {
             stalled: AtomicBool::new(false),
             stalls: AtomicU64::new(0),
         });
-        let keeper = keeper.map(|keeper| spawn_named("squall-keeper", move || keeper.run()));
+        let keep = |keeper: Keeper| {
+            spawn_named("squall-keeper", move || {
+                keep_off_current_thread(&pinned);
+                keeper.run();
+            })
+        };
+        let keeper = keeper.map(keep);
         let keeper = match keeper.transpose() {
             Ok(keeper) => keeper,
             Err(error) => {

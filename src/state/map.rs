@@ -8,7 +8,7 @@ use crate::state::entries::{At, Coding, Entries};
 use crate::state::key::key_hash;
 use crate::state::keyed::{AnyState, Binding, Counts, KeyedState};
 use crate::state::schema::{Codec, Kind, Place, Schema, Versions};
-use crate::state::table::{Mark, NONE, Table};
+use crate::state::table::{Entry, Mark, Name, Table};
 use crate::state::{restoring, shape};
 
 /// A map per key, part of every checkpoint.
@@ -30,51 +30,68 @@ pub struct MapState<K, U, V> {
 /// One element's identity: whose it is, under which key, and its neighbours among the elements of the same map.
 #[derive(Debug)]
 struct Element<U> {
-    head: u32,
-    previous: u32,
-    next: u32,
+    head: Name,
+    /// The number in its name, which tells the elements of one map apart.
+    nth: u32,
+    previous: Name,
+    next: Name,
     key: U,
+}
+
+/// A key that has a map.
+#[derive(Debug)]
+struct Head<K> {
+    /// The number in its name, which tells the keys of one group apart.
+    nth: u32,
+    key: K,
 }
 
 /// The elements of one map.
 #[derive(Debug)]
 struct Chain {
-    first: u32,
-    last: u32,
+    first: Name,
+    last: Name,
     /// Elements that have a value; these are linked.
     live: usize,
     /// Elements and tombstones. The key is kept for their sake.
-    slots: usize,
+    all: usize,
 }
 
-/// The keys that have a map, by place.
+/// The keys that have a map, by group.
 #[derive(Debug)]
 struct Heads<K> {
-    tables: Vec<Table<K, Chain>>,
+    tables: Vec<Table<Head<K>, Chain>>,
 }
 
 impl<K> Heads<K> {
-    fn chain(&mut self, group: u32, head: u32) -> &mut Chain {
-        let head = self.tables[group as usize].entry_mut(head);
-        head.value.as_mut().expect("a head has a chain")
+    fn place(&self, group: u32, head: Name) -> u32 {
+        let place = self.tables[group as usize].find_tagged(head.tag, |entry| entry.id.nth == head.nth);
+        place.expect("elements have a head")
+    }
+
+    fn chain(&mut self, group: u32, head: Name) -> &mut Chain {
+        let place = self.place(group, head);
+        self.tables[group as usize].entry_mut(place).value_mut().expect("a head has a chain")
     }
 }
 
 impl<K: StateKey, U: StateKey, V: StateValue> Coding<Element<U>, V> for Heads<K> {
-    fn write_key(&self, at: At, element: &Element<U>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        codec::write(&self.tables[at.group as usize].entry(element.head).id, out)?;
+    fn write_key(&self, group: u32, element: &Element<U>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let head = self.tables[group as usize].entry(self.place(group, element.head));
+        codec::write(&head.id.key, out)?;
         codec::write(&element.key, out)
     }
 
-    fn write_value(&self, _at: At, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn write_value(&self, _stamp_ns: u64, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         codec::write(value, out)
     }
 
-    fn freed(&mut self, at: At, element: Element<U>) {
-        let chain = self.chain(at.group, element.head);
-        chain.slots -= 1;
-        if chain.slots == 0 {
-            self.tables[at.group as usize].remove(element.head);
+    fn freed(&mut self, group: u32, element: Element<U>) {
+        let chain = self.chain(group, element.head);
+        chain.all -= 1;
+        if chain.all == 0 {
+            let place = self.place(group, element.head);
+            self.tables[group as usize].remove(place);
         }
     }
 }
@@ -109,18 +126,40 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
     }
 
     #[inline]
-    fn find_head(&self, key: &CurrentKey<K>) -> Option<(u32, u32)> {
+    fn find_head(&self, key: &CurrentKey<K>) -> Option<(u32, Name)> {
         let group = self.elements.place(key.group());
-        self.heads.tables[group as usize].find(key.hash(), |id| *id == **key).map(|head| (group, head))
+        self.head_of(group, key.hash(), key).map(|head| (group, head))
     }
 
-    fn chain(&self, key: &CurrentKey<K>) -> Option<(u32, &Chain)> {
-        let (group, head) = self.find_head(key)?;
-        Some((group, self.heads.tables[group as usize].entry(head).value.as_ref()?))
+    #[inline]
+    fn head_of(&self, group: u32, hash: u64, key: &K) -> Option<Name> {
+        let table = &self.heads.tables[group as usize];
+        let place = table.find(hash, |head| head.key == *key)?;
+        Some(Name { tag: hash as u32, nth: table.entry(place).id.nth })
     }
 
-    fn find_in(&self, group: u32, head: u32, hash: u64, element: &U) -> Option<At> {
+    /// The current key's group, head and elements.
+    fn chain(&self, key: &CurrentKey<K>) -> Option<(u32, Name, &Chain)> {
+        let group = self.elements.place(key.group());
+        let table = &self.heads.tables[group as usize];
+        let head = table.entry(table.find(key.hash(), |head| head.key == **key)?);
+        Some((group, Name { tag: head.tag(), nth: head.id.nth }, head.value()?))
+    }
+
+    fn find_in(&self, group: u32, head: Name, hash: u64, element: &U) -> Option<At> {
         self.elements.find(group, hash, |id| id.head == head && id.key == *element)
+    }
+
+    /// Where the element of this name is.
+    fn named(&self, group: u32, head: Name, name: Name) -> At {
+        let at = self.elements.find_tagged(group, name.tag, |id| id.head == head && id.nth == name.nth);
+        at.expect("links lead to elements")
+    }
+
+    /// A new element, not linked.
+    fn unlinked(&self, group: u32, head: Name, hash: u64, key: U) -> Element<U> {
+        let name = self.elements.name(group, hash, |id| (id.head == head).then_some(id.nth));
+        Element { head, nth: name.nth, previous: Name::NONE, next: Name::NONE, key }
     }
 
     /// The place of an element, which may be a tombstone.
@@ -133,7 +172,7 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
     /// An element of the current key's map.
     #[inline]
     pub fn get(&self, key: &CurrentKey<K>, element: &U) -> Option<&V> {
-        self.elements.entry(self.find(key, element)?).value.as_ref()
+        self.elements.entry(self.find(key, element)?).value()
     }
 
     /// True if the current key's map has the element.
@@ -144,20 +183,20 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
     /// An element, to change it. Counts as a change.
     pub fn get_mut(&mut self, key: &CurrentKey<K>, element: &U) -> Option<&mut V> {
         let at = self.find(key, element)?;
-        self.elements.entry(at).value.as_ref()?;
-        self.elements.touch(at, &self.heads).value.as_mut()
+        self.elements.entry(at).value()?;
+        self.elements.touch(at, &self.heads).value_mut()
     }
 
     /// An element, to change it; made first if it is not there. Counts as a change.
     pub fn get_or_insert_with(&mut self, key: &CurrentKey<K>, element: U, make: impl FnOnce() -> V) -> &mut V {
         let at = match self.find(key, &element) {
-            Some(at) if self.elements.entry(at).value.is_some() => {
+            Some(at) if self.elements.entry(at).value().is_some() => {
                 self.elements.touch(at, &self.heads);
                 at
             }
             _ => self.insert_at(key, element, make()).0,
         };
-        self.elements.entry_mut(at).value.as_mut().expect("just inserted")
+        self.elements.entry_mut(at).value_mut().expect("just inserted")
     }
 
     /// Sets an element; returns what was there.
@@ -179,9 +218,9 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
             }
             return (at, old);
         }
-        let id = Element { head, previous: NONE, next: NONE, key: element };
+        let id = self.unlinked(group, head, hash, element);
         let at = self.elements.insert(group, hash, id, value);
-        self.heads.chain(group, head).slots += 1;
+        self.heads.chain(group, head).all += 1;
         self.link(at, head);
         (at, None)
     }
@@ -189,18 +228,18 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
     /// Removes an element and returns it.
     pub fn remove(&mut self, key: &CurrentKey<K>, element: &U) -> Option<V> {
         let at = self.find(key, element)?;
-        self.elements.entry(at).value.as_ref()?;
+        self.elements.entry(at).value()?;
         self.unlink(at);
         Some(self.elements.remove(at, &mut self.heads))
     }
 
     /// Removes all elements of the current key. Costs a visit to each.
     pub fn clear(&mut self, key: &CurrentKey<K>) {
-        while let Some((group, chain)) = self.chain(key) {
-            if chain.first == NONE {
+        while let Some((group, head, chain)) = self.chain(key) {
+            if chain.first == Name::NONE {
                 break;
             }
-            let at = At { group, slot: chain.first };
+            let at = self.named(group, head, chain.first);
             self.unlink(at);
             self.elements.remove(at, &mut self.heads);
         }
@@ -208,7 +247,7 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
 
     /// How many elements the current key's map has.
     pub fn len(&self, key: &CurrentKey<K>) -> usize {
-        self.chain(key).map_or(0, |(_, chain)| chain.live)
+        self.chain(key).map_or(0, |(_, _, chain)| chain.live)
     }
 
     /// True if the current key has no elements.
@@ -218,64 +257,73 @@ impl<K: StateKey, U: StateKey, V: StateValue> MapState<K, U, V> {
 
     /// The elements of the current key's map, in no particular order: it may differ after a restart.
     pub fn iter(&self, key: &CurrentKey<K>) -> impl Iterator<Item = (&U, &V)> {
-        let (group, mut slot) = self.chain(key).map_or((0, NONE), |(group, chain)| (group, chain.first));
+        let chain = self.chain(key).map(|(group, head, chain)| (group, head, chain.first));
+        let (group, head, mut next) = chain.unwrap_or((0, Name::NONE, Name::NONE));
         std::iter::from_fn(move || {
-            if slot == NONE {
+            if next == Name::NONE {
                 return None;
             }
-            let entry = self.elements.entry(At { group, slot });
-            slot = entry.id.next;
-            Some((&entry.id.key, entry.value.as_ref().expect("linked elements have values")))
+            let entry = self.elements.entry(self.named(group, head, next));
+            next = entry.id.next;
+            Some((&entry.id.key, entry.value().expect("linked elements have values")))
         })
     }
 
-    fn insert_head(&mut self, group: u32, hash: u64, key: K) -> u32 {
-        let chain = Chain { first: NONE, last: NONE, live: 0, slots: 0 };
-        self.heads.tables[group as usize].insert(hash, key, chain, Mark::Clean, false)
+    fn insert_head(&mut self, group: u32, hash: u64, key: K) -> Name {
+        let table = &mut self.heads.tables[group as usize];
+        let name = table.name(hash, |head| Some(head.nth));
+        let chain = Chain { first: Name::NONE, last: Name::NONE, live: 0, all: 0 };
+        table.insert(Entry::new(hash, Head { nth: name.nth, key }, chain, Mark::Clean, false));
+        name
     }
 
-    fn link(&mut self, at: At, head: u32) {
+    fn link(&mut self, at: At, head: Name) {
+        let entry = self.elements.entry(at);
+        let name = Name { tag: entry.tag(), nth: entry.id.nth };
         let chain = self.heads.chain(at.group, head);
         chain.live += 1;
-        let last = std::mem::replace(&mut chain.last, at.slot);
-        if last == NONE {
-            chain.first = at.slot;
+        let last = std::mem::replace(&mut chain.last, name);
+        if last == Name::NONE {
+            chain.first = name;
         } else {
-            self.elements.entry_mut(At { slot: last, ..at }).id.next = at.slot;
+            let last = self.named(at.group, head, last);
+            self.elements.entry_mut(last).id.next = name;
         }
         let id = &mut self.elements.entry_mut(at).id;
-        (id.previous, id.next) = (last, NONE);
+        (id.previous, id.next) = (last, Name::NONE);
     }
 
     fn unlink(&mut self, at: At) {
         let Element { head, previous, next, .. } = self.elements.entry(at).id;
         let chain = self.heads.chain(at.group, head);
         chain.live -= 1;
-        if previous == NONE {
+        if previous == Name::NONE {
             chain.first = next;
         }
-        if next == NONE {
+        if next == Name::NONE {
             chain.last = previous;
         }
-        if previous != NONE {
-            self.elements.entry_mut(At { slot: previous, ..at }).id.next = next;
+        if previous != Name::NONE {
+            let previous = self.named(at.group, head, previous);
+            self.elements.entry_mut(previous).id.next = next;
         }
-        if next != NONE {
-            self.elements.entry_mut(At { slot: next, ..at }).id.previous = previous;
+        if next != Name::NONE {
+            let next = self.named(at.group, head, next);
+            self.elements.entry_mut(next).id.previous = previous;
         }
     }
 
     fn restore_element(&mut self, group: u32, hash: u64, key: K, element: U, value: Option<V>) {
-        let head = self.heads.tables[group as usize].find(hash, |id| *id == key);
+        let head = self.head_of(group, hash, &key);
         let joint = joint_hash(hash, &element);
         let old = head.and_then(|head| self.find_in(group, head, joint, &element));
         match (value, old) {
             (Some(value), old) => {
                 let head = head.unwrap_or_else(|| self.insert_head(group, hash, key));
-                let id = Element { head, previous: NONE, next: NONE, key: element };
+                let id = self.unlinked(group, head, joint, element);
                 let at = self.elements.restore(old, group, joint, id, value, self.versions.is_migrating());
                 if old.is_none() {
-                    self.heads.chain(group, head).slots += 1;
+                    self.heads.chain(group, head).all += 1;
                     self.link(at, head);
                 }
             }
@@ -348,7 +396,7 @@ impl<K: StateKey, U: StateKey, V: StateValue> AnyState for MapState<K, U, V> {
     }
 
     fn abort_frozen(&mut self) {
-        self.elements.abort_frozen();
+        self.elements.abort_frozen(&mut self.heads);
     }
 
     fn counts(&self) -> Counts {

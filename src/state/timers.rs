@@ -7,6 +7,7 @@ use crate::state::codec::{self, EncodeError, StateKey};
 use crate::state::current::CurrentKey;
 use crate::state::delta::{Change, Delta};
 use crate::state::entries::{At, Coding, Entries};
+use crate::state::key::key_group;
 use crate::state::keyed::{AnyState, Binding, Counts, Due, KeyedState};
 use crate::state::restoring;
 use crate::state::schema::{Codec, Kind, Place, Schema};
@@ -28,22 +29,36 @@ use crate::sys::random::mix;
 pub struct Timers<K> {
     place: Place,
     entries: Entries<Timer<K>, ()>,
-    /// Time, hash of the key, namespace, and where the timer is.
-    queue: BTreeSet<(u64, u64, u64, At)>,
+    queue: BTreeSet<Queued>,
     groups_total: u32,
 }
 
 #[derive(Debug)]
 struct Timer<K> {
     key: K,
-    hash: u64,
-    namespace: u64,
-    at_ns: u64,
+    queued: Queued,
 }
 
-impl<K> Timer<K> {
-    fn queued(&self, at: At) -> (u64, u64, u64, At) {
-        (self.at_ns, self.hash, self.namespace, at)
+/// A timer without its key, in the order of firing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Queued {
+    at_ns: u64,
+    /// That of the key.
+    hash: u64,
+    namespace: u64,
+    /// Tells keys of one hash apart.
+    nth: u32,
+}
+
+impl Queued {
+    /// Timers of one key differ by namespace and time.
+    fn joint_hash(&self) -> u64 {
+        mix(self.hash ^ mix(self.namespace ^ mix(self.at_ns)))
+    }
+
+    /// True if the two can differ in their keys only.
+    fn is_like(&self, other: &Queued) -> bool {
+        Queued { nth: 0, ..*self } == Queued { nth: 0, ..*other }
     }
 }
 
@@ -58,9 +73,15 @@ impl<K: StateKey> Timers<K> {
         }
     }
 
-    fn find(&self, group: u32, key: &K, hash: u64, namespace: u64, at_ns: u64) -> Option<At> {
-        let is_it = |timer: &Timer<K>| timer.at_ns == at_ns && timer.namespace == namespace && timer.key == *key;
-        self.entries.find(group, joint_hash(hash, namespace, at_ns), is_it)
+    fn find(&self, group: u32, key: &K, queued: &Queued) -> Option<At> {
+        let is_it = |timer: &Timer<K>| timer.queued.is_like(queued) && timer.key == *key;
+        self.entries.find(group, queued.joint_hash(), is_it)
+    }
+
+    /// The same with the first number that no timer like it has.
+    fn named(&self, group: u32, queued: Queued) -> Queued {
+        let nth_of = |timer: &Timer<K>| timer.queued.is_like(&queued).then_some(timer.queued.nth);
+        Queued { nth: self.entries.name(group, queued.joint_hash(), nth_of).nth, ..queued }
     }
 
     /// Sets a timer for the current key; false if it was set already. One in the past fires after this turn.
@@ -69,18 +90,19 @@ impl<K: StateKey> Timers<K> {
     /// If the bolt does not show the timers in its `states`.
     pub fn set(&mut self, key: &CurrentKey<K>, namespace: u64, at_ns: u64) -> bool {
         let group = self.entries.place(key.group());
-        let at = match self.find(group, key, key.hash(), namespace, at_ns) {
-            Some(at) if self.entries.entry(at).value.is_some() => return false,
+        let queued = Queued { at_ns, hash: key.hash(), namespace, nth: 0 };
+        let at = match self.find(group, key, &queued) {
+            Some(at) if self.entries.entry(at).value().is_some() => return false,
             Some(at) => {
                 self.entries.set(at, &Plain, ());
                 at
             }
             None => {
-                let timer = Timer { key: K::clone(key), hash: key.hash(), namespace, at_ns };
-                self.entries.insert(group, joint_hash(key.hash(), namespace, at_ns), timer, ())
+                let timer = Timer { key: K::clone(key), queued: self.named(group, queued) };
+                self.entries.insert(group, queued.joint_hash(), timer, ())
             }
         };
-        self.queue.insert((at_ns, key.hash(), namespace, at))
+        self.queue.insert(self.entries.entry(at).id.queued)
     }
 
     /// Deletes a timer of the current key; false if there is none.
@@ -89,8 +111,8 @@ impl<K: StateKey> Timers<K> {
     /// If the bolt does not show the timers in its `states`.
     pub fn delete(&mut self, key: &CurrentKey<K>, namespace: u64, at_ns: u64) -> bool {
         let group = self.entries.place(key.group());
-        let at = self.find(group, key, key.hash(), namespace, at_ns);
-        let at = at.filter(|&at| self.queue.remove(&(at_ns, key.hash(), namespace, at)));
+        let at = self.find(group, key, &Queued { at_ns, hash: key.hash(), namespace, nth: 0 });
+        let at = at.filter(|&at| self.queue.remove(&self.entries.entry(at).id.queued));
         at.inspect(|&at| self.entries.remove(at, &mut Plain)).is_some()
     }
 }
@@ -99,21 +121,16 @@ impl<K: StateKey> Timers<K> {
 struct Plain;
 
 impl<K: StateKey> Coding<Timer<K>, ()> for Plain {
-    fn write_key(&self, _at: At, timer: &Timer<K>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn write_key(&self, _group: u32, timer: &Timer<K>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         codec::write(&timer.key, out)?;
-        codec::write(&(timer.namespace, timer.at_ns), out)
+        codec::write(&(timer.queued.namespace, timer.queued.at_ns), out)
     }
 
-    fn write_value(&self, _at: At, value: &(), out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn write_value(&self, _stamp_ns: u64, value: &(), out: &mut Vec<u8>) -> Result<(), EncodeError> {
         codec::write(value, out)
     }
 
-    fn freed(&mut self, _at: At, _timer: Timer<K>) {}
-}
-
-/// Timers of one key differ by namespace and time.
-fn joint_hash(hash: u64, namespace: u64, at_ns: u64) -> u64 {
-    mix(hash ^ mix(namespace ^ mix(at_ns)))
+    fn freed(&mut self, _group: u32, _timer: Timer<K>) {}
 }
 
 impl<K: StateKey> AnyState for Timers<K> {
@@ -151,15 +168,16 @@ impl<K: StateKey> AnyState for Timers<K> {
             .map_err(|error| restoring::unreadable(&self.place, "key", change, error))?;
         let hash = restoring::hash_of(&self.place, &key, change, self.groups_total)?;
         let group = self.entries.place(change.group.into());
-        let old = self.find(group, &key, hash, namespace, at_ns);
+        let queued = Queued { at_ns, hash, namespace, nth: 0 };
+        let old = self.find(group, &key, &queued);
         match (change.value, old) {
             (Some(_), old) => {
-                let timer = Timer { key, hash, namespace, at_ns };
-                let at = self.entries.restore(old, group, joint_hash(hash, namespace, at_ns), timer, (), false);
-                self.queue.insert((at_ns, hash, namespace, at));
+                let timer = Timer { key, queued: self.named(group, queued) };
+                let at = self.entries.restore(old, group, queued.joint_hash(), timer, (), false);
+                self.queue.insert(self.entries.entry(at).id.queued);
             }
             (None, Some(old)) => {
-                self.queue.remove(&(at_ns, hash, namespace, old));
+                self.queue.remove(&self.entries.entry(old).id.queued);
                 self.entries.unrestore(old, &mut Plain);
             }
             (None, None) => {}
@@ -177,7 +195,7 @@ impl<K: StateKey> AnyState for Timers<K> {
     }
 
     fn abort_frozen(&mut self) {
-        self.entries.abort_frozen();
+        self.entries.abort_frozen(&mut Plain);
     }
 
     fn counts(&self) -> Counts {
@@ -185,17 +203,20 @@ impl<K: StateKey> AnyState for Timers<K> {
     }
 
     fn next_due_ns(&self) -> Option<u64> {
-        self.queue.first().map(|&(at_ns, ..)| at_ns)
+        self.queue.first().map(|queued| queued.at_ns)
     }
 }
 
 impl<K: StateKey> KeyedState<K> for Timers<K> {
     fn take_due(&mut self, now_ns: u64) -> Option<Due<K>> {
-        let at = self.queue.first().filter(|(at_ns, ..)| *at_ns <= now_ns)?.3;
-        let timer = &self.entries.entry(at).id;
-        self.queue.remove(&timer.queued(at));
-        let key = CurrentKey::of_hashed(timer.key.clone(), timer.hash, self.groups_total, now_ns);
-        let due = Due { key, namespace: timer.namespace, at_ns: timer.at_ns };
+        let queued = *self.queue.first().filter(|queued| queued.at_ns <= now_ns)?;
+        self.queue.remove(&queued);
+        let group = self.entries.place(key_group(queued.hash, self.groups_total));
+        let at = self.entries.find(group, queued.joint_hash(), |timer| timer.queued == queued);
+        let at = at.expect("what is queued is there");
+        let key = self.entries.entry(at).id.key.clone();
+        let key = CurrentKey::of_hashed(key, queued.hash, self.groups_total, now_ns);
+        let due = Due { key, namespace: queued.namespace, at_ns: queued.at_ns };
         self.entries.remove(at, &mut Plain);
         Some(due)
     }

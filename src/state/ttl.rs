@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::state::entries::At;
-
 /// Stamps are as coarse as this part of the time to live: so a value that is refreshed by reading it is a change to be
 /// written that seldom.
 const STAMPS_PER_TTL: u64 = 16;
@@ -56,62 +54,33 @@ impl Ttl {
     }
 }
 
-/// The stamps of a state's entries, by place and slot.
+/// What a time to live says of a value's stamp, which is when it was last refreshed.
 #[derive(Debug)]
 pub(super) struct Stamps {
     ttl: Ttl,
     tick_ns: u64,
-    by_place: Vec<Vec<u64>>,
 }
 
 impl Stamps {
     pub(super) fn new(ttl: Ttl) -> Self {
-        Stamps { ttl, tick_ns: (ttl.lives_ns / STAMPS_PER_TTL).max(1), by_place: Vec::new() }
-    }
-
-    pub(super) fn bind(&mut self, groups: u32) {
-        self.by_place = (0..groups).map(|_| Vec::new()).collect();
+        Stamps { ttl, tick_ns: (ttl.lives_ns / STAMPS_PER_TTL).max(1) }
     }
 
     pub(super) fn is_reported(&self) -> bool {
         self.ttl.is_reported
     }
 
-    pub(super) fn get(&self, at: At) -> u64 {
-        self.by_place[at.group as usize][at.slot as usize]
+    pub(super) fn is_expired(&self, stamp_ns: u64, now_ns: u64) -> bool {
+        now_ns >= stamp_ns.saturating_add(self.tick_ns).saturating_add(self.ttl.lives_ns)
     }
 
-    pub(super) fn is_expired(&self, at: At, now_ns: u64) -> bool {
-        now_ns >= self.get(at).saturating_add(self.tick_ns).saturating_add(self.ttl.lives_ns)
-    }
-
-    fn coarse(&self, now_ns: u64) -> u64 {
+    /// The stamp of what is refreshed now.
+    pub(super) fn at(&self, now_ns: u64) -> u64 {
         now_ns - now_ns % self.tick_ns
     }
 
     /// True if reading the value now changes its stamp. A clock that went back changes none.
-    pub(super) fn read_refreshes(&self, at: At, now_ns: u64) -> bool {
-        self.ttl.refresh == Refresh::OnRead && self.coarse(now_ns) > self.get(at)
-    }
-
-    pub(super) fn refresh(&mut self, at: At, now_ns: u64) {
-        let stamp_ns = self.coarse(now_ns);
-        self.set(at, stamp_ns);
-    }
-
-    pub(super) fn set(&mut self, at: At, stamp_ns: u64) {
-        let stamps = &mut self.by_place[at.group as usize];
-        let slot = at.slot as usize;
-        if slot >= stamps.len() {
-            if slot >= stamps.capacity() {
-                stamps.reserve_exact(slot + 1 + slot / 4 - stamps.len());
-            }
-            stamps.resize(slot + 1, 0);
-        }
-        stamps[slot] = stamp_ns;
-    }
-
-    pub(super) fn allocated_bytes(&self) -> usize {
-        self.by_place.iter().map(|stamps| stamps.capacity() * size_of::<u64>()).sum()
+    pub(super) fn read_refreshes(&self, stamp_ns: u64, now_ns: u64) -> bool {
+        self.ttl.refresh == Refresh::OnRead && self.at(now_ns) > stamp_ns
     }
 }

@@ -79,7 +79,7 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
             plain: Plain { stamps: None },
             bound_ns: 0,
             is_stamped: false,
-            sweep_at: At { group: 0, slot: 0 },
+            sweep_at: At::START,
             expired: VecDeque::new(),
             evicted: None,
         }
@@ -124,8 +124,8 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
 
     #[inline]
     fn refresh(&mut self, at: At, key: &CurrentKey<K>) {
-        if let Some(stamps) = &mut self.plain.stamps {
-            stamps.refresh(at, key.now_ns());
+        if let Some(stamps) = &self.plain.stamps {
+            self.entries.entry_mut(at).set_stamp_ns(stamps.at(key.now_ns()));
         }
     }
 
@@ -133,16 +133,19 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// [`peek`](ValueState::peek).
     #[inline]
     pub fn get(&mut self, key: &CurrentKey<K>) -> Option<&V> {
-        let at = self.find_live(key)?;
-        if self.plain.stamps.is_some() {
-            self.note_read(at, key);
+        if self.plain.stamps.is_none() {
+            return self.entries.value(self.entries.place(key.group()), key.hash(), |id| *id == **key);
         }
-        self.entries.entry(at).value.as_ref()
+        let at = self.find_live(key)?;
+        self.note_read(at, key);
+        self.entries.entry(at).value()
     }
 
     fn note_read(&mut self, at: At, key: &CurrentKey<K>) {
-        let refreshes = self.plain.stamps.as_ref().is_some_and(|stamps| stamps.read_refreshes(at, key.now_ns()));
-        if refreshes && self.entries.entry(at).value.is_some() {
+        let entry = self.entries.entry(at);
+        let stamps = self.plain.stamps.as_ref();
+        let refreshes = stamps.is_some_and(|stamps| stamps.read_refreshes(entry.stamp_ns(), key.now_ns()));
+        if refreshes && entry.value().is_some() {
             self.entries.touch(at, &self.plain);
             self.refresh(at, key);
         }
@@ -154,7 +157,7 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
         let at = self.find(key)?;
         match self.is_expired(at, key.now_ns()) {
             true => None,
-            false => self.entries.entry(at).value.as_ref(),
+            false => self.entries.entry(at).value(),
         }
     }
 
@@ -168,18 +171,22 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     #[inline]
     pub fn get_mut(&mut self, key: &CurrentKey<K>) -> Option<&mut V> {
         let at = self.find_live(key)?;
-        self.entries.entry(at).value.as_ref()?;
+        self.entries.entry(at).value()?;
         self.entries.touch(at, &self.plain);
         self.refresh(at, key);
-        self.entries.entry_mut(at).value.as_mut()
+        self.entries.entry_mut(at).value_mut()
     }
 
     /// The value of the current key, to change it; made first if there is none. Counts as a change. The key is cloned
     /// only if it is new.
     #[inline]
     pub fn get_or_insert_with(&mut self, key: &CurrentKey<K>, make: impl FnOnce() -> V) -> &mut V {
+        if self.plain.stamps.is_none() {
+            let (group, clone) = (self.entries.place(key.group()), || K::clone(key));
+            let is_it = |id: &K| *id == **key;
+            return self.entries.value_or_insert(group, key.hash(), is_it, &self.plain, clone, make);
+        }
         let at = match self.find_live(key) {
-            Some(at) if self.plain.stamps.is_none() => return self.entries.value_mut(at, &self.plain, make),
             Some(at) => {
                 self.entries.value_mut(at, &self.plain, make);
                 self.refresh(at, key);
@@ -187,7 +194,7 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
             }
             None => self.insert(key, make()),
         };
-        self.entries.entry_mut(at).value.as_mut().expect("just inserted")
+        self.entries.entry_mut(at).value_mut().expect("just inserted")
     }
 
     /// Changes the value of the current key, starting from the type's default if there is none.
@@ -202,6 +209,14 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// Sets the value of the current key.
     #[inline]
     pub fn set(&mut self, key: &CurrentKey<K>, value: V) {
+        if self.plain.stamps.is_none() {
+            let mut value = Some(value);
+            let now = self.get_or_insert_with(key, || value.take().expect("taken once"));
+            if let Some(value) = value {
+                *now = value;
+            }
+            return;
+        }
         match self.find_live(key) {
             Some(at) => {
                 self.entries.set(at, &self.plain, value);
@@ -224,7 +239,7 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// Removes the value of the current key and returns it.
     pub fn remove(&mut self, key: &CurrentKey<K>) -> Option<V> {
         let at = self.find_live(key)?;
-        self.entries.entry(at).value.as_ref()?;
+        self.entries.entry(at).value()?;
         Some(self.entries.remove(at, &mut self.plain))
     }
 
@@ -244,8 +259,10 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// True if there is a value and its time is over.
     #[inline]
     fn is_expired(&self, at: At, now_ns: u64) -> bool {
-        let stamps = self.plain.stamps.as_ref();
-        stamps.is_some_and(|stamps| self.entries.entry(at).value.is_some() && stamps.is_expired(at, now_ns))
+        self.plain.stamps.as_ref().is_some_and(|stamps| {
+            let entry = self.entries.entry(at);
+            entry.value().is_some() && stamps.is_expired(entry.stamp_ns(), now_ns)
+        })
     }
 
     #[cold]
@@ -261,25 +278,25 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
     }
 }
 
-/// Key and value stand in their entry, the stamp beside it.
+/// Key, value and stamp stand in their entry.
 #[derive(Debug)]
 struct Plain {
     stamps: Option<Stamps>,
 }
 
 impl<K: StateKey, V: StateValue> Coding<K, V> for Plain {
-    fn write_key(&self, _at: At, key: &K, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    fn write_key(&self, _group: u32, key: &K, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         codec::write(key, out)
     }
 
-    fn write_value(&self, at: At, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        if let Some(stamps) = &self.stamps {
-            out.extend_from_slice(&stamps.get(at).to_le_bytes());
+    fn write_value(&self, stamp_ns: u64, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        if self.stamps.is_some() {
+            out.extend_from_slice(&stamp_ns.to_le_bytes());
         }
         codec::write(value, out)
     }
 
-    fn freed(&mut self, _at: At, _key: K) {}
+    fn freed(&mut self, _group: u32, _key: K) {}
 }
 
 impl<K: StateKey, V: StateValue> AnyState for ValueState<K, V> {
@@ -308,13 +325,10 @@ impl<K: StateKey, V: StateValue> AnyState for ValueState<K, V> {
         self.is_stamped = recorded.map_or(self.plain.stamps.is_some(), |schema| schema.stamped);
         self.groups_total = binding.groups_total;
         self.bound_ns = binding.now_ns;
-        self.sweep_at = At { group: 0, slot: 0 };
+        self.sweep_at = At::START;
         self.expired.clear();
         self.evicted = None;
         self.entries.bind(binding.space, binding.first_group, binding.groups);
-        if let Some(stamps) = &mut self.plain.stamps {
-            stamps.bind(binding.groups);
-        }
         Ok(())
     }
 
@@ -337,9 +351,7 @@ impl<K: StateKey, V: StateValue> AnyState for ValueState<K, V> {
                 let value = value.map_err(|error| restoring::unreadable(&self.place, "value", change, error))?;
                 let is_dirty = self.versions.is_migrating() || self.is_stamped != self.plain.stamps.is_some();
                 let at = self.entries.restore(old, group, hash, key, value, is_dirty);
-                if let Some(stamps) = &mut self.plain.stamps {
-                    stamps.set(at, stamp_ns);
-                }
+                self.entries.entry_mut(at).set_stamp_ns(stamp_ns);
             }
             None => {
                 if let Some(old) = old {
@@ -361,13 +373,11 @@ impl<K: StateKey, V: StateValue> AnyState for ValueState<K, V> {
     }
 
     fn abort_frozen(&mut self) {
-        self.entries.abort_frozen();
+        self.entries.abort_frozen(&mut self.plain);
     }
 
     fn counts(&self) -> Counts {
-        let counts = self.entries.counts();
-        let stamps_bytes = self.plain.stamps.as_ref().map_or(0, Stamps::allocated_bytes);
-        Counts { allocated_bytes: counts.allocated_bytes + stamps_bytes, ..counts }
+        self.entries.counts()
     }
 
     fn sweep(&mut self, now_ns: u64, slots: usize) -> usize {

@@ -1,4 +1,4 @@
-//! Runs the ledger again and again under faults drawn from a seed, until it has come to its end, and compares.
+//! Runs a topology again and again under faults drawn from a seed, until it has come to its end, and compares.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use squall::sys::random::Random;
 
-use crate::oracle;
+use crate::below::{self, Below};
+use crate::oracle::Difference;
+use crate::subject::Subject;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -22,7 +24,12 @@ pub struct Campaign {
     pub seed: u64,
     /// At least this many faults.
     pub kills: u64,
-    pub transfers: u64,
+    /// In turns.
+    pub subjects: Vec<Subject>,
+    /// No fault but `kill -9` at random.
+    pub only_kills: bool,
+    /// How long after a checkpoint a process is killed at random, at most.
+    pub kill_within: Duration,
 }
 
 /// What came of it.
@@ -30,15 +37,19 @@ pub struct Campaign {
 pub struct Outcome {
     pub faults: BTreeMap<&'static str, u64>,
     pub runs: u64,
-    /// Entries of all ledgers that came to their end.
+    /// Effects of all topologies that came to their end.
     pub events: u64,
     pub lost: u64,
     pub duplicated: u64,
     pub wrong: u64,
     /// Ledgers whose own check of their books failed: the order of each account is among them.
     pub books_wrong: u64,
-    /// Starts refused because of damage; they then went on from a copy.
-    pub refused: u64,
+    /// Starts refused after a fault, by its name; they then went on from a copy.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Runs that an injected error ended, with an exit code other than 0.
+    pub stopped: u64,
+    /// Topologies that came to their end.
+    pub ended: BTreeMap<&'static str, u64>,
     /// From a start that resumes to the first new checkpoint.
     pub recoveries: Vec<Duration>,
 }
@@ -49,10 +60,10 @@ impl Outcome {
     }
 }
 
-const ACCOUNTS: u64 = 500;
-const RATE: u64 = 20_000;
 /// After which a process that neither ends nor makes a checkpoint is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a process may take to meet a fault that is below it.
+const FAULT_WITHIN: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +75,11 @@ enum Fault {
     Suspend,
     DamageManifest,
     DamageStore,
+    Below(Below),
 }
 
 impl Fault {
-    const ALL: [Fault; 10] = [
+    const ABOVE: [Fault; 10] = [
         Fault::KillAtRandom,
         Fault::KillAtRandom,
         Fault::KillAtRandom,
@@ -80,6 +92,18 @@ impl Fault {
         Fault::DamageStore,
     ];
 
+    /// One in three happens below the program.
+    fn drawn(store: &str, random: &mut Random) -> Self {
+        if random.below(3) == 0 {
+            return Fault::Below(Below::ALL[random.below(Below::ALL.len() as u64) as usize]);
+        }
+        match Fault::ABOVE[random.below(Fault::ABOVE.len() as u64) as usize] {
+            // The others' files have inner formats of which this program knows nothing.
+            Fault::DamageStore if store != "log" => Fault::KillAtRandom,
+            fault => fault,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Fault::KillAtRandom => "kill at random",
@@ -89,6 +113,7 @@ impl Fault {
             Fault::Suspend => "suspended by SIGTERM",
             Fault::DamageManifest => "kill and damaged manifest slot",
             Fault::DamageStore => "kill and damaged store file",
+            Fault::Below(below) => below.name(),
         }
     }
 }
@@ -142,81 +167,145 @@ fn writing(state: &Path) -> u64 {
     ["manifest.0", "manifest.1"].into_iter().filter_map(of).max().unwrap_or(0)
 }
 
+/// One topology on its way through faults.
+struct Way<'a> {
+    subject: Subject,
+    seed: u64,
+    dir: PathBuf,
+    /// What the process that is started meets below it.
+    library: &'a Path,
+    /// A copy of the state from before it was damaged, and what by.
+    copy: Option<(PathBuf, &'static str)>,
+}
+
+impl Way<'_> {
+    fn state(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.dir.join("stderr")).unwrap_or_default()
+    }
+}
+
 impl Campaign {
-    /// Runs ledgers until there have been enough faults; the last one too comes to its end.
+    /// Runs topologies until there have been enough faults; the last one too comes to its end.
     ///
     /// # Errors
     /// What keeps the campaign itself from going on, with the seed.
     pub fn run(&self) -> Result<Outcome, String> {
+        let library = below::build(&self.dir)?;
         let mut outcome = Outcome::default();
         let mut random = Random::new(self.seed);
-        for number in 0.. {
+        for (number, &subject) in (0..).zip(self.subjects.iter().cycle()) {
             if outcome.faults.values().sum::<u64>() >= self.kills {
                 break;
             }
-            let context = |error| format!("{} store, seed {}, ledger {number}: {error}", self.store, self.seed);
-            self.ledger(number, &mut random, &mut outcome).map_err(context)?;
+            let seed = self.seed.wrapping_add(number);
+            let dir = self.dir.join(format!("{}-{number}", self.store));
+            fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+            let mut way = Way { subject, seed, dir, library: &library, copy: None };
+            let done = self.follow(&mut way, &mut random, &mut outcome);
+            let name = subject.name();
+            done.map_err(|error| format!("{} store, seed {}, {name} {number}: {error}", self.store, self.seed))?;
         }
         Ok(outcome)
     }
 
-    fn start(&self, dir: &Path, ledger_seed: u64) -> Result<Process, String> {
-        let stderr = fs::File::options().append(true).create(true).open(dir.join("stderr"));
+    fn start(&self, way: &Way<'_>, below: Option<String>) -> Result<Process, String> {
+        let stderr = fs::File::options().append(true).create(true).open(way.dir.join("stderr"));
         let stderr = stderr.map_err(|error| error.to_string())?;
         let mut command = Command::new(&self.squall);
-        command.args(["run", "ledger", "--guarantee", "exactly-once", "--quiet", "--checkpoint-interval", "20ms"]);
-        command.args(["--store", &self.store, "--rate", &RATE.to_string(), "--accounts", &ACCOUNTS.to_string()]);
-        command.args(["--transfers", &self.transfers.to_string(), "--transfer-seed", &ledger_seed.to_string()]);
-        command.arg("--state").arg(dir.join("state")).arg("--output").arg(dir.join("balances"));
+        command.arg("run").args(way.subject.arguments(&way.dir, way.seed));
+        command.args(["--guarantee", "exactly-once", "--quiet", "--checkpoint-interval", "20ms"]);
+        command.args(["--store", &self.store, "--state"]).arg(way.state());
+        if let Some(fault) = below {
+            command.env("LD_PRELOAD", way.library).env("SQUALL_FAULT", fault);
+            command.env("SQUALL_FAULT_UNDER", &way.dir);
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
         child.map(Process).map_err(|error| format!("{}: {error}", self.squall.display()))
     }
 
-    fn ledger(&self, number: u64, random: &mut Random, outcome: &mut Outcome) -> Result<(), String> {
-        let dir = self.dir.join(format!("{}-{number}", self.store));
-        fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-        let (state, ledger_seed) = (dir.join("state"), self.seed.wrapping_add(number));
-        let mut copy: Option<PathBuf> = None;
+    fn follow(&self, way: &mut Way<'_>, random: &mut Random, outcome: &mut Outcome) -> Result<(), String> {
+        way.subject.prepare(&way.dir, way.seed)?;
         let status = loop {
-            outcome.runs += 1;
-            let before = writing(&state);
-            let start = Instant::now();
-            let mut process = self.start(&dir, ledger_seed)?;
             let is_enough = outcome.faults.values().sum::<u64>() >= self.kills;
-            let fault = match Fault::ALL[random.below(Fault::ALL.len() as u64) as usize] {
-                // The others' files have inner formats of which this program knows nothing.
-                Fault::DamageStore if self.store != "log" => Fault::KillAtRandom,
-                fault => fault,
-            };
-            let mut ended = None;
-            if !matches!(fault, Fault::KillInRecovery) || is_enough {
-                ended = process.wait(|| writing(&state) > before)?;
-                if before > 0 && ended.is_none() {
-                    outcome.recoveries.push(start.elapsed());
-                }
-            }
-            if ended.is_none() {
-                ended = match is_enough {
-                    true => process.wait(|| false)?,
-                    false => self.inject(fault, &mut process, &state, random)?,
-                };
-            }
-            match ended {
-                Some(status) if status.code() == Some(2) && copy.is_some() => {
-                    outcome.refused += 1;
-                    drop(process);
-                    fs::remove_dir_all(&state).map_err(|error| error.to_string())?;
-                    copy_tree(&copy.take().expect("just seen"), &state)?;
-                }
-                Some(status) => break status,
-                None => {
-                    drop(process);
-                    *outcome.faults.entry(fault.name()).or_default() += 1;
-                    copy = self.damage(fault, &dir, random)?;
-                }
+            let fault = (!is_enough).then(|| match self.only_kills {
+                true => Fault::KillAtRandom,
+                false => Fault::drawn(&self.store, random),
+            });
+            if let Some(status) = self.process(fault, way, random, outcome)? {
+                break status;
             }
         };
-        self.judge(&dir, status, ledger_seed, outcome)
+        self.judge(way, status, outcome)
+    }
+
+    /// One process, to its end: how it ended if that is the end of the topology.
+    fn process(
+        &self,
+        fault: Option<Fault>,
+        way: &mut Way<'_>,
+        random: &mut Random,
+        outcome: &mut Outcome,
+    ) -> Result<Option<ExitStatus>, String> {
+        outcome.runs += 1;
+        let state = way.state();
+        let (before, said) = (writing(&state), way.stderr().len());
+        let below = match fault {
+            Some(Fault::Below(below)) => Some(below.drawn(random)),
+            _ => None,
+        };
+        if let Some(Fault::Below(below)) = fault {
+            way.copy = Some((copy_state(&way.dir)?, below.name()));
+        }
+        let start = Instant::now();
+        let mut process = self.start(way, below)?;
+        let mut ended = None;
+        if !matches!(fault, Some(Fault::KillInRecovery)) {
+            ended = process.wait(|| writing(&state) > before)?;
+            if before > 0 && ended.is_none() {
+                outcome.recoveries.push(start.elapsed());
+            }
+        }
+        if ended.is_none() {
+            ended = match fault {
+                Some(fault) => self.inject(fault, &mut process, &state, random)?,
+                None => process.wait(|| false)?,
+            };
+        }
+        drop(process);
+        let is_injected = way.stderr().get(said..).is_some_and(|since| since.contains("injected: "));
+        let name = fault.map(Fault::name);
+        match (ended, fault) {
+            (Some(status), Some(Fault::Below(_))) if is_injected => {
+                *outcome.faults.entry(name.expect("there is a fault")).or_default() += 1;
+                outcome.stopped += u64::from(!status.success());
+                Ok(status.success().then_some(status))
+            }
+            (Some(status), _) if status.code() == Some(2) && way.copy.is_some() => {
+                let (copy, name) = way.copy.take().expect("just seen");
+                *outcome.refused.entry(name).or_default() += 1;
+                fs::remove_dir_all(&state).map_err(|error| error.to_string())?;
+                copy_tree(&copy, &state)?;
+                Ok(None)
+            }
+            (Some(status), _) => Ok(Some(status)),
+            (None, Some(fault)) => {
+                let name = if matches!(fault, Fault::Below(_)) && !is_injected {
+                    Fault::KillAtRandom.name()
+                } else {
+                    fault.name()
+                };
+                *outcome.faults.entry(name).or_default() += 1;
+                if !matches!(fault, Fault::Below(_)) {
+                    way.copy = self.damage(fault, &way.dir, random)?.map(|copy| (copy, fault.name()));
+                }
+                Ok(None)
+            }
+            (None, None) => unreachable!("without a fault its end is waited for"),
+        }
     }
 
     /// Lets the process meet the fault; its end, if it was faster.
@@ -227,7 +316,8 @@ impl Campaign {
         state: &Path,
         random: &mut Random,
     ) -> Result<Option<ExitStatus>, String> {
-        let (start, after) = (Instant::now(), Duration::from_micros(random.below(200_000)));
+        let within_us = self.kill_within.as_micros() as u64;
+        let (start, after) = (Instant::now(), Duration::from_micros(random.below(within_us.max(1))));
         match fault {
             Fault::KillInRecovery => process.wait(|| start.elapsed() >= after / 5),
             Fault::KillAfterCheckpoint => {
@@ -248,20 +338,28 @@ impl Campaign {
             Fault::KillAtRandom | Fault::DamageManifest | Fault::DamageStore => {
                 process.wait(|| start.elapsed() >= after)
             }
+            Fault::Below(_) => {
+                // It goes on until it has met the fault, and a while longer.
+                let stderr = state.with_file_name("stderr");
+                let said = fs::metadata(&stderr).map_or(0, |found| found.len());
+                let speaks = || fs::metadata(&stderr).is_ok_and(|found| found.len() > said);
+                let ended = process.wait(|| speaks() || start.elapsed() >= FAULT_WITHIN)?;
+                let met = Instant::now();
+                if ended.is_some() { Ok(ended) } else { process.wait(|| met.elapsed() >= after) }
+            }
         }
     }
 
     /// Damages what a dead process left; where the state was copied to before.
     fn damage(&self, fault: Fault, dir: &Path, random: &mut Random) -> Result<Option<PathBuf>, String> {
-        let (state, copy) = (dir.join("state"), dir.join("copy"));
+        let state = dir.join("state");
         let file = match fault {
             Fault::DamageManifest => Some(state.join(format!("manifest.{}", writing(&state) % 2))),
             Fault::DamageStore => newest_file(&state)?,
             _ => None,
         };
         let Some(file) = file else { return Ok(None) };
-        let _ = fs::remove_dir_all(&copy);
-        copy_tree(&state, &copy)?;
+        let copy = copy_state(dir)?;
         let mut bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         if !bytes.is_empty() {
             let at = random.below(bytes.len() as u64) as usize;
@@ -275,25 +373,34 @@ impl Campaign {
         Ok(Some(copy))
     }
 
-    fn judge(&self, dir: &Path, status: ExitStatus, seed: u64, outcome: &mut Outcome) -> Result<(), String> {
-        let stderr = fs::read_to_string(dir.join("stderr")).unwrap_or_default();
+    fn judge(&self, way: &Way<'_>, status: ExitStatus, outcome: &mut Outcome) -> Result<(), String> {
+        let stderr = way.stderr();
         let is_wrong = stderr.contains("the books are wrong");
         outcome.books_wrong += u64::from(is_wrong);
         if !status.success() && !is_wrong {
             return Err(format!("{status}:\n{stderr}"));
         }
-        let written = fs::read_to_string(dir.join("balances")).map_err(|error| format!("no balances: {error}"))?;
-        let expected = oracle::ledger(seed, ACCOUNTS, self.transfers);
-        let difference = oracle::compare(&expected, &written)?;
-        outcome.events += 2 * self.transfers;
+        let difference = way.subject.judge(&way.dir, way.seed)?;
+        outcome.events += way.subject.events(&way.dir);
         outcome.lost += difference.lost;
         outcome.duplicated += difference.duplicated;
         outcome.wrong += difference.wrong;
-        if difference == oracle::Difference::default() && !is_wrong {
-            fs::remove_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        *outcome.ended.entry(way.subject.name()).or_default() += 1;
+        if difference == Difference::default() && !is_wrong {
+            fs::remove_dir_all(&way.dir).map_err(|error| format!("{}: {error}", way.dir.display()))?;
         }
         Ok(())
     }
+}
+
+/// Where the state is copied to, in place of the copy before.
+fn copy_state(dir: &Path) -> Result<PathBuf, String> {
+    let (state, copy) = (dir.join("state"), dir.join("copy"));
+    let _ = fs::remove_dir_all(&copy);
+    // There is none before the first start.
+    fs::create_dir_all(&state).map_err(|error| format!("{}: {error}", state.display()))?;
+    copy_tree(&state, &copy)?;
+    Ok(copy)
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<(), String> {

@@ -1,11 +1,13 @@
-//! Kills the ledger until the wanted number of faults is reached, and compares what it comes to with an oracle.
+//! Puts topologies through faults until there have been so many, and compares what they come to with an oracle.
 //!
 //! ```sh
 //! cargo build --release && cargo run --release --example faults -- --kills 60 --store log
 //! ```
 
+mod below;
 mod campaign;
 mod oracle;
+mod subject;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,8 +15,9 @@ use std::time::Duration;
 
 use campaign::{Campaign, Outcome};
 use clap::Parser as _;
+use subject::Subject;
 
-/// Injects faults into running ledgers and compares their balances with an oracle
+/// Injects faults into running topologies and compares their output with an oracle
 #[derive(clap::Parser, Debug)]
 struct Args {
     /// The squall binary
@@ -26,12 +29,30 @@ struct Args {
     /// The store: log, sled or fjall
     #[arg(long, value_name = "STORE", default_value = "log")]
     store: String,
-    /// Seed of ledgers and faults
+    /// Which topologies: ledger, word_count, or both in turns
+    #[arg(long, value_name = "NAME", default_value = "both")]
+    topology: String,
+    /// Seed of inputs and faults
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Transfers of each ledger
     #[arg(long, value_name = "N", default_value_t = 40_000)]
     transfers: u64,
+    /// Accounts of each ledger
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    accounts: u64,
+    /// Lines of each text whose words are counted
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    lines: u64,
+    /// How often each text is read
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    repeat: u64,
+    /// No fault but `kill -9` at random moments
+    #[arg(long)]
+    only_kills: bool,
+    /// How long after its first checkpoint a process is killed at random, at most
+    #[arg(long, value_name = "MS", default_value_t = 200)]
+    kill_within_ms: u64,
     /// Where the state goes; kept where something was wrong
     #[arg(long, value_name = "DIR", default_value = "target/faults")]
     dir: PathBuf,
@@ -54,13 +75,25 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<bool, String> {
     let dir = args.dir.join(std::process::id().to_string());
+    let ledger = Subject::Ledger { accounts: args.accounts, transfers: args.transfers };
+    let word_count = Subject::WordCount { lines: args.lines, repeat: args.repeat };
+    let subjects = match args.topology.as_str() {
+        "ledger" => vec![ledger],
+        "word_count" => vec![word_count],
+        "both" => vec![ledger, word_count],
+        other => return Err(format!("--topology: there is no {other}; choose ledger, word_count or both")),
+    };
+    std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let dir = dir.canonicalize().map_err(|error| format!("{}: {error}", dir.display()))?;
     let campaign = Campaign {
         squall: args.squall.clone(),
         dir,
         store: args.store.clone(),
         seed: args.seed,
         kills: args.kills,
-        transfers: args.transfers,
+        subjects,
+        only_kills: args.only_kills,
+        kill_within: Duration::from_millis(args.kill_within_ms),
     };
     let outcome = campaign.run()?;
     print(args, &outcome);
@@ -85,11 +118,17 @@ fn print(args: &Args, outcome: &Outcome) {
     }
     let [p50, p99, max] = recovery_ms(outcome);
     println!("  {:<32} {:>8}", "processes started", outcome.runs);
-    println!("  {:<32} {:>8}", "starts refused for damage", outcome.refused);
-    println!("  {:<32} {:>8}", "entries", outcome.events);
+    for (fault, count) in &outcome.refused {
+        println!("  {:<32} {:>8}", format!("refused after: {fault}"), count);
+    }
+    println!("  {:<32} {:>8}", "stopped by an injected error", outcome.stopped);
+    for (name, count) in &outcome.ended {
+        println!("  {:<32} {:>8}", format!("{name}s brought to their end"), count);
+    }
+    println!("  {:<32} {:>8}", "effects", outcome.events);
     println!("  {:<32} {:>8}", "lost", outcome.lost);
     println!("  {:<32} {:>8}", "duplicated", outcome.duplicated);
-    println!("  {:<32} {:>8}", "wrong balances", outcome.wrong);
+    println!("  {:<32} {:>8}", "wrong balances or bytes", outcome.wrong);
     println!("  {:<32} {:>8}", "ledgers with wrong books or order", outcome.books_wrong);
     println!("  {:<32} {p50:.0} / {p99:.0} / {max:.0} ms", "recovery p50 / p99 / max");
 }
@@ -98,8 +137,8 @@ fn to_json(args: &Args, outcome: &Outcome) -> String {
     let [p50, p99, max] = recovery_ms(outcome);
     let json = serde_json::json!({
         "store": args.store, "seed": args.seed, "faults": outcome.faults, "processes": outcome.runs,
-        "refused": outcome.refused, "entries": outcome.events, "lost": outcome.lost,
-        "duplicated": outcome.duplicated, "wrong_balances": outcome.wrong, "books_wrong": outcome.books_wrong,
+        "refused": outcome.refused, "stopped": outcome.stopped, "ended": outcome.ended, "effects": outcome.events, "lost": outcome.lost,
+        "duplicated": outcome.duplicated, "wrong": outcome.wrong, "books_wrong": outcome.books_wrong,
         "recoveries": outcome.recoveries.len(), "recovery_ms": { "p50": p50, "p99": p99, "max": max },
         "holds": outcome.holds(),
     });

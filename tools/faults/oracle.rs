@@ -1,4 +1,5 @@
-//! What the ledger must come to, computed from its options alone and without its code; and the comparison.
+//! What the ledger and the word count must come to, computed from their input alone and without their code; and the
+//! comparison.
 
 use std::collections::BTreeMap;
 
@@ -72,5 +73,48 @@ pub fn compare(expected: &Balances, written: &str) -> Result<Difference, String>
         difference.duplicated += actual.1.saturating_sub(expected.1);
         difference.wrong += u64::from(expected.1 == actual.1 && expected.0 != actual.0);
     }
+    Ok(difference)
+}
+
+/// How often each word is in a text.
+pub fn words(text: &[u8]) -> BTreeMap<&[u8], u64> {
+    let mut counts = BTreeMap::new();
+    let is_space = |byte: &u8| b" \t\n\r\x0b\x0c".contains(byte);
+    for word in text.split(is_space).filter(|word| !word.is_empty()) {
+        *counts.entry(word).or_default() += 1;
+    }
+    counts
+}
+
+/// Compares counts as the word count writes them. They have to be equal to the byte.
+///
+/// # Errors
+/// A line that is none of its.
+pub fn compare_words(text: &[u8], repeat: u64, written: &[u8]) -> Result<Difference, String> {
+    let expected = words(text);
+    let mut lines = Vec::new();
+    for (word, count) in &expected {
+        lines.extend_from_slice(word);
+        lines.extend_from_slice(format!("\t{}\n", count * repeat).as_bytes());
+    }
+    if lines == written {
+        return Ok(Difference::default());
+    }
+    let mut actual: BTreeMap<&[u8], u64> = BTreeMap::new();
+    for line in written.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let not_ours = || format!("not a count: {:?}", String::from_utf8_lossy(line));
+        let tab = line.iter().rposition(|&byte| byte == b'\t').ok_or_else(not_ours)?;
+        let count: Option<u64> = std::str::from_utf8(&line[tab + 1..]).ok().and_then(|count| count.parse().ok());
+        *actual.entry(&line[..tab]).or_default() += count.ok_or_else(not_ours)?;
+    }
+    let mut difference = Difference::default();
+    let words: std::collections::BTreeSet<_> = expected.keys().chain(actual.keys()).collect();
+    for word in words {
+        let (expected, actual) = (expected.get(word).map_or(0, |count| count * repeat), actual.get(word).copied());
+        difference.lost += expected.saturating_sub(actual.unwrap_or(0));
+        difference.duplicated += actual.unwrap_or(0).saturating_sub(expected);
+    }
+    // Equal counts, and yet not equal bytes: another order, or a word twice.
+    difference.wrong += u64::from(difference == Difference::default());
     Ok(difference)
 }

@@ -45,6 +45,15 @@ impl StoreKind {
     /// All of them.
     pub const ALL: [StoreKind; 4] = [StoreKind::Memory, StoreKind::Log, StoreKind::Sled, StoreKind::Fjall];
 
+    /// Those that this build has.
+    pub fn built() -> impl Iterator<Item = StoreKind> {
+        StoreKind::ALL.into_iter().filter(|kind| match kind {
+            StoreKind::Memory | StoreKind::Log => true,
+            StoreKind::Sled => cfg!(feature = "sled"),
+            StoreKind::Fjall => cfg!(feature = "fjall"),
+        })
+    }
+
     /// The name in settings and manifests.
     pub fn name(self) -> &'static str {
         match self {

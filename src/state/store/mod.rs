@@ -23,6 +23,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 use crate::state::delta::{Change, Delta, Space};
+use crate::sys::cpu::unpin_current_thread;
 use crate::sys::thread;
 
 /// The number of a checkpoint; the first is 0, a later one is greater.
@@ -178,7 +179,15 @@ pub trait SnapshotStore: Send + Sync + fmt::Debug {
             Ok(groups)
         };
         let shares: Vec<Result<_>> = thread::scope(|scope| {
-            let readers: Vec<_> = (1..of).map(|index| scope.spawn(move || read_share(index))).collect();
+            let readers: Vec<_> = (1..of)
+                .map(|index| {
+                    scope.spawn(move || {
+                        // Nobody executes while state is read.
+                        unpin_current_thread();
+                        read_share(index)
+                    })
+                })
+                .collect();
             let mut shares = vec![read_share(0)];
             shares.extend(readers.into_iter().map(|reader| reader.join().expect("a reader does not panic")));
             shares

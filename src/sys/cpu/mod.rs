@@ -25,7 +25,7 @@ use std::fmt;
 pub use list::{CpuListError, parse_cpu_list};
 pub use load::{CpuTimes, load_average, usable_cpu_times};
 pub use machine::{Machine, machine};
-pub use pin::{PinError, Pinned, pin_current_thread, unpin_current_thread};
+pub use pin::{PinError, Pinned, keep_off_current_thread, pin_current_thread, unpin_current_thread};
 pub use register::{Claim, CpuRegister, Denial, Denied};
 pub use topology::CpuTopology;
 pub use usable::{UsableCpus, default_executor_count, usable_cpus};

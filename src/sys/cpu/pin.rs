@@ -91,15 +91,30 @@ pub fn pin_current_thread(cpu: CpuId) -> Result<Pinned, PinError> {
 /// For threads that serve an executor (readers, client libraries): left with the executor's mask they would take turns
 /// with it on its CPU. Best effort: where the system refuses, the thread keeps its mask.
 pub fn unpin_current_thread() {
+    allow_current_thread(usable_cpus().ids().iter().copied());
+}
+
+/// Lets the calling thread, and those that it starts, run on every usable CPU but these; on all if there are no others.
+///
+/// For threads that work in bursts beside executors: the system likes to put a thread that an executor wakes on that
+/// executor's CPU, where the two then take turns by milliseconds. Best effort, as
+/// [`unpin_current_thread`].
+pub fn keep_off_current_thread(cpus: &[CpuId]) {
+    let others: Vec<CpuId> = usable_cpus().ids().iter().copied().filter(|cpu| !cpus.contains(cpu)).collect();
+    if others.is_empty() { unpin_current_thread() } else { allow_current_thread(others.into_iter()) }
+}
+
+fn allow_current_thread(cpus: impl Iterator<Item = CpuId>) {
     #[cfg(target_os = "linux")]
     {
         let mut set = rustix::thread::CpuSet::new();
-        let ids = usable_cpus().ids().iter().filter(|cpu| cpu.0 < rustix::thread::CpuSet::MAX_CPU);
-        ids.for_each(|cpu| set.set(cpu.0));
+        cpus.filter(|cpu| cpu.0 < rustix::thread::CpuSet::MAX_CPU).for_each(|cpu| set.set(cpu.0));
         if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
             tracing::debug!(%error, "a helper thread keeps the affinity mask of its parent");
         }
     }
+    #[cfg(not(target_os = "linux"))]
+    drop(cpus);
 }
 
 fn current_cpu() -> Option<CpuId> {
@@ -117,6 +132,16 @@ mod tests {
     /// On a thread of its own: a pin stays with its thread.
     fn on_a_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
         thread::spawn_named("pin-test", body).unwrap().join().unwrap()
+    }
+
+    #[test]
+    fn a_thread_that_keeps_off_some_cpus_may_run_on_the_others_or_on_all_if_there_are_none() {
+        let all: Vec<CpuId> = usable_cpus().ids().to_vec();
+        let first = all[0];
+        let keep_off = |cpus: Vec<CpuId>| on_a_thread(move || (keep_off_current_thread(&cpus), affinity_mask()).1);
+        assert_eq!(keep_off(all.clone()), Some(all.clone()));
+        let others: Vec<CpuId> = all.iter().copied().filter(|cpu| *cpu != first).collect();
+        assert_eq!(keep_off(vec![first]), Some(if others.is_empty() { all } else { others }));
     }
 
     #[test]

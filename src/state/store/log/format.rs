@@ -11,7 +11,10 @@
 //! | 4 | CRC32 of the 16 bytes before |
 //! | 4 | zero |
 //!
-//! Hence nothing is ever overwritten or cut off: going back to checkpoint *n* starts a file that begins with *n* + 1,
+//! A file header that does not verify is done without: each segment says by a stamp which one it continues. Segments are
+//! found again behind bytes that do not verify; only those that continue what is before them count.
+//!
+//! Nothing is ever overwritten or cut off: going back to checkpoint *n* starts a file that begins with *n* + 1,
 //! and so does every opening, leaving behind what a crash tore.
 //!
 //! A segment is a head, a table with one row per block, and the blocks. A block is a run of whole records (see
@@ -194,6 +197,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// The offset of its head.
+    #[cfg(test)]
+    pub fn begin(&self) -> u64 {
+        self.payload_offset - (HEAD_BYTES + self.blocks.len() * ROW_BYTES) as u64
+    }
+
     /// The offset behind it.
     pub fn end(&self) -> u64 {
         self.payload_offset + self.payload_bytes
@@ -211,6 +220,21 @@ impl Segment {
         }
         let segment = Segment::decode(file, &head, table_offset, table_offset + table_bytes)?;
         Ok(segment.filter(|segment| segment.payload_bytes <= length - segment.payload_offset))
+    }
+
+    /// The next segment from here on whose head and table verify, wherever it begins: right here, unless something is
+    /// damaged.
+    pub fn next(file: &SharedFile, offset: u64) -> Result<Option<Segment>> {
+        let mut from = offset;
+        loop {
+            if let Some(segment) = Segment::at(file, from)? {
+                return Ok(Some(segment));
+            }
+            match find_magic(file, from + 1)? {
+                Some(at) => from = at,
+                None => return Ok(None),
+            }
+        }
     }
 
     /// The base that fills this file, if its head and table verify.
@@ -277,6 +301,22 @@ fn read_head(file: &DiskFile, offset: u64, length: u64, magic: [u8; 4]) -> Resul
     let mut head = [0; HEAD_BYTES];
     file.read_at(offset, &mut head)?;
     Ok((head[..4] == magic).then_some(head))
+}
+
+/// Where the next four bytes are that a segment may begin with.
+fn find_magic(file: &DiskFile, from: u64) -> Result<Option<u64>> {
+    let length = file.len_bytes()?;
+    let (mut offset, mut buffer) = (from, Vec::new());
+    while offset + HEAD_BYTES as u64 <= length {
+        buffer.resize((length - offset).min(BLOCK_BYTES as u64) as usize, 0);
+        file.read_at(offset, &mut buffer)?;
+        if let Some(at) = memchr::memmem::find(&buffer, &SEGMENT_MAGIC) {
+            return Ok(Some(offset + at as u64));
+        }
+        // It may stand across the end of what was read.
+        offset += (buffer.len() - (SEGMENT_MAGIC.len() - 1)) as u64;
+    }
+    Ok(None)
 }
 
 /// Writes the segment of a checkpoint at this offset; not yet durable.

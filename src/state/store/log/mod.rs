@@ -3,6 +3,8 @@
 //! A checkpoint costs one write and one sync; once per [`file_bytes`](LogOptions::file_bytes) a new file is begun,
 //! which costs two more syncs.
 
+#[cfg(test)]
+mod damaged;
 mod fold;
 mod format;
 mod merge;
@@ -96,26 +98,47 @@ impl Chain {
         View { base: self.base.clone(), segments }
     }
 
-    /// Takes in what a file holds. False if it breaks off, which it may where a crash tore it.
+    /// Takes in what a file holds: what continues the checkpoints so far. What does not verify is stepped over, so
+    /// that damage to what nobody needs any more, or to the end, hurts nothing else.
     fn take_file(&mut self, number: u64, file: &SharedFile) -> Result<()> {
         self.last_file = number;
-        let Some(first) = first_of_file(file)? else { return Ok(()) };
-        self.segments.retain(|(_, segment)| segment.checkpoint < first);
+        let first = first_of_file(file)?;
+        if let Some(first) = first {
+            self.segments.retain(|(_, segment)| segment.checkpoint < first);
+        }
+        // A header that does not verify says nothing; then the first segment says what it continues.
+        let mut is_known = first.is_some();
         let mut offset = FILE_HEADER_BYTES;
-        while let Some(segment) = Segment::at(file, offset)? {
+        while let Some(segment) = Segment::next(file, offset)? {
             offset = segment.end();
+            if !is_known {
+                is_known = self.void_after(segment.previous);
+            }
             if self.base.as_ref().is_some_and(|base| segment.checkpoint <= base.checkpoint) {
                 continue;
             }
             let last = self.last().map_or((None, Stamp::default()), |last| (Some(last.checkpoint), last.stamp));
             if segment.previous != last.1 || Some(segment.checkpoint) <= last.0 {
                 let (path, checkpoint) = (file.path().display(), segment.checkpoint);
-                self.broken = Some(format!("{path}: checkpoint {checkpoint} does not continue what is before it"));
-                break;
+                let broken = format!("{path}: checkpoint {checkpoint} does not continue what is before it");
+                self.broken.get_or_insert(broken);
+                continue;
             }
             self.segments.push_back((number, Arc::new(segment)));
         }
         Ok(())
+    }
+
+    /// Drops what comes after the checkpoint of this stamp. False if there is no such checkpoint.
+    fn void_after(&mut self, stamp: Stamp) -> bool {
+        let at = self.segments.iter().position(|(_, segment)| segment.stamp == stamp);
+        let is_base = self.base.as_ref().map_or(Stamp::default(), |base| base.stamp) == stamp;
+        match at {
+            Some(at) => self.segments.truncate(at + 1),
+            None if is_base => self.segments.clear(),
+            None => return false,
+        }
+        true
     }
 }
 
@@ -154,6 +177,16 @@ impl Log {
         Ok(Log { shared: Arc::new(shared), current: None, nudge: None, merger: None })
     }
 
+    /// What of the files each checkpoint has: its own part, which later ones need as well. The base comes first.
+    #[cfg(test)]
+    fn extents(&self) -> Vec<(PathBuf, std::ops::Range<u64>, CheckpointId)> {
+        let chain = self.shared.chain();
+        let base = chain.base.iter().map(|base| (base, 0..base.file.len_bytes().expect("it is there")));
+        let segments = chain.segments.iter().map(|(_, segment)| (segment, segment.begin()..segment.end()));
+        let of = |(part, range): (&Arc<Segment>, _)| (part.file.path().to_owned(), range, part.checkpoint);
+        base.chain(segments).map(of).collect()
+    }
+
     /// Begins a file whose first checkpoint is this one; its header and name are durable.
     fn begin_file(&mut self, first: CheckpointId) -> Result<()> {
         let shared = &self.shared;
@@ -178,7 +211,8 @@ impl Log {
         if self.nudge.is_none() {
             let (nudge, nudged) = bounded(1);
             let shared = self.shared.clone();
-            let merger = thread::spawn_helper("squall-merge", move || shared.merge_when_nudged(&nudged));
+            // Where the keeper may run, which wakes it.
+            let merger = thread::spawn_named("squall-merge", move || shared.merge_when_nudged(&nudged));
             let failed = |error| crate::error::Error::io("cannot start the thread that merges checkpoints", &error);
             self.merger = Some(merger.map_err(failed)?);
             self.nudge = Some(nudge);

@@ -1,9 +1,10 @@
-//! `checkpoint`: what checkpoints cost the work they run beside. Closed loop.
+//! `checkpoint`: what checkpoints cost the work they run beside, in closed loop, and in open loop in [`open`].
 //!
 //! A word count whose counts are keyed state, under exactly-once, in rounds: without checkpoints (but for the first),
 //! and with one every so often, in each store that writes no database.
 
-use std::path::{Path, PathBuf};
+mod open;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use crate::bench::session::{Options, Session, Subject};
 use crate::bench::shapes::{Word, split};
 use crate::bench::text::Text;
 use crate::bench::timing::Timing;
+use crate::bench::working_folder::WorkingFolder;
 use crate::connect::Generator;
 use crate::engine::checkpoint::CheckpointReport;
 use crate::error::{Error, Result};
@@ -67,7 +69,7 @@ struct Sample {
 /// How long a run takes.
 pub(crate) fn expected(options: &Options) -> Duration {
     let timing = Timing::of(options);
-    round_time(&timing) * timing.repeat as u32
+    round_time(&timing) * timing.repeat as u32 + open::expected(options)
 }
 
 fn round_time(timing: &Timing) -> Duration {
@@ -81,19 +83,19 @@ fn round_time(timing: &Timing) -> Duration {
 pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Result<()> {
     let timing = Timing::of(&session.options);
     let lines = lines(&Text::load(session.options.input.as_deref())?);
-    let folder = Folder::make()?;
+    let folder = WorkingFolder::make()?;
     let mut samples: Vec<Vec<Sample>> = CASES.iter().map(|_| Vec::new()).collect();
     for round in 1..=timing.repeat {
         session.step(&format!("checkpoint, round {round} of {}", timing.repeat), round_time(&timing));
         for (case, samples) in CASES.iter().zip(&mut samples) {
-            samples.push(measure(topology(&lines, *case, &folder.0)?, &timing, session)?);
-            folder.empty()?;
+            samples.push(measure(topology(&lines, *case, &folder)?, &timing, session)?);
+            folder.remove("state")?;
         }
     }
     for (case, of_case) in CASES.iter().zip(&samples) {
         session.row(row(*case, of_case, &samples[0]));
     }
-    Ok(())
+    open::run(session)
 }
 
 /// Each line of a text once, in order.
@@ -106,7 +108,11 @@ fn lines(text: &Text) -> Arc<[Bytes]> {
     lines.into()
 }
 
-fn topology(lines: &Arc<[Bytes]>, (store, interval): (StoreKind, Duration), folder: &Path) -> Result<Topology> {
+fn topology(
+    lines: &Arc<[Bytes]>,
+    (store, interval): (StoreKind, Duration),
+    folder: &WorkingFolder,
+) -> Result<Topology> {
     let mut t = TopologyBuilder::new("checkpointed");
     let lines = lines.clone();
     let lines = t.source("lines", move || {
@@ -122,7 +128,7 @@ fn topology(lines: &Arc<[Bytes]>, (store, interval): (StoreKind, Duration), fold
         // Without a folder, checkpoints are kept in memory.
         if store != StoreKind::Memory {
             settings.store = store;
-            settings.state_dir = Some(folder.join("state").display().to_string());
+            settings.state_dir = Some(folder.path().join("state").display().to_string());
         }
     });
     t.build()
@@ -145,12 +151,16 @@ fn measure(topology: Topology, timing: &Timing, session: &Session) -> Result<Sam
     Ok(Sample { words_per_s: (to - from) as f64 * 1e9 / (to_ns - from_ns).max(1) as f64, checkpoints })
 }
 
+/// An interval for people.
+fn every(interval: Duration) -> String {
+    if interval == NEVER { "never".to_owned() } else { humantime::format_duration(interval).to_string() }
+}
+
 fn row((store, interval): (StoreKind, Duration), of_case: &[Sample], without: &[Sample]) -> Row {
     let figures = |figure: &dyn Fn(&Sample) -> f64| of_case.iter().map(figure).collect::<Vec<_>>();
     let ratios = of_case.iter().zip(without).map(|(with, without)| with.words_per_s / without.words_per_s);
-    let every = if interval == NEVER { "never".to_owned() } else { humantime::format_duration(interval).to_string() };
     let us = |ns: u64| ns as f64 / 1_000.0;
-    Row::new("checkpoint", format!("word count, {store}, every {every}"))
+    Row::new("checkpoint", format!("word count, {store}, every {}", every(interval)))
         .with("row", "word_count")
         .with("store", store.name())
         .with(
@@ -167,35 +177,6 @@ fn row((store, interval): (StoreKind, Duration), of_case: &[Sample], without: &[
         .repeated("pause_max_us", &figures(&|sample| us(sample.checkpoints.pause_ns[2])))
 }
 
-/// A folder of this process for the state, removed in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("squall-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|error| Error::io(format!("making {}", path.display()), &error))?;
-        Ok(Folder(path))
-    }
-
-    fn empty(&self) -> Result<()> {
-        let state = self.0.join("state");
-        match std::fs::remove_dir_all(&state) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(format!("removing {}", state.display()), &error))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, "{} stays behind", self.0.display());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,12 +184,12 @@ mod tests {
     #[test]
     fn every_case_counts_and_takes_checkpoints() {
         let lines = lines(&Text::generated());
-        let folder = Folder::make().unwrap();
+        let folder = WorkingFolder::make().unwrap();
         let timing = Timing { warmup: Duration::ZERO, slice: Duration::from_millis(60), repeat: 1 };
         let session = Session::begin("checkpoint", Options::default(), Duration::ZERO);
         for case in CASES {
-            let sample = measure(topology(&lines, case, &folder.0).unwrap(), &timing, &session).unwrap();
-            folder.empty().unwrap();
+            let sample = measure(topology(&lines, case, &folder).unwrap(), &timing, &session).unwrap();
+            folder.remove("state").unwrap();
             // Nothing flows before the first checkpoint is durable, however slow the machine.
             assert!(sample.checkpoints.completed > 0 || sample.words_per_s == 0.0, "{case:?}");
             assert_eq!(sample.checkpoints.notes[0].contains("in memory"), case.0 == StoreKind::Memory);
