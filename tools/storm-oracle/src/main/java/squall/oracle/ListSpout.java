@@ -61,7 +61,8 @@ public class ListSpout extends BaseRichSpout {
     }
 
     private static int awaited(Object item) {
-        return item instanceof Map ? (Integer) ((Map<?, ?>) item).getOrDefault("await", 0) : 0;
+        Object await = item instanceof Map ? ((Map<?, ?>) item).get("await") : null;
+        return await == null ? 0 : (Integer) await;
     }
 
     @SuppressWarnings("unchecked")

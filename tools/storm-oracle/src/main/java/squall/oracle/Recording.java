@@ -8,10 +8,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import net.minidev.json.JSONStyle;
 import net.minidev.json.JSONValue;
+import org.apache.storm.Config;
 import org.apache.storm.Thrift;
 import org.apache.storm.hooks.BaseTaskHook;
 import org.apache.storm.hooks.info.BoltExecuteInfo;
@@ -24,7 +26,7 @@ import org.apache.storm.tuple.Tuple;
 final class Recording {
     private static final JSONStyle PLAIN = new JSONStyle(JSONStyle.FLAG_PROTECT_4WEB);
 
-    private static volatile Recording current;
+    private static final Map<String, Recording> BY_TOPOLOGY = new ConcurrentHashMap<>();
 
     /** By sort key: all lines of a key in the order in which they happened. */
     private final TreeMap<String, List<String>> lines = new TreeMap<>();
@@ -32,10 +34,9 @@ final class Recording {
     private boolean described;
     private long lastNanos;
 
-    /** Hooks made from now on write here. */
-    static Recording start() {
-        current = new Recording();
-        return current;
+    /** Where the hooks of a topology write. */
+    static Recording of(String topology) {
+        return BY_TOPOLOGY.computeIfAbsent(topology, name -> new Recording());
     }
 
     /** How long nothing happened but ticks; 0 before the first event. */
@@ -135,7 +136,7 @@ final class Recording {
 
         @Override
         public void prepare(Map<String, Object> conf, TopologyContext context) {
-            recording = current;
+            recording = of((String) conf.get(Config.TOPOLOGY_NAME));
             component = context.getThisComponentId();
             recording.describe(context);
         }
