@@ -3,5 +3,14 @@
 //! All their streams carry one payload type, the [`StormTuple`](tuple::StormTuple); their components are squall's
 //! ordinary spouts and bolts over it, with [`Many`](crate::task::many::Many) outputs.
 
+mod conf;
 pub mod emitter;
+pub mod flux;
+pub mod grouping;
+pub mod java;
+mod native;
+pub mod registry;
+pub mod route;
 pub mod tuple;
+pub mod window;
+mod yaml;

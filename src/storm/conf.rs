@@ -1,0 +1,16 @@
+//! Storm's configuration keys: which of them squall honours, maps to settings of its own, or accepts without effect.
+//!
+//! A configuration is read in two steps: [`check`] finds out of what type every value is and what becomes of it,
+//! [`apply`](apply::apply) lays it over squall's settings. Components get the whole of it, unknown keys included.
+
+mod apply;
+mod check;
+mod keys;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use apply::{Conf, wait_policy};
+pub(crate) use check::{Checked, Level, check};
+pub(crate) use keys::{Fate, Key, find};
+pub(crate) use table::KEYS;

@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use super::*;
+use crate::storm::yaml::{self, Text};
+use crate::topology::settings::{Guarantee, Layers, WaitPolicy};
+
+fn read(text: &str, level: Level) -> (Vec<Checked>, Vec<String>) {
+    let mut problems = Vec::new();
+    let checked = check(&yaml::parse(&Text::new("c.yaml", text)).unwrap(), level, &mut problems);
+    (checked, problems.iter().map(ToString::to_string).collect())
+}
+
+fn conf(text: &str) -> Conf {
+    let (checked, problems) = read(text, Level::Topology);
+    assert_eq!(problems, [""; 0]);
+    Conf::new(&checked)
+}
+
+#[test]
+fn keys_are_told_apart_by_what_becomes_of_them() {
+    let text = "topology.workers: 2\ntopology.max.spout.pending: 100\ntopology.debug: no\nnimbus.seeds: [a]\n\
+                topology.kryo.register: [a.B]\nmy.key: {a: 1}\n";
+    let (checked, problems) = read(text, Level::Topology);
+    assert!(problems.is_empty());
+    let fates: Vec<Fate> = checked.iter().map(|entry| entry.fate).collect();
+    use Fate::*;
+    assert_eq!(fates, [Mapped, Honoured, Accepted, Ignored, Java, Passed]);
+}
+
+#[test]
+fn values_of_the_wrong_type_name_key_value_and_what_was_expected() {
+    let text = "topology.workers: 0\ntopology.debug: 1\ntopology.message.timeout.secs: 30.5\n\
+                topology.environment: {A: 1}\ntopology.name: null\ntopology.acker.executors: 1.0\n\
+                topology.worker.childopts: [-Xmx1g, -v]\n";
+    let (checked, problems) = read(text, Level::Topology);
+    assert_eq!(
+        problems,
+        [
+            "c.yaml:1:19: topology.workers must be a whole number of at least 1, not 0",
+            "c.yaml:2:17: topology.debug must be true or false, not 1",
+            "c.yaml:3:32: topology.message.timeout.secs must be a whole number of at least 1, not 30.5",
+            "c.yaml:4:23: topology.environment must be a map of texts to texts, not a map",
+        ]
+    );
+    assert_eq!(checked.len(), 3);
+}
+
+#[test]
+fn a_component_may_change_only_what_storm_lets_it_change() {
+    let (checked, _) =
+        read("topology.message.timeout.secs: 5\ntopology.tick.tuple.freq.secs: 5\nown: 1", Level::Component);
+    let fates: Vec<Fate> = checked.iter().map(|entry| entry.fate).collect();
+    assert_eq!(fates, [Fate::Ignored, Fate::Honoured, Fate::Passed]);
+}
+
+#[test]
+fn settings_follow_from_what_is_honoured_and_mapped() {
+    let mut layers = Layers::new();
+    let conf = conf(
+        "topology.acker.executors: 0\ntopology.message.timeout.secs: 5\ntopology.max.spout.pending: 100\n\
+         topology.executor.receive.buffer.size: 1000\ntopology.bolt.wait.park.microsec: 0\n\
+         topology.bolt.wait.strategy: org.apache.storm.policy.WaitStrategyPark\n\
+         topology.spout.wait.strategy: org.apache.storm.policy.WaitStrategyProgressive\n",
+    );
+    layers.topology("c.yaml", |settings| conf.apply(settings));
+    let settings = layers.resolve().unwrap().settings;
+    assert_eq!((settings.guarantee, settings.ackers), (Guarantee::AtMostOnce, Some(0)));
+    assert_eq!((settings.message_timeout, settings.storm_timeouts), (Duration::from_secs(5), true));
+    assert_eq!((settings.max_spout_pending, settings.lane_capacity), (100, 1_024));
+    assert_eq!(settings.wait, WaitPolicy::BusySpin);
+}
+
+#[test]
+fn without_timeouts_there_is_no_contradiction() {
+    let mut layers = Layers::new();
+    layers.topology("c.yaml", |settings| conf("topology.enable.message.timeouts: off").apply(settings));
+    assert!(!layers.resolve().unwrap().settings.message_timeouts_enabled);
+}
+
+#[test]
+fn tasks_ackers_and_ticks_are_worked_out_as_in_storm() {
+    assert_eq!(conf("a: 1").tasks(3), 3);
+    assert_eq!(conf("topology.tasks: 5").tasks(3), 5);
+    assert_eq!(conf("topology.tasks: 5\ntopology.max.task.parallelism: 2").tasks(3), 2);
+    assert_eq!((conf("a: 1").ackers(), conf("topology.workers: 3").ackers()), (1, 3));
+    assert_eq!(conf("topology.workers: 3\ntopology.acker.executors: 0").ackers(), 0);
+    assert_eq!(conf("topology.tick.tuple.freq.secs: 2").tick(), Some(Duration::from_secs(2)));
+    assert_eq!(
+        conf("topology.tick.tuple.freq.secs: 2\ntopology.tick.tuple.freq.millis: 50").tick(),
+        Some(Duration::from_millis(50))
+    );
+}
+
+#[test]
+fn components_see_the_defaults_and_every_key_of_the_file() {
+    let seen = conf("topology.workers: 3\nmine: [1, x]").for_components();
+    assert_eq!(seen["topology.workers"], 3);
+    assert_eq!(seen["topology.message.timeout.secs"], 30);
+    assert_eq!(seen["mine"], serde_json::json!([1, "x"]));
+}
+
+#[test]
+fn every_default_of_the_table_is_json_and_fits_its_key() {
+    let text: String = KEYS
+        .iter()
+        .filter(|key| !key.default.is_empty())
+        .map(|key| format!("{}: {}\n", key.name, key.default))
+        .collect();
+    assert_eq!(read(&text, Level::Topology).1, [""; 0]);
+    let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+}

@@ -1,0 +1,119 @@
+//! Flux: topologies as YAML files, run as they are.
+//!
+//! What a file says is resolved in three steps: [`load`](load::load) reads it with all its includes, [`resolve`] finds
+//! out what every class name is (a native component, a multilang process, or something that only a JVM can run), and
+//! [`build`] declares it all to a [`TopologyBuilder`](crate::TopologyBuilder). Everything that is wrong is reported at
+//! once, with file, line and column.
+
+mod build;
+mod fields;
+mod load;
+mod model;
+mod objects;
+mod read;
+mod resolve;
+mod shell;
+#[cfg(test)]
+mod tests;
+mod wiring;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Problem, Result};
+use crate::storm::registry::{Registry, registered};
+use crate::topology::Topology;
+
+pub(crate) use load::{Loaded, Where};
+pub(crate) use model::{Definition, GroupingDef};
+pub(crate) use resolve::{Resolved, What};
+
+/// How a file is read.
+#[derive(Clone, Debug, Default)]
+pub struct FluxOptions {
+    /// A properties file from which `${name}` takes its value.
+    pub filter: Option<PathBuf>,
+    /// Whether `${ENV-NAME}` takes its value from the environment.
+    pub env_filter: bool,
+    /// The folder in which multilang components are started; `resources` beside the file unless given.
+    pub resources: Option<PathBuf>,
+}
+
+/// The topology of a Flux file.
+///
+/// ```no_run
+/// use squall::storm::flux::{FluxOptions, topology};
+///
+/// topology("word_count.yaml".as_ref(), &FluxOptions::default())?.run()?;
+/// # Ok::<(), squall::Error>(())
+/// ```
+///
+/// # Errors
+/// Everything that is wrong with it, and everything that needs a JVM.
+pub fn topology(path: &Path, options: &FluxOptions) -> Result<Topology> {
+    let flux = Flux::load(path, options);
+    for warning in flux.warnings() {
+        tracing::warn!("{warning}");
+    }
+    flux.topology()
+}
+
+/// A file, read and resolved.
+pub(crate) struct Flux {
+    loaded: Loaded,
+    resolved: Resolved,
+}
+
+impl Flux {
+    pub fn load(path: &Path, options: &FluxOptions) -> Self {
+        Self::load_with(path, options, &registered())
+    }
+
+    fn load_with(path: &Path, options: &FluxOptions, registry: &Registry) -> Self {
+        let beside = || path.parent().unwrap_or(Path::new("")).join("resources");
+        let resources = options.resources.clone().unwrap_or_else(beside);
+        let wheres = Where {
+            filter: options.filter.clone(),
+            env_filter: options.env_filter,
+            resources: Some(resources.clone()),
+        };
+        Self::of(load::load(path, &wheres), path, &resources, registry)
+    }
+
+    fn of(loaded: Loaded, path: &Path, resources: &Path, registry: &Registry) -> Self {
+        let file = path.display().to_string();
+        let resolved = resolve::resolve(&loaded.definition, &file, resources, registry);
+        Flux { loaded, resolved }
+    }
+
+    pub fn definition(&self) -> &Definition {
+        &self.loaded.definition
+    }
+
+    pub fn resolved(&self) -> &Resolved {
+        &self.resolved
+    }
+
+    /// Odd, and no obstacle.
+    pub fn warnings(&self) -> impl Iterator<Item = &Problem> {
+        self.loaded.warnings.iter().chain(&self.resolved.warnings)
+    }
+
+    /// Everything that keeps it from running: what is wrong first, then what needs a JVM.
+    pub fn problems(&self) -> Vec<Problem> {
+        let wrong = self.loaded.problems.iter().chain(&self.resolved.problems);
+        wrong.chain(&self.resolved.needs_jvm).cloned().collect()
+    }
+
+    /// What is wrong with the file itself.
+    pub fn mistakes(&self) -> Vec<Problem> {
+        self.loaded.problems.iter().chain(&self.resolved.problems).cloned().collect()
+    }
+
+    pub fn topology(self) -> Result<Topology> {
+        let problems = self.problems();
+        if !problems.is_empty() {
+            return Err(Error::invalid(problems));
+        }
+        build::build(self.loaded.definition, self.resolved)
+    }
+}

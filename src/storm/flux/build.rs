@@ -1,0 +1,121 @@
+//! From a resolved file to a topology.
+
+use crate::error::Result;
+use crate::storm::conf::Conf;
+use crate::storm::flux::model::Definition;
+use crate::storm::flux::resolve::{Component, Resolved, What};
+use crate::storm::flux::wiring::{Subscription, Wired};
+use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
+use crate::storm::registry::native::{LegacyBolt, LegacySpout};
+use crate::storm::tuple::StormTuple;
+use crate::topology::plan::Grouping;
+use crate::topology::stream::Stream;
+use crate::topology::Topology;
+use crate::topology::builder::TopologyBuilder;
+
+enum Handle {
+    Spout(LegacySpout),
+    Bolt(LegacyBolt),
+    /// Not part of the topology.
+    None,
+}
+
+/// Builds what has been found to have no problems.
+pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topology> {
+    let conf = &resolved.conf;
+    let name = definition.name.map(|name| name.text.to_string());
+    let name = name.or_else(|| conf.text("topology.name").map(str::to_owned)).unwrap_or_default();
+    let mut t = TopologyBuilder::new(name);
+    t.declared_at(&resolved.file).settings(|settings| conf.apply(settings));
+    t.reserve_tasks(system_tasks(conf));
+    let components = resolved.components.into_iter();
+    let mut handles: Vec<Handle> = components.map(|component| declare(&mut t, conf, component)).collect();
+    for subscription in resolved.subscriptions {
+        t.declared_at(subscription.place.to_string());
+        subscribe(&mut handles, subscription);
+    }
+    t.build()
+}
+
+/// Components that Storm adds to every topology, and counts when it numbers tasks.
+fn system_tasks(conf: &Conf) -> Vec<(String, usize)> {
+    let loggers = conf.whole("topology.eventlogger.executors").unwrap_or(0);
+    let counted = [("__acker", conf.ackers()), ("__eventlogger", loggers)];
+    let mut tasks: Vec<(String, usize)> =
+        counted.into_iter().filter(|(_, count)| *count > 0).map(|(id, count)| (id.to_owned(), count as usize)).collect();
+    let consumers = conf.get("topology.metrics.consumer.register").and_then(serde_json::Value::as_array);
+    for consumer in consumers.into_iter().flatten() {
+        let class = consumer.get("class").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let hint = consumer.get("parallelism.hint").and_then(serde_json::Value::as_u64).unwrap_or(1);
+        let plain = format!("__metrics_{class}");
+        let repeats = tasks.iter().filter(|(id, _)| *id == plain || id.starts_with(&format!("{plain}#"))).count();
+        let id = if repeats == 0 { plain } else { format!("{plain}#{}", repeats + 1) };
+        tasks.push((id, hint as usize));
+    }
+    tasks
+}
+
+fn declare(t: &mut TopologyBuilder, topology: &Conf, component: Component) -> Handle {
+    if !component.is_used {
+        return Handle::None;
+    }
+    t.declared_at(component.id.place.to_string());
+    let (id, conf, tasks) = (&component.id.text, &component.conf, component.tasks as usize);
+    match component.what {
+        What::Spout(spout) => {
+            let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
+            let mut handle = (spout.declare)(t, id).streams(streams).parallelism(tasks);
+            if let Some(trees) = conf.max_spout_pending().filter(|trees| topology.max_spout_pending() != Some(*trees)) {
+                handle = handle.max_spout_pending(trees);
+            }
+            Handle::Spout(handle)
+        }
+        What::Bolt(bolt) => {
+            let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
+            let handle = (bolt.declare)(t, id).streams(streams).parallelism(tasks);
+            Handle::Bolt(match bolt.tick.or_else(|| conf.tick()) {
+                Some(period) => handle.tick(period),
+                None => handle,
+            })
+        }
+        What::NeedsJvm | What::Broken => Handle::None,
+    }
+}
+
+fn subscribe(handles: &mut [Handle], subscription: Subscription) {
+    let stream = match &handles[subscription.from] {
+        Handle::Spout(spout) => spout.stream(subscription.port),
+        Handle::Bolt(bolt) => bolt.stream(subscription.port),
+        Handle::None => return,
+    };
+    let slot = &mut handles[subscription.to];
+    if let Handle::Bolt(bolt) = std::mem::replace(slot, Handle::None) {
+        let grouping = subscription.grouping;
+        *slot = Handle::Bolt(match subscription.is_feedback {
+            true => bolt.closing_cycle(|bolt| group(bolt, &stream, grouping)),
+            false => group(bolt, &stream, grouping),
+        });
+    }
+}
+
+fn group(bolt: LegacyBolt, stream: &Stream<StormTuple>, grouping: Wired) -> LegacyBolt {
+    match grouping {
+        Wired::All => bolt.all(stream),
+        Wired::Direct => bolt.direct(stream),
+        Wired::Shuffle => bolt.shuffle(stream),
+        Wired::LocalOrShuffle => bolt.local_or_shuffle(stream),
+        Wired::Global => bolt.global(stream),
+        Wired::None => bolt.none(stream),
+        Wired::Fields { names, positions } => {
+            let factory = move || JavaFields { selected: positions.clone(), tasks: Vec::new() };
+            bolt.custom_as(stream, Grouping::Fields(names), factory)
+        }
+        Wired::PartialKey { names, positions } => {
+            let factory = move || JavaPartialKey::new(positions.clone());
+            bolt.custom_as(stream, Grouping::PartialKey(names), factory)
+        }
+        Wired::Custom { name, factory } => {
+            bolt.custom_as(stream, Grouping::Custom(name), move || Named(factory()))
+        }
+    }
+}

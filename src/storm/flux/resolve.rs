@@ -1,0 +1,249 @@
+//! What every class name of a file is, and whether the parts fit together.
+
+use std::path::Path;
+
+use hashbrown::HashMap;
+
+use crate::error::Problem;
+use crate::storm::conf::Conf;
+use crate::storm::emitter::StreamDeclaration;
+use crate::storm::flux::fields::nearest;
+use crate::storm::flux::model::{Definition, Object, Vertex, Word};
+use crate::storm::flux::objects::{Objects, is_known};
+use crate::storm::flux::shell::{self, ShellDefinition, is_shell};
+use crate::storm::flux::wiring::{self, Subscription};
+use crate::storm::registry::{Arguments, GroupingFactory, NativeBolt, NativeSpout, Registry};
+
+/// What a spout or bolt is.
+pub(crate) enum What {
+    Spout(NativeSpout),
+    Bolt(NativeBolt),
+    /// Java, for which there is nothing here.
+    NeedsJvm,
+    /// Something is wrong with it; that is among the problems.
+    Broken,
+}
+
+/// A spout or bolt, its class found.
+pub(crate) struct Component {
+    pub id: Word,
+    pub class: Word,
+    pub is_spout: bool,
+    pub what: What,
+    /// If it is a process.
+    pub shell: Option<ShellDefinition>,
+    /// None if they are not known.
+    pub streams: Option<Vec<StreamDeclaration>>,
+    pub conf: Conf,
+    pub tasks: u64,
+    /// A bolt that no stream leads to is not part of the topology.
+    pub is_used: bool,
+}
+
+/// Everything in a file that has been found out.
+#[derive(Default)]
+pub(crate) struct Resolved {
+    pub conf: Conf,
+    pub components: Vec<Component>,
+    pub subscriptions: Vec<Subscription>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+    pub needs_jvm: Vec<Problem>,
+    /// The file's name.
+    pub file: String,
+}
+
+/// Resolves a file. Never fails: what is wrong is among its problems.
+pub(super) fn resolve(definition: &Definition, file: &str, resources: &Path, registry: &Registry) -> Resolved {
+    let mut resolved = Resolved { conf: Conf::new(&definition.config), file: file.to_owned(), ..Resolved::default() };
+    if definition.name.is_none() && resolved.conf.text("topology.name").is_none() && definition.topology_source.is_none()
+    {
+        resolved.problems.push(Problem::new(file, "the topology needs a name: a text"));
+    }
+    let resolver = Resolver {
+        objects: Objects::new(&definition.components),
+        inputs: wiring::inputs(&definition.streams),
+        resources,
+        registry,
+    };
+    resolver.java_only(definition, &mut resolved);
+    for (vertices, is_spout) in [(&definition.spouts, true), (&definition.bolts, false)] {
+        for vertex in vertices {
+            let component = resolver.component(vertex, is_spout, &mut resolved);
+            resolved.components.push(component);
+        }
+    }
+    resolver.unused(&mut resolved);
+    resolved.subscriptions = wiring::subscriptions(&definition.streams, &resolver, &mut resolved);
+    resolved
+}
+
+pub(super) struct Resolver<'d> {
+    objects: Objects<'d>,
+    /// Number of input streams by bolt.
+    inputs: HashMap<&'d str, usize>,
+    resources: &'d Path,
+    registry: &'d Registry,
+}
+
+impl Resolver<'_> {
+    /// What is in the file besides spouts, bolts and streams, and is Java.
+    fn java_only(&self, definition: &Definition, resolved: &mut Resolved) {
+        let mut note = |what: String, class: &Word| resolved.needs_jvm.push(needs_jvm(&what, class, ""));
+        for bean in definition.components.iter().filter(|bean| !is_known(&bean.object.class.text)) {
+            note(format!("component {:?}", bean.id.text), &bean.object.class);
+        }
+        for hook in &definition.worker_hooks {
+            note(format!("worker hook {:?}", hook.id.text), &hook.object.class);
+        }
+        if let Some(source) = &definition.topology_source {
+            note("topologySource".to_owned(), &source.class);
+        }
+    }
+
+    fn component(&self, vertex: &Vertex, is_spout: bool, resolved: &mut Resolved) -> Component {
+        let mut conf = resolved.conf.over(&vertex.config);
+        if let Some(tasks) = vertex.tasks {
+            conf.set("topology.tasks", tasks);
+        }
+        let mut component = Component {
+            id: vertex.id.clone(),
+            class: vertex.object.class.clone(),
+            is_spout,
+            what: What::Broken,
+            shell: None,
+            streams: None,
+            tasks: 1,
+            is_used: is_spout || self.inputs.contains_key(&*vertex.id.text),
+            conf,
+        };
+        let class = &*vertex.object.class.text;
+        let is_native = match is_spout {
+            true => self.registry.find_spout(class).is_some(),
+            false => self.registry.find_bolt(class).is_some(),
+        };
+        if is_native || is_shell(class) {
+            if let Err(problem) = self.make(vertex, &mut component, &mut resolved.problems) {
+                component.what = What::Broken;
+                resolved.problems.push(problem);
+            }
+        } else {
+            component.what = What::NeedsJvm;
+            let word = if is_spout { "spout" } else { "bolt" };
+            let what = format!("{word} {:?}", vertex.id.text);
+            resolved.needs_jvm.push(needs_jvm(&what, &vertex.object.class, &self.hint(class, is_spout)));
+        }
+        component.tasks = component.conf.tasks(vertex.parallelism).max(1);
+        component
+    }
+
+    fn make(&self, vertex: &Vertex, component: &mut Component, problems: &mut Vec<Problem>) -> Result<(), Problem> {
+        let inputs = self.inputs.get(&*vertex.id.text).copied().unwrap_or(0);
+        let args = self.arguments(&vertex.object, &component.conf, inputs)?;
+        let class = &*vertex.object.class.text;
+        let conf = if is_shell(class) {
+            let definition = shell::define(&args)?;
+            component.streams = Some(definition.streams.clone());
+            component.what = match component.is_spout {
+                true => What::Spout(shell::spout(&definition, &args)?),
+                false => What::Bolt(shell::bolt(&definition, &args)?),
+            };
+            let conf = definition.own_conf.clone();
+            component.shell = Some(definition);
+            conf
+        } else if let (true, Some(make)) = (component.is_spout, self.registry.find_spout(class)) {
+            let spout = make(&args)?;
+            component.streams = Some(spout.streams.clone());
+            let conf = spout.conf.clone();
+            component.what = What::Spout(spout);
+            conf
+        } else {
+            let bolt = self.registry.find_bolt(class).expect("it was found before")(&args)?;
+            component.streams = Some(bolt.streams.clone());
+            let conf = bolt.conf.clone();
+            component.what = What::Bolt(bolt);
+            conf
+        };
+        problems.extend(args.unused());
+        // The component's own keys stand between the topology's and those that the file gives it.
+        let own = crate::storm::conf::Conf::default().over(&vertex.config);
+        let mut effective = component.conf.clone();
+        for (key, value) in conf {
+            if own.get(&key).is_none() && !(key == "topology.tasks" && vertex.tasks.is_some()) {
+                effective.set(&key, value);
+            }
+        }
+        drop(args);
+        component.conf = effective;
+        Ok(())
+    }
+
+    fn arguments<'a>(&'a self, object: &'a Object, conf: &'a Conf, inputs: usize) -> Result<Arguments<'a>, Problem> {
+        let place = object.class.place.to_string();
+        if let Some(factory) = &object.factory
+            && object.constructor_args.is_empty()
+        {
+            let message = format!("the factory method {:?} of {} needs the JVM", factory.text, object.class.text);
+            return Err(Problem::new(factory.place.to_string(), message));
+        }
+        Ok(Arguments {
+            class: &object.class.text,
+            place,
+            positional: self.objects.all(&object.constructor_args)?,
+            named: self.objects.properties(object)?,
+            calls: self.objects.calls(object)?,
+            conf,
+            resources: self.resources,
+            inputs,
+            asked: Default::default(),
+        })
+    }
+
+    /// A grouping of the user's own, or of Storm's.
+    pub fn grouping(&self, object: &Object, conf: &Conf) -> Result<GroupingFactory, Problem> {
+        let class = &*object.class.text;
+        let Some(make) = self.registry.find_grouping(class) else {
+            return Err(needs_jvm("the grouping", &object.class, &self.hint(class, false)));
+        };
+        let args = self.arguments(object, conf, 0)?;
+        let made = make(&args)?;
+        args.unused().into_iter().next().map_or(Ok(made), Err)
+    }
+
+    /// The fields that a partial key grouping is given.
+    pub fn partial_key_fields(&self, object: &Object, conf: &Conf) -> Result<Option<Vec<String>>, Problem> {
+        let args = self.arguments(object, conf, 0)?;
+        let fields = args.optional_fields("fields", 0)?;
+        args.unused().into_iter().next().map_or(Ok(fields), Err)
+    }
+
+    fn hint(&self, class: &str, is_spout: bool) -> String {
+        let other = match is_spout {
+            true if self.registry.find_bolt(class).is_some() => "; a bolt has this name, not a spout",
+            false if self.registry.find_spout(class).is_some() => "; a spout has this name, not a bolt",
+            _ => {
+                let near = nearest(class, self.registry.names());
+                return near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            }
+        };
+        other.to_owned()
+    }
+
+    /// Bolts that no stream leads to, which Flux leaves out without a word.
+    fn unused(&self, resolved: &mut Resolved) {
+        let unused = resolved.components.iter().filter(|component| !component.is_used);
+        let warnings: Vec<Problem> = unused
+            .map(|component| {
+                let message = format!("the bolt {:?} is left out: no stream leads to it", component.id.text);
+                Problem::new(component.id.place.to_string(), message)
+            })
+            .collect();
+        resolved.warnings.extend(warnings);
+    }
+}
+
+/// The words by which such problems can be found.
+pub(super) fn needs_jvm(what: &str, class: &Word, hint: &str) -> Problem {
+    let message = format!("{what} needs the JVM: there is no native {}{hint}", class.text);
+    Problem::new(class.place.to_string(), message)
+}

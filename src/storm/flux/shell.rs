@@ -1,0 +1,154 @@
+//! Multilang components: what a file says about a process, and the component that it becomes.
+
+use std::time::Duration;
+
+use serde_json::{Map as JsonMap, Value as Json};
+
+use crate::error::Problem;
+use crate::storm::emitter::StreamDeclaration;
+use crate::storm::registry::arguments::{Placed, fields_of};
+use crate::storm::registry::{Argument, Arguments, NativeBolt, NativeSpout, current};
+
+/// A process as a spout or bolt.
+#[derive(Clone, Debug)]
+pub(crate) struct ShellDefinition {
+    pub command: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub streams: Vec<StreamDeclaration>,
+    /// The component's own configuration.
+    pub own_conf: JsonMap<String, Json>,
+    pub conf: JsonMap<String, Json>,
+    /// Whether it is started in the folder of resources.
+    pub in_resources: bool,
+    pub is_msgpack: bool,
+    pub max_pending: usize,
+    pub timeout: Duration,
+}
+
+/// True for classes that run a command they are given: Storm's, Flux's, and the like of other projects.
+pub(super) fn is_shell(class: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "org.apache.storm.flux.wrappers.spouts.FluxShellSpout",
+        "org.apache.storm.flux.wrappers.bolts.FluxShellBolt",
+        "org.apache.storm.task.ShellBolt",
+        "org.apache.storm.spout.ShellSpout",
+        "org.apache.storm.task.RichShellBolt",
+        "org.apache.storm.spout.RichShellSpout",
+        "storm.petrel.GenericBolt",
+    ];
+    let class = current(class);
+    let simple = class.rsplit(['.', '$']).next().unwrap_or_default();
+    NAMES.contains(&&*class) || ["GenericBolt", "GenericSpout", "ShellBolt", "ShellSpout"].contains(&simple)
+}
+
+/// What a file says about a process.
+pub(super) fn define(args: &Arguments<'_>) -> Result<ShellDefinition, Problem> {
+    let command = match args.get("command", 0) {
+        Some(argument) => fields_of(argument).filter(|command| !command.is_empty()),
+        None => None,
+    };
+    let command = command.ok_or_else(|| {
+        args.problem(format!("{} needs its command as the first constructor argument: a list of texts", args.class()))
+    })?;
+    let mut streams = Streams { args, all: Vec::new() };
+    if let Some(fields) = args.optional_fields("outputFields", 1)? {
+        streams.set("default", &fields)?;
+    }
+    for call in args.calls("setDefaultStream") {
+        streams.set("default", &fields_in(args, &call.args, 0)?)?;
+    }
+    for call in args.calls("setNamedStream") {
+        let name = text_in(args, &call.args, 0)?;
+        streams.set(&name, &fields_in(args, &call.args, 1)?)?;
+    }
+    let mut own_conf = JsonMap::new();
+    for call in args.calls("addComponentConfig") {
+        let key = text_in(args, &call.args, 0)?;
+        match call.args.get(1).map(|placed| &placed.argument) {
+            Some(Argument::Value(value)) => own_conf.insert(key, value.clone()),
+            _ => return Err(Problem::new(&call.place, "addComponentConfig takes a key and a value")),
+        };
+    }
+    let mut environment = texts_of(args.configured("topology.environment"));
+    for call in args.calls("setEnv") {
+        match call.args.first().map(|placed| &placed.argument) {
+            Some(Argument::Value(value @ Json::Object(_))) => environment.extend(texts_of(Some(value))),
+            _ => return Err(Problem::new(&call.place, "setEnv takes a map of texts")),
+        }
+    }
+    let mut in_resources = true;
+    for call in args.calls("changeChildCWD") {
+        in_resources = call.args.first().is_none_or(|flag| flag.argument != Argument::Value(Json::Bool(false)));
+    }
+    let conf = args.conf.under(&JsonMap::new());
+    let setting = |key: &str| conf.whole(key).filter(|&number| number > 0);
+    let seconds = setting("topology.subprocess.timeout.secs").or(setting("supervisor.worker.timeout.secs"));
+    let mut for_child = args.configuration();
+    for_child.extend(own_conf.clone());
+    Ok(ShellDefinition {
+        command,
+        environment,
+        streams: streams.all,
+        own_conf,
+        conf: for_child,
+        in_resources,
+        is_msgpack: is_msgpack(args)?,
+        max_pending: setting("topology.shellbolt.max.pending").unwrap_or(100) as usize,
+        timeout: Duration::from_secs(seconds.unwrap_or(30)),
+    })
+}
+
+fn is_msgpack(args: &Arguments<'_>) -> Result<bool, Problem> {
+    let serializer = args.configured("topology.multilang.serializer").and_then(Json::as_str).unwrap_or("JsonSerializer");
+    let name = serializer.to_lowercase();
+    match (name.contains("msgpack") || name.contains("messagepack"), name.contains("json")) {
+        (true, _) => Ok(true),
+        (_, true) => Ok(false),
+        _ => Err(args.problem(format!(
+            "the serializer {serializer} needs the JVM; JsonSerializer and those with MessagePack in their name do not"
+        ))),
+    }
+}
+
+/// Streams, the last declaration of a name wins.
+struct Streams<'a, 'c> {
+    args: &'a Arguments<'c>,
+    all: Vec<StreamDeclaration>,
+}
+
+impl Streams<'_, '_> {
+    fn set(&mut self, name: &str, fields: &[String]) -> Result<(), Problem> {
+        let stream = self.args.stream(name, fields)?;
+        self.all.retain(|other| &*other.name != name);
+        self.all.push(stream);
+        Ok(())
+    }
+}
+
+fn text_in(args: &Arguments<'_>, given: &[Placed], position: usize) -> Result<String, Problem> {
+    match given.get(position).map(|placed| &placed.argument) {
+        Some(Argument::Value(Json::String(text))) => Ok(text.clone()),
+        _ => Err(args.problem(format!("a method of {} needs a text as argument {}", args.class(), position + 1))),
+    }
+}
+
+fn fields_in(args: &Arguments<'_>, given: &[Placed], position: usize) -> Result<Vec<String>, Problem> {
+    given.get(position).and_then(|placed| fields_of(&placed.argument)).ok_or_else(|| {
+        args.problem(format!("a method of {} needs field names as argument {}", args.class(), position + 1))
+    })
+}
+
+fn texts_of(map: Option<&Json>) -> Vec<(String, String)> {
+    let entries = map.and_then(Json::as_object).into_iter().flatten();
+    entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// The process as a spout.
+pub(super) fn spout(_: &ShellDefinition, args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
+    Err(args.problem("multilang components are not part of this build"))
+}
+
+/// The process as a bolt.
+pub(super) fn bolt(_: &ShellDefinition, args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
+    Err(args.problem("multilang components are not part of this build"))
+}
