@@ -9,6 +9,7 @@ pub mod flux;
 pub mod grouping;
 pub mod java;
 mod native;
+mod record;
 pub mod registry;
 pub mod route;
 pub mod tuple;

@@ -27,6 +27,7 @@ pub(crate) mod emits;
 mod flow;
 mod java;
 mod lines;
+mod oracle;
 mod periodic;
 mod sink;
 mod window;
@@ -41,4 +42,5 @@ pub(super) fn register(registry: &mut Registry) {
     sink::register(registry);
     window::register(registry);
     java::register(registry);
+    oracle::register(registry);
 }

@@ -6,6 +6,7 @@ use crate::storm::flux::model::Definition;
 use crate::storm::flux::resolve::{Component, Resolved, What};
 use crate::storm::flux::wiring::{Subscription, Wired};
 use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
+use crate::storm::record::Recorder;
 use crate::storm::registry::native::{LegacyBolt, LegacySpout};
 use crate::storm::tuple::StormTuple;
 use crate::topology::plan::Grouping;
@@ -21,15 +22,19 @@ enum Handle {
 }
 
 /// Builds what has been found to have no problems.
-pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topology> {
+pub(super) fn build(definition: Definition, resolved: Resolved, recorder: Option<Recorder>) -> Result<Topology> {
     let conf = &resolved.conf;
     let name = definition.name.map(|name| name.text.to_string());
     let name = name.or_else(|| conf.text("topology.name").map(str::to_owned)).unwrap_or_default();
     let mut t = TopologyBuilder::new(name);
     t.declared_at(&resolved.file).settings(|settings| conf.apply(settings));
     t.reserve_tasks(system_tasks(conf));
+    if let Some(recorder) = &recorder {
+        record_subscriptions(&resolved, recorder);
+    }
     let components = resolved.components.into_iter();
-    let mut handles: Vec<Handle> = components.map(|component| declare(&mut t, conf, component)).collect();
+    let declare = |component| declare(&mut t, conf, component, recorder.as_ref());
+    let mut handles: Vec<Handle> = components.map(declare).collect();
     for subscription in resolved.subscriptions {
         t.declared_at(subscription.place.to_string());
         subscribe(&mut handles, subscription);
@@ -55,7 +60,7 @@ fn system_tasks(conf: &Conf) -> Vec<(String, usize)> {
     tasks
 }
 
-fn declare(t: &mut TopologyBuilder, topology: &Conf, component: Component) -> Handle {
+fn declare(t: &mut TopologyBuilder, topology: &Conf, component: Component, recorder: Option<&Recorder>) -> Handle {
     if !component.is_used {
         return Handle::None;
     }
@@ -64,7 +69,7 @@ fn declare(t: &mut TopologyBuilder, topology: &Conf, component: Component) -> Ha
     match component.what {
         What::Spout(spout) => {
             let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
-            let mut handle = (spout.declare)(t, id).streams(streams).parallelism(tasks);
+            let mut handle = (spout.declare)(t, id, recorder.map(|recorder| recorder.tape(None))).streams(streams).parallelism(tasks);
             if let Some(trees) = conf.max_spout_pending().filter(|trees| topology.max_spout_pending() != Some(*trees)) {
                 handle = handle.max_spout_pending(trees);
             }
@@ -72,13 +77,36 @@ fn declare(t: &mut TopologyBuilder, topology: &Conf, component: Component) -> Ha
         }
         What::Bolt(bolt) => {
             let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
-            let handle = (bolt.declare)(t, id).streams(streams).parallelism(tasks);
+            let handle = (bolt.declare)(t, id, recorder.map(|recorder| recorder.tape(conf.tick()))).streams(streams).parallelism(tasks);
             Handle::Bolt(match bolt.tick.or_else(|| conf.tick()) {
                 Some(period) => handle.tick(period),
                 None => handle,
             })
         }
         What::NeedsJvm | What::Broken => Handle::None,
+    }
+}
+
+/// Storm's names for groupings, as in its Thrift definition.
+fn record_subscriptions(resolved: &Resolved, recorder: &Recorder) {
+    for subscription in &resolved.subscriptions {
+        let (from, to) = (&resolved.components[subscription.from], &resolved.components[subscription.to]);
+        let stream = &from.streams.as_ref().expect("its streams are known")[subscription.port];
+        let mut fields = Vec::new();
+        let grouping = match &subscription.grouping {
+            Wired::All => "all",
+            Wired::Direct => "direct",
+            Wired::Shuffle => "shuffle",
+            Wired::LocalOrShuffle => "local_or_shuffle",
+            Wired::Global => "global",
+            Wired::None => "none",
+            Wired::Fields { positions, .. } => {
+                fields.extend(positions.iter().map(|&position| &*stream.fields.names()[position]));
+                "fields"
+            }
+            Wired::PartialKey { .. } | Wired::Custom { .. } => "custom_serialized",
+        };
+        recorder.subscription(&to.id.text, (&from.id.text, &stream.name), grouping, &fields);
     }
 }
 
