@@ -59,12 +59,14 @@ final class Values {
         return bytes;
     }
 
-    /** The other way round, for a record. A tuple, as late streams carry them, is the list of its values. */
+    /** The other way round, for a record. A tuple, as late streams carry them, is a map as squall's late tuples are. */
     static Object described(Object value) {
         if (value == null) {
             return described("null", null);
         } else if (value instanceof Tuple) {
-            return described(((Tuple) value).getValues());
+            Tuple tuple = (Tuple) value;
+            return described(Map.of("sourceComponent", tuple.getSourceComponent(), "sourceStreamId",
+                tuple.getSourceStreamId(), "sourceTask", tuple.getSourceTask(), "values", tuple.getValues()));
         } else if (value instanceof List) {
             List<Object> items = new ArrayList<>();
             ((List<?>) value).forEach(item -> items.add(described(item)));
