@@ -1,10 +1,13 @@
 //! `config`: the effective settings and where each came from; every key there is.
 
+use std::path::PathBuf;
+
 use clap::ArgMatches;
 
 use crate::cli::options::{CommandLine, from_matches};
 use crate::cli::output::print;
 use crate::cli::shipped::Shipped;
+use crate::cli::storm;
 use crate::error::Result;
 use crate::observe::logs;
 use crate::observe::{Align, Table};
@@ -20,6 +23,9 @@ pub(super) struct ConfigOptions {
     /// Print the effective settings as a settings file
     #[arg(long)]
     toml: bool,
+    /// Tell for each key of a Storm configuration, in YAML or JSON, what becomes of it
+    #[arg(long, value_name = "FILE", exclusive = true)]
+    storm: Option<PathBuf>,
 }
 
 /// Prints every key.
@@ -38,6 +44,9 @@ pub(super) fn config(shipped: &Shipped, matches: &ArgMatches) -> Result<()> {
     let options = from_matches::<ConfigOptions>(matches)?;
     if options.keys {
         return list_keys();
+    }
+    if let Some(file) = &options.storm {
+        return storm::config(file);
     }
     let mut command_line = CommandLine::read(matches)?;
     let installed = logs::install(command_line.log_filter());

@@ -66,6 +66,7 @@ mod bench;
 mod command;
 mod config;
 mod explain;
+mod flux;
 mod options;
 mod output;
 mod report_file;
@@ -73,6 +74,7 @@ mod run;
 mod shipped;
 mod signals;
 mod state;
+mod storm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,6 +1,7 @@
 //! `run`: start, watch, report.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgMatches, ValueEnum};
 
@@ -13,6 +14,7 @@ use crate::engine::Running;
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
 use crate::observe::{Live, Show, logs, report};
+use crate::sys::clock::Clock;
 use crate::sys::sync::Arc;
 use crate::topology::Topology;
 
@@ -55,6 +57,11 @@ impl From<When> for Show {
 
 /// Runs to the end and returns the exit code.
 pub(super) fn run(shipped: &Shipped, matches: &ArgMatches) -> u8 {
+    run_for(shipped, matches, None)
+}
+
+/// Runs to the end, or drains after this time.
+pub(super) fn run_for(shipped: &Shipped, matches: &ArgMatches, duration: Option<Duration>) -> u8 {
     let prepared = match Prepared::new(shipped, matches) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -63,7 +70,7 @@ pub(super) fn run(shipped: &Shipped, matches: &ArgMatches) -> u8 {
         }
     };
     let place = prepared.topology.name().to_owned();
-    match prepared.run() {
+    match prepared.run(duration) {
         Ok(()) => DONE,
         Err(error) => {
             complain(&place, &error);
@@ -98,7 +105,7 @@ impl Prepared {
         Ok(Prepared { topology, report_file, show, is_quiet: options.quiet, drains: options.drain })
     }
 
-    fn run(self) -> Result<()> {
+    fn run(self, duration: Option<Duration>) -> Result<()> {
         let progress = self.topology.progress().cloned();
         logs::log_executor_panics();
         let settings = self.topology.resolve()?.settings;
@@ -108,7 +115,7 @@ impl Prepared {
         let running = Arc::new(self.topology.start()?);
         drain.attach(&running);
         say_what_was_resumed(&running);
-        let outcome = watch(&running, Live::start(self.show, progress));
+        let outcome = watch(&running, Live::start(self.show, progress), duration);
         let report = running.report();
         let shown = if self.is_quiet { Ok(()) } else { print(format_args!("\n{}", report::to_text(&report))) };
         warn(&report);
@@ -130,14 +137,29 @@ fn say_what_was_resumed(running: &Running) {
     }
 }
 
-/// Waits for the end, keeping the live line up to date.
-fn watch(running: &Running, live: Option<Live>) -> Result<()> {
-    let Some(mut live) = live else { return running.wait() };
+/// Waits for the end, keeping the live line up to date, and drains when the time is up.
+fn watch(running: &Running, live: Option<Live>, duration: Option<Duration>) -> Result<()> {
+    let clock = Clock::real();
+    let mut end_ns = duration.map(|duration| clock.now_ns().saturating_add(duration.as_nanos() as u64));
+    let mut live = live;
     loop {
-        if let Some(outcome) = running.wait_timeout(live.interval()) {
+        let left = end_ns.map(|end_ns| Duration::from_nanos(end_ns.saturating_sub(clock.now_ns())));
+        if left == Some(Duration::ZERO) {
+            end_ns = None;
+            running.drain();
+            continue;
+        }
+        let wait = [live.as_ref().map(Live::interval), left].into_iter().flatten().min();
+        let outcome = match wait {
+            Some(wait) => running.wait_timeout(wait),
+            None => Some(running.wait()),
+        };
+        if let Some(outcome) = outcome {
             return outcome;
         }
-        live.update(&running.counts());
+        if let Some(live) = &mut live {
+            live.update(&running.counts());
+        }
     }
 }
 

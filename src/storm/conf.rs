@@ -10,7 +10,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use apply::{Conf, wait_policy};
+pub(crate) use apply::Conf;
 pub(crate) use check::{Checked, Level, check};
-pub(crate) use keys::{Fate, Key, find};
+pub(crate) use keys::Fate;
+#[cfg(test)]
 pub(crate) use table::KEYS;

@@ -24,9 +24,9 @@ use crate::storm::record::Recorder;
 use crate::storm::registry::{Registry, registered};
 use crate::topology::Topology;
 
-pub(crate) use load::{Loaded, Where};
+pub(crate) use load::{Loaded, Where, read_file};
 pub(crate) use model::{Definition, GroupingDef};
-pub(crate) use resolve::{Resolved, What};
+pub(crate) use resolve::{Component, Resolved, What};
 
 /// How a file is read.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ pub struct FluxOptions {
     pub env_filter: bool,
     /// The folder in which multilang components are started; `resources` beside the file unless given.
     pub resources: Option<PathBuf>,
-    /// A file for what every component gets: see [`record`](crate::storm::record).
+    /// A file in which a run records, as JSON lines, every tuple that a bolt takes and every ack and fail of a spout.
     pub record: Option<PathBuf>,
 }
 
@@ -122,7 +122,6 @@ impl Flux {
         if !problems.is_empty() {
             return Err(Error::invalid(problems));
         }
-        let recorder = record.map(Recorder::create).transpose()?;
-        build::build(self.loaded.definition, self.resolved, recorder)
+        build::build(self.loaded.definition, self.resolved, record.map(Recorder::new))
     }
 }

@@ -4,10 +4,12 @@
 //! ordinary spouts and bolts over it, with [`Many`](crate::task::many::Many) outputs.
 
 mod conf;
+pub(crate) mod config_report;
 pub mod emitter;
 pub mod flux;
 pub mod grouping;
 pub mod java;
+pub(crate) mod migrate;
 mod native;
 mod record;
 pub mod registry;

@@ -13,6 +13,7 @@
 //! | `squall.Filter` | `field`, and one of `equals`, `not_equals`, `contains`, `above`, `below`; `fields` | `fields` |
 //! | `squall.Project` | `fields`; `as` | `fields`, renamed |
 //! | `squall.Ticks` | | `seconds`, at every tick |
+//! | `squall.Deal` | `to`: a component, `fields` | `fields`, to its tasks in turn, as a direct stream |
 //! | `squall.Print` | `prefix` | |
 //! | `squall.Log` | | |
 //! | `squall.WriteLines` | `path`; `field` (the whole tuple) | |
@@ -30,9 +31,9 @@ mod lines;
 mod oracle;
 mod periodic;
 mod sink;
-mod window;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use crate::storm::registry::Registry;
 

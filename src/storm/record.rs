@@ -10,16 +10,16 @@
 use std::any::Any;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use crate::error::{Error, Failure, Result};
+use crate::error::Failure;
 use crate::storm::native::emits::TickTuples;
 use crate::storm::tuple::StormTuple;
-use crate::sys::sync::{Arc, Mutex};
+use crate::sys::sync::{Arc, Mutex, MutexGuard};
 use crate::task::component::{Next, Outcome, Replayable, Spout};
 use crate::task::context::{BoltContext, SpoutContext, TaskInfo};
 use crate::task::dynamic::Value;
@@ -33,31 +33,37 @@ use crate::topology::plan::Kind;
 
 /// The file, shared by all tasks.
 #[derive(Clone)]
-pub(crate) struct Recorder(Arc<Mutex<Open>>);
+pub(crate) struct Recorder(Arc<Mutex<Record>>);
 
-struct Open {
-    file: File,
-    tasks_are_told: bool,
+struct Record {
+    path: PathBuf,
+    /// What is known before the start.
+    subscriptions: Vec<Json>,
+    /// None before the first task begins.
+    file: Option<File>,
     has_failed: bool,
 }
 
+impl Record {
+    fn write(&mut self, event: &Json) {
+        let Some(file) = &mut self.file else { return };
+        if let Err(error) = file.write_all(format!("{event}\n").as_bytes())
+            && !std::mem::replace(&mut self.has_failed, true)
+        {
+            tracing::error!("{}: the record is incomplete: {error}", self.path.display());
+        }
+    }
+}
+
 impl Recorder {
-    /// Creates the file, or empties it.
-    ///
-    /// # Errors
-    /// If that cannot be done.
-    pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|error| Error::io(format!("{}: the record", path.display()), &error))?;
-        Ok(Recorder(Arc::new(Mutex::new(Open { file, tasks_are_told: false, has_failed: false }))))
+    /// A record in this file, which is created, or emptied, when the topology starts.
+    pub fn new(path: &Path) -> Self {
+        let path = path.to_owned();
+        Recorder(Arc::new(Mutex::new(Record { path, subscriptions: Vec::new(), file: None, has_failed: false })))
     }
 
-    fn write(&self, event: &Json) {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = open.file.write_all(format!("{event}\n").as_bytes())
-            && !std::mem::replace(&mut open.has_failed, true)
-        {
-            tracing::error!("the record is incomplete: {error}");
-        }
+    fn lock(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who subscribes to what. `fields` is for fields grouping only.
@@ -67,20 +73,27 @@ impl Recorder {
         if !fields.is_empty() {
             event["fields"] = json!(fields);
         }
-        self.write(&event);
+        self.lock().subscriptions.push(event);
     }
 
-    /// All tasks, told by whichever of them comes first.
-    fn tasks(&self, info: &TaskInfo) {
-        let told = std::mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).tasks_are_told, true);
-        if told {
-            return;
+    /// Whichever task comes first creates the file and writes what is known about all.
+    fn begin(&self, info: &TaskInfo) -> Outcome {
+        let mut record = self.lock();
+        if record.file.is_some() {
+            return Ok(());
         }
+        let file = File::create(&record.path)
+            .map_err(|error| Failure::fatal(format!("{}: the record: {error}", record.path.display())))?;
+        record.file = Some(file);
         for (component, tasks) in info.tasks.iter() {
             for task in tasks {
-                self.write(&json!({"event": "task", "id": task.0, "component": &**component}));
+                record.write(&json!({"event": "task", "id": task.0, "component": &**component}));
             }
         }
+        for event in std::mem::take(&mut record.subscriptions) {
+            record.write(&event);
+        }
+        Ok(())
     }
 
     /// For one component; `tick` is the period of its tick tuples.
@@ -99,22 +112,24 @@ pub(crate) struct Tape {
 }
 
 impl Tape {
-    fn begin(&mut self, info: &TaskInfo) {
+    fn begin(&mut self, info: &TaskInfo) -> Outcome {
         self.component = info.component.clone();
         self.task = info.task.0;
-        self.recorder.tasks(info);
+        self.recorder.begin(info)
     }
 
     fn execute(&self, tuple: &StormTuple) {
         let values: Vec<Json> = tuple.values().iter().map(typed).collect();
         let source = tuple.source();
-        self.recorder.write(&json!({"event": "execute", "component": &*self.component, "task": self.task,
+        self.recorder.lock().write(&json!({"event": "execute", "component": &*self.component, "task": self.task,
             "source": &*source.component, "source_task": tuple.task(), "stream": &*source.stream, "values": values}));
     }
 
     fn callback(&self, event: &str, id: &dyn Any) {
         let id = id_as_json(id);
-        self.recorder.write(&json!({"event": event, "component": &*self.component, "task": self.task, "id": id}));
+        self.recorder
+            .lock()
+            .write(&json!({"event": event, "component": &*self.component, "task": self.task, "id": id}));
     }
 }
 
@@ -169,10 +184,10 @@ impl<S: Spout<Out = Many<StormTuple>>> Spout for RecordedSpout<S> {
     type Id = S::Id;
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
-        self.tape.begin(ctx.info());
+        self.tape.begin(ctx.info())?;
         self.spout.open(ctx)
     }
-    fn next(&mut self, out: &mut SpoutOutlet<Self::Out, S::Id>) -> std::result::Result<Next, Failure> {
+    fn next(&mut self, out: &mut SpoutOutlet<Self::Out, S::Id>) -> Result<Next, Failure> {
         self.spout.next(out)
     }
     fn ack(&mut self, id: S::Id, out: &mut SpoutOutlet<Self::Out, S::Id>) -> Outcome {
@@ -245,7 +260,7 @@ impl<L: Logic<In = StormTuple, Out = Many<StormTuple>>> Logic for RecordedLogic<
     const MANUAL: bool = L::MANUAL;
 
     fn prepare(&mut self, ctx: &mut BoltContext<Self::Out>) -> Outcome {
-        self.tape.begin(ctx.info());
+        self.tape.begin(ctx.info())?;
         self.logic.prepare(ctx)
     }
     fn execute(&mut self, tuple: StormTuple, input: Input<'_>, out: &mut Outlet<Self::Out>) -> Outcome {

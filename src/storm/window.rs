@@ -12,5 +12,5 @@ pub mod settings;
 mod tests;
 pub mod watermark;
 
-pub use bolt::{TupleWindow, WindowOutlet, Windowed, WindowedBolt};
+pub use bolt::{TupleWindow, WindowOutlet, Windowed, WindowedBolt, windowed};
 pub use settings::{Length, Slide, WindowSettings};

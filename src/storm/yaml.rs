@@ -7,7 +7,7 @@ mod properties;
 mod scalar;
 mod source;
 
-pub(crate) use build::{NODES_MAX, parse};
+pub(crate) use build::parse;
 pub(crate) use node::{Content, Node, Place};
 pub(crate) use properties::{Substitution, parse_properties};
 pub(crate) use source::Text;

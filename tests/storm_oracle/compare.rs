@@ -217,7 +217,12 @@ pub fn differences(expected: &Recording, actual: &Recording) -> Vec<String> {
     found
 }
 
-fn compare_sets<T: Ord + std::fmt::Debug>(what: &str, wanted: &BTreeSet<T>, got: &BTreeSet<T>, found: &mut Vec<String>) {
+fn compare_sets<T: Ord + std::fmt::Debug>(
+    what: &str,
+    wanted: &BTreeSet<T>,
+    got: &BTreeSet<T>,
+    found: &mut Vec<String>,
+) {
     found.extend(wanted.difference(got).map(|one| format!("{what}: {one:?} is missing")));
     found.extend(got.difference(wanted).map(|one| format!("{what}: {one:?} is not Storm's")));
 }

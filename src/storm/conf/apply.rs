@@ -127,7 +127,7 @@ impl Conf {
 }
 
 /// What the wait strategies come to: there is one way of waiting here, and the most awake one that is asked for wins.
-pub(crate) fn wait_policy(conf: &Conf) -> Option<WaitPolicy> {
+fn wait_policy(conf: &Conf) -> Option<WaitPolicy> {
     let of = |situation: &str| {
         let class = conf.text(&format!("topology.{situation}.wait.strategy"))?;
         let park_us = conf.get(&format!("topology.{situation}.wait.park.microsec")).and_then(Json::as_f64);

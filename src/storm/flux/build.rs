@@ -9,10 +9,11 @@ use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
 use crate::storm::record::Recorder;
 use crate::storm::registry::native::{LegacyBolt, LegacySpout};
 use crate::storm::tuple::StormTuple;
-use crate::topology::plan::Grouping;
-use crate::topology::stream::Stream;
 use crate::topology::Topology;
 use crate::topology::builder::TopologyBuilder;
+use crate::topology::plan::Grouping;
+use crate::topology::settings::ComponentSettings;
+use crate::topology::stream::Stream;
 
 enum Handle {
     Spout(LegacySpout),
@@ -27,13 +28,19 @@ pub(super) fn build(definition: Definition, resolved: Resolved, recorder: Option
     let name = definition.name.map(|name| name.text.to_string());
     let name = name.or_else(|| conf.text("topology.name").map(str::to_owned)).unwrap_or_default();
     let mut t = TopologyBuilder::new(name);
-    t.declared_at(&resolved.file).settings(|settings| conf.apply(settings));
+    // In one go: the builder looks at all settings whenever some change.
+    t.declared_at(&resolved.file).settings(|settings| {
+        conf.apply(settings);
+        for component in resolved.components.iter().filter(|component| component.is_used) {
+            settings.components.insert(component.id.text.to_string(), own_settings(component, conf));
+        }
+    });
     t.reserve_tasks(system_tasks(conf));
     if let Some(recorder) = &recorder {
         record_subscriptions(&resolved, recorder);
     }
     let components = resolved.components.into_iter();
-    let declare = |component| declare(&mut t, conf, component, recorder.as_ref());
+    let declare = |component| declare(&mut t, component, recorder.as_ref());
     let mut handles: Vec<Handle> = components.map(declare).collect();
     for subscription in resolved.subscriptions {
         t.declared_at(subscription.place.to_string());
@@ -46,8 +53,11 @@ pub(super) fn build(definition: Definition, resolved: Resolved, recorder: Option
 fn system_tasks(conf: &Conf) -> Vec<(String, usize)> {
     let loggers = conf.whole("topology.eventlogger.executors").unwrap_or(0);
     let counted = [("__acker", conf.ackers()), ("__eventlogger", loggers)];
-    let mut tasks: Vec<(String, usize)> =
-        counted.into_iter().filter(|(_, count)| *count > 0).map(|(id, count)| (id.to_owned(), count as usize)).collect();
+    let mut tasks: Vec<(String, usize)> = counted
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(id, count)| (id.to_owned(), count as usize))
+        .collect();
     let consumers = conf.get("topology.metrics.consumer.register").and_then(serde_json::Value::as_array);
     for consumer in consumers.into_iter().flatten() {
         let class = consumer.get("class").and_then(serde_json::Value::as_str).unwrap_or_default();
@@ -60,28 +70,39 @@ fn system_tasks(conf: &Conf) -> Vec<(String, usize)> {
     tasks
 }
 
-fn declare(t: &mut TopologyBuilder, topology: &Conf, component: Component, recorder: Option<&Recorder>) -> Handle {
+/// What a component does differently from its topology.
+fn own_settings(component: &Component, topology: &Conf) -> ComponentSettings {
+    let conf = &component.conf;
+    let tick = match &component.what {
+        What::Bolt(bolt) => bolt.tick.or_else(|| conf.tick()),
+        // Spouts never see ticks.
+        _ => None,
+    };
+    let pending = conf.max_spout_pending().filter(|trees| topology.max_spout_pending() != Some(*trees));
+    ComponentSettings {
+        parallelism: Some(component.tasks as usize),
+        tick,
+        max_spout_pending: pending.filter(|_| component.is_spout),
+        ..ComponentSettings::default()
+    }
+}
+
+fn declare(t: &mut TopologyBuilder, component: Component, recorder: Option<&Recorder>) -> Handle {
     if !component.is_used {
         return Handle::None;
     }
     t.declared_at(component.id.place.to_string());
-    let (id, conf, tasks) = (&component.id.text, &component.conf, component.tasks as usize);
+    let id = &component.id.text;
     match component.what {
         What::Spout(spout) => {
             let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
-            let mut handle = (spout.declare)(t, id, recorder.map(|recorder| recorder.tape(None))).streams(streams).parallelism(tasks);
-            if let Some(trees) = conf.max_spout_pending().filter(|trees| topology.max_spout_pending() != Some(*trees)) {
-                handle = handle.max_spout_pending(trees);
-            }
-            Handle::Spout(handle)
+            let tape = recorder.map(|recorder| recorder.tape(None));
+            Handle::Spout((spout.declare)(t, id, tape).streams(streams))
         }
         What::Bolt(bolt) => {
             let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
-            let handle = (bolt.declare)(t, id, recorder.map(|recorder| recorder.tape(conf.tick()))).streams(streams).parallelism(tasks);
-            Handle::Bolt(match bolt.tick.or_else(|| conf.tick()) {
-                Some(period) => handle.tick(period),
-                None => handle,
-            })
+            let tape = recorder.map(|recorder| recorder.tape(component.conf.tick()));
+            Handle::Bolt((bolt.declare)(t, id, tape).streams(streams))
         }
         What::NeedsJvm | What::Broken => Handle::None,
     }
@@ -142,8 +163,6 @@ fn group(bolt: LegacyBolt, stream: &Stream<StormTuple>, grouping: Wired) -> Lega
             let factory = move || JavaPartialKey::new(positions.clone());
             bolt.custom_as(stream, Grouping::PartialKey(names), factory)
         }
-        Wired::Custom { name, factory } => {
-            bolt.custom_as(stream, Grouping::Custom(name), move || Named(factory()))
-        }
+        Wired::Custom { name, factory } => bolt.custom_as(stream, Grouping::Custom(name), move || Named(factory())),
     }
 }

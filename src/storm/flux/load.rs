@@ -162,7 +162,7 @@ impl Loader<'_> {
     }
 }
 
-fn read_file(path: &Path) -> io::Result<String> {
+pub(crate) fn read_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
@@ -199,7 +199,8 @@ struct Merging<'w> {
 
 impl Merging<'_> {
     fn kept(&mut self, what: &str, other: &Word, own: &Word) {
-        let message = format!("{what} {:?} is left out: {} has it already, and override is false", other.text, own.place);
+        let message =
+            format!("{what} {:?} is left out: {} has it already, and override is false", other.text, own.place);
         self.warnings.push(Problem::new(other.place.to_string(), message));
     }
 

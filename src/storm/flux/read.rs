@@ -8,17 +8,8 @@ use crate::storm::flux::model::{
 };
 use crate::storm::yaml::{Content, Node};
 
-const TOP: [&str; 9] = [
-    "name",
-    "config",
-    "includes",
-    "components",
-    "spouts",
-    "bolts",
-    "streams",
-    "topologySource",
-    "workerHooks",
-];
+const TOP: [&str; 9] =
+    ["name", "config", "includes", "components", "spouts", "bolts", "streams", "topologySource", "workerHooks"];
 const OBJECT: [&str; 6] = ["className", "constructorArgs", "properties", "configMethods", "factory", "factoryArgs"];
 const VERTEX: [&str; 7] =
     ["id", "parallelism", "numTasks", "onHeapMemoryLoad", "offHeapMemoryLoad", "cpuLoad", "config"];

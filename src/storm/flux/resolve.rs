@@ -56,7 +56,9 @@ pub(crate) struct Resolved {
 /// Resolves a file. Never fails: what is wrong is among its problems.
 pub(super) fn resolve(definition: &Definition, file: &str, resources: &Path, registry: &Registry) -> Resolved {
     let mut resolved = Resolved { conf: Conf::new(&definition.config), file: file.to_owned(), ..Resolved::default() };
-    if definition.name.is_none() && resolved.conf.text("topology.name").is_none() && definition.topology_source.is_none()
+    if definition.name.is_none()
+        && resolved.conf.text("topology.name").is_none()
+        && definition.topology_source.is_none()
     {
         resolved.problems.push(Problem::new(file, "the topology needs a name: a text"));
     }

@@ -99,7 +99,8 @@ pub(super) fn define(args: &Arguments<'_>) -> Result<ShellDefinition, Problem> {
 }
 
 fn is_msgpack(args: &Arguments<'_>) -> Result<bool, Problem> {
-    let serializer = args.configured("topology.multilang.serializer").and_then(Json::as_str).unwrap_or("JsonSerializer");
+    let serializer =
+        args.configured("topology.multilang.serializer").and_then(Json::as_str).unwrap_or("JsonSerializer");
     let name = serializer.to_lowercase();
     match (name.contains("msgpack") || name.contains("messagepack"), name.contains("json")) {
         (true, _) => Ok(true),

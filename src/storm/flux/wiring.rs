@@ -31,10 +31,19 @@ pub(crate) enum Wired {
     LocalOrShuffle,
     Global,
     None,
-    Fields { names: String, positions: Arc<[usize]> },
+    Fields {
+        names: String,
+        positions: Arc<[usize]>,
+    },
     /// No positions: by the text of the first value.
-    PartialKey { names: String, positions: Option<Arc<[usize]>> },
-    Custom { name: String, factory: GroupingFactory },
+    PartialKey {
+        names: String,
+        positions: Option<Arc<[usize]>>,
+    },
+    Custom {
+        name: String,
+        factory: GroupingFactory,
+    },
 }
 
 const PARTIAL_KEY: &str = "org.apache.storm.grouping.PartialKeyGrouping";

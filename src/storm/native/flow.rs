@@ -10,6 +10,7 @@ use crate::storm::native::each::{each, is_tick, value_of};
 use crate::storm::native::emits::{Emits, shown};
 use crate::storm::registry::{Argument, Arguments, NativeBolt, Registry};
 use crate::storm::tuple::StormTuple;
+use crate::task::TaskId;
 use crate::task::component::{Bolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::dynamic::{FieldsKey, Value};
@@ -25,6 +26,7 @@ pub(super) fn register(registry: &mut Registry) {
     registry.bolt("squall.Project", project);
     registry.bolt("squall.Ticks", ticks);
     registry.bolt("squall.Ledger", ledger);
+    registry.bolt("squall.Deal", deal);
 }
 
 /// The field that a bolt looks at; none for the first.
@@ -258,3 +260,47 @@ fn ledger(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     })
 }
 
+fn deal(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
+    let to: Arc<str> = args.text("to", 0)?.into();
+    let fields = args.fields("fields", 1)?;
+    let stream = args.stream("default", &fields)?;
+    let emits = Emits::new(std::slice::from_ref(&stream));
+    let fields: Arc<[String]> = fields.into();
+    Ok(NativeBolt::new([stream], move || Deal {
+        emits: emits.clone(),
+        to: to.clone(),
+        fields: fields.clone(),
+        tasks: Vec::new(),
+        next: 0,
+    }))
+}
+
+/// Deals tuples to the tasks of a component in turn, by a direct stream.
+struct Deal {
+    emits: Emits,
+    to: Arc<str>,
+    fields: Arc<[String]>,
+    tasks: Vec<TaskId>,
+    next: usize,
+}
+
+impl Bolt for Deal {
+    type In = StormTuple;
+    type Out = Many<StormTuple>;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<Many<StormTuple>>) -> Outcome {
+        self.emits.prepare(ctx.info());
+        self.tasks = ctx.info().tasks.of_component(&self.to).to_vec();
+        match self.tasks.is_empty() {
+            true => Err(Failure::fatal(format!("there is no component {:?} to deal to", self.to))),
+            false => Ok(()),
+        }
+    }
+
+    fn execute(&mut self, tuple: StormTuple, out: &mut Outlet<Many<StormTuple>>) -> Outcome {
+        let dealt = self.emits.tuple(0, fields_of(&tuple, &self.fields)?);
+        out.emit_direct_at(0, self.tasks[self.next], dealt);
+        self.next = (self.next + 1) % self.tasks.len();
+        Ok(())
+    }
+}

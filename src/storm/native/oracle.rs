@@ -63,13 +63,8 @@ fn list_spout(args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
     let items: Option<Arc<[Item]>> = items.iter().map(|item| item_of(item, &streams)).collect();
     let items = items.ok_or_else(|| args.problem("expected tuples, or {stream, task, await, tuple}"))?;
     let emits = Emits::new(&streams);
-    let make = move || ListSpout {
-        items: items.clone(),
-        emits: emits.clone(),
-        next: 0,
-        acks: 0,
-        failed: VecDeque::new(),
-    };
+    let make =
+        move || ListSpout { items: items.clone(), emits: emits.clone(), next: 0, acks: 0, failed: VecDeque::new() };
     Ok(NativeSpout::new(streams, make))
 }
 

@@ -12,6 +12,7 @@ use crate::storm::registry::{Arguments, NativeBolt, Registry};
 use crate::storm::tuple::StormTuple;
 use crate::sys::sync::Mutex;
 use crate::task::component::{Bolt, Outcome};
+use crate::task::context::BoltContext;
 use crate::task::many::Many;
 use crate::task::outlet::Outlet;
 
@@ -83,7 +84,7 @@ impl Bolt for WriteLines {
     type In = StormTuple;
     type Out = Many<StormTuple>;
 
-    fn prepare(&mut self, _: &mut crate::BoltContext<Many<StormTuple>>) -> Outcome {
+    fn prepare(&mut self, _: &mut BoltContext<Many<StormTuple>>) -> Outcome {
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if file.is_none() {
             let created = File::create(&*self.path)

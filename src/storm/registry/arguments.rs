@@ -217,6 +217,12 @@ impl Arguments<'_> {
         StreamDeclaration::new(name, fields).map_err(|error| self.problem(error.to_string()))
     }
 
+    /// The arguments of each call of a method in `configMethods`, in order.
+    pub fn calls_of(&self, name: &'static str) -> Vec<Vec<Argument>> {
+        let calls = self.calls(name);
+        calls.map(|call| call.args.iter().map(|placed| placed.argument.clone()).collect()).collect()
+    }
+
     /// The calls of a method, in order.
     pub(crate) fn calls<'s>(&'s self, name: &'static str) -> impl Iterator<Item = &'s Call> {
         self.asked.borrow_mut().calls.insert(name.to_owned());
@@ -253,9 +259,7 @@ pub(crate) fn fields_of(argument: &Argument) -> Option<Vec<String>> {
     match argument {
         Argument::Fields(names) => Some(names.clone()),
         Argument::Value(Json::String(name)) => Some(vec![name.clone()]),
-        Argument::Value(Json::Array(names)) => {
-            names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
-        }
+        Argument::Value(Json::Array(names)) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
         _ => None,
     }
 }

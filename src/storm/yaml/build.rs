@@ -9,7 +9,7 @@ use super::source::Text;
 use crate::error::Problem;
 
 /// Nodes of one file, those of repeated aliases included.
-pub(crate) const NODES_MAX: usize = 1_000_000;
+const NODES_MAX: usize = 1_000_000;
 const DEPTH_MAX: usize = 64;
 
 /// The tree of a file that holds one document; an empty file is null.

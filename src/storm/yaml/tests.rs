@@ -126,7 +126,14 @@ fn properties_are_read_as_java_does() {
     assert_eq!(parse_properties(text), expected);
 }
 
+/// More with `SQUALL_FUZZ_CASES`, for the long form.
+fn cases() -> u32 {
+    std::env::var("SQUALL_FUZZ_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256)
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
     /// Whatever the text, there is a tree or a list of problems, and every place is within the file.
     #[test]
     fn no_text_breaks_the_reader(text in "[ -~\n\u{e9}]{0,80}|([ ]{0,3}[-a-c:&*\\[\\]{}'\"|>#!%<, $]{0,6}\n?){0,8}") {
