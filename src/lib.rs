@@ -98,6 +98,7 @@ pub use task::keyed::Timer;
 pub use task::outlet::{Outlet, SpoutOutlet};
 pub use task::payload::{Nothing, Outputs, Payload, Ports};
 pub use task::replay::{DeadLetter, Replaying};
+pub use task::snapshot::Held;
 pub use task::waker::Waker;
 pub use topology::Topology;
 pub use topology::builder::TopologyBuilder;

@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use squall::connect::Generator;
+use squall::engine::checkpoint::Health;
 use squall::state::{StateVisitor, ValueState};
 use squall::testing::{Captured, TestDriver, capture, feeder};
 use squall::topology::settings::Settings;
-use squall::{CurrentKey, Failure, Guarantee, KeyedBolt, Outcome, Outlet, Topology, TopologyBuilder};
+use squall::{
+    CurrentKey, Failure, Guarantee, Held, KeyedBolt, ManualBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder,
+    Tuple,
+};
 
 /// Counts per key; breaks the first time it comes to each of these values.
 struct Count {
@@ -188,4 +192,100 @@ fn at_least_once_may_take_checkpoints_too() {
     let highest = highest(&captured);
     assert!(highest.values().all(|&count| count >= run.values / KEYS), "nothing is lost: {highest:?}");
     assert_eq!(driver.report().checkpoints.expect("has checkpoints").step_backs, 2);
+}
+
+/// Tells the sum when its input has ended.
+#[derive(Default)]
+struct SumAtTheEnd(u64);
+
+impl squall::Bolt for SumAtTheEnd {
+    type In = u64;
+    type Out = u64;
+    fn execute(&mut self, n: u64, _: &mut Outlet<u64>) -> Outcome {
+        self.0 += n;
+        Ok(())
+    }
+    fn finish(&mut self, out: &mut Outlet<u64>) -> Outcome {
+        out.emit(self.0);
+        Ok(())
+    }
+}
+
+/// One input ends early, and with it a bolt; the other input breaks something much later.
+#[test]
+fn a_last_call_before_the_checkpoint_is_not_made_again() {
+    let mut t = TopologyBuilder::new("early-end");
+    let early = t.source("early", || Generator::new(10, |_| 1u64).rate(1_000));
+    let late = t.source("late", || Generator::new(1_000, |n| n).rate(1_000));
+    let sum = t.bolt("sum", SumAtTheEnd::default).shuffle(&early);
+    let broken = Arc::new(AtomicBool::new(false));
+    let has_broken = broken.clone();
+    t.bolt("late-sink", move |n: u64, _: &mut Outlet<()>| {
+        assert!(n < 900 || has_broken.swap(true, Ordering::Relaxed), "told to break once");
+    })
+    .shuffle(&late);
+    let sums = capture(&mut t, &sum);
+    t.guarantee(Guarantee::ExactlyOnce);
+    let mut driver = TestDriver::start(t.build().expect("valid")).expect("starts");
+    driver.run_to_end().expect("ends well");
+    assert_eq!(driver.report().checkpoints.expect("has checkpoints").step_backs, 1);
+    assert!(broken.load(Ordering::Relaxed));
+    assert_eq!(sums.take().len(), 1, "the sum was emitted before the checkpoint that was gone back to");
+}
+
+struct Holding<const DECLARED: bool>;
+
+impl<const DECLARED: bool> ManualBolt for Holding<DECLARED> {
+    type In = u64;
+    type Out = Nothing;
+    const HELD: Option<Held> = if DECLARED { Some(Held::Drain) } else { None };
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<Nothing>) -> Outcome {
+        tuple.ack();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_manual_bolt_has_to_say_what_becomes_of_what_it_holds() {
+    fn start<const DECLARED: bool>() -> squall::Result<TestDriver> {
+        let mut t = TopologyBuilder::new("holding");
+        let numbers = t.source("numbers", || Generator::new(10, |n| n));
+        t.bolt("hold", || Holding::<DECLARED>).shuffle(&numbers);
+        t.guarantee(Guarantee::ExactlyOnce);
+        TestDriver::start(t.build().expect("valid"))
+    }
+    let error = start::<false>().map(drop).expect_err("refused");
+    assert!(error.is_usage() && error.to_string().contains("hold") && error.to_string().contains("HELD"), "{error}");
+    start::<true>().expect("starts").run_to_end().expect("ends well");
+}
+
+/// A bolt that stays blocked by what it holds: no checkpoint gets past it.
+struct Never(Vec<Tuple<u64>>);
+
+impl ManualBolt for Never {
+    type In = u64;
+    type Out = Nothing;
+    const HELD: Option<Held> = Some(Held::Drain);
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<Nothing>) -> Outcome {
+        self.0.push(tuple);
+        Ok(())
+    }
+}
+
+#[test]
+fn without_good_checkpoints_health_turns_red_and_names_the_task_that_is_waited_for() {
+    let mut t = TopologyBuilder::new("stuck");
+    let numbers = t.source("numbers", || Generator::endless(|n| n).rate(100));
+    t.bolt("pass", |n: u64, out: &mut Outlet<u64>| out.emit(n)).shuffle(&numbers);
+    t.bolt("never", || Never(Vec::new())).shuffle(&numbers);
+    t.guarantee(Guarantee::ExactlyOnce);
+    t.settings(|s| s.checkpoint_interval = Some(Duration::from_millis(100)));
+    let mut driver = TestDriver::start(t.build().expect("valid")).expect("starts");
+    driver.advance(Duration::from_millis(90)).expect("runs");
+    let health = |driver: &TestDriver| driver.report().checkpoints.expect("has checkpoints");
+    assert_eq!(health(&driver).health, Health::Green);
+    driver.advance(Duration::from_secs(2)).expect("runs");
+    let checkpoints = health(&driver);
+    assert_eq!(checkpoints.health, Health::Red);
+    assert_eq!(checkpoints.waits_for, ["never[0]"]);
 }

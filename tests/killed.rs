@@ -168,6 +168,53 @@ fn a_rerun_that_finds_its_output_gone_says_what_to_do() {
     assert_counted(&count.output(), 1, "started over");
 }
 
+/// Runs with another text, once to its end, then after the change.
+fn rerun_with_changed_input(change: impl FnOnce(&mut Vec<u8>)) -> String {
+    let count = Count::new(1, &[]);
+    let input = count.place.path().join("input");
+    let mut text_now = b"a few words\nand a few more\n".to_vec();
+    std::fs::write(&input, &text_now).unwrap();
+    let args: Vec<&str> =
+        count.args.iter().map(|arg| if arg == TEXT { input.to_str().unwrap() } else { arg.as_str() }).collect();
+    let run = || Command::new(env!("CARGO_BIN_EXE_squall")).args(&args).stdin(Stdio::null()).output().unwrap();
+    assert!(run().status.success());
+    change(&mut text_now);
+    std::fs::write(&input, &text_now).unwrap();
+    let rerun = run();
+    assert_eq!(rerun.status.code(), Some(2), "{}", text(&rerun.stderr));
+    text(&rerun.stderr)
+}
+
+#[test]
+fn a_changed_input_is_refused_with_both_identities() {
+    let said = rerun_with_changed_input(|text| text[0] = b'A');
+    assert!(said.contains("then 27 bytes, 0..27 xxh3") && said.contains("now 27 bytes"), "{said}");
+    let said = rerun_with_changed_input(|text| text.extend_from_slice(b"more\n"));
+    assert!(said.contains("then 27 bytes") && said.contains("now 32 bytes") && said.contains("--fresh"), "{said}");
+}
+
+#[test]
+fn stopped_with_a_savepoint_it_can_go_on_from_either() {
+    let count = Count::new(100_000, &[]);
+    let mut child = count.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while count.last_checkpoint().is_none() {
+        assert!(Instant::now() < deadline, "no checkpoint in time");
+        std::thread::yield_now();
+    }
+    let (state, saved) = (count.place.path().join("state"), count.place.path().join("saved"));
+    let stop = |args: &[&std::ffi::OsStr]| {
+        Command::new(env!("CARGO_BIN_EXE_squall")).arg("stop").arg(&state).args(args).output().unwrap()
+    };
+    let stopped = stop(&["--savepoint".as_ref(), saved.as_ref()]);
+    assert!(stopped.status.success(), "{}", text(&stopped.stderr));
+    assert!(child.try_wait().unwrap().is_some_and(|status| status.success()), "it has ended, and well");
+    assert!(names(&saved).contains(&"manifest.0".to_owned()), "{:?}", names(&saved));
+    let again = stop(&[]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("nothing runs"), "{}", text(&again.stderr));
+}
+
 #[test]
 fn standard_input_is_refused_before_anything_starts() {
     let count = Count::new(1, &[]);

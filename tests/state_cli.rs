@@ -147,7 +147,14 @@ fn a_savepoint_starts_again_on_other_tasks_and_another_store_with_the_same_state
         let notes = run(1_000, tasks, "count", begin.clone()).expect("starts");
         let says = |what: &str| notes.iter().any(|note| note.contains(what));
         assert!(says("begins with the savepoint") && says("restored: count.seen, count.last"), "{notes:?}");
-        let refused = run(1_000, tasks, "count", begin).expect_err("there is state").to_string();
+        let notes = run(1_000, tasks, "count", begin.clone()).expect("the same command line goes on");
+        assert!(notes[0].contains("resumed from checkpoint"), "{notes:?}");
+        let elsewhere = text(&first);
+        let begin_elsewhere = move |s: &mut Settings| {
+            begin(s);
+            (s.state_dir, s.store) = (Some(elsewhere.clone()), "log".parse().expect("a store"));
+        };
+        let refused = run(1_000, tasks, "count", begin_elsewhere).expect_err("there is state").to_string();
         assert!(refused.contains("already holds state") && refused.contains("--fresh"), "{refused}");
         let (differences, _) = shows(&["diff", &text(&first), &text(&dir), "--json"], 0);
         assert_eq!(differences, "");

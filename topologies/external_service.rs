@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use squall::connect::Generator;
 use squall::sys::offload::Offload;
-use squall::{BoltContext, Door, Failure, ManualBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder, Tuple};
+use squall::{
+    BoltContext, Door, Failure, Held, ManualBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder, Tuple,
+};
 
 /// Enriches events by a slow external service, without ever blocking an executor
 #[derive(clap::Args, Clone, Debug)]
@@ -69,6 +71,8 @@ impl Service {
 impl ManualBolt for Service {
     type In = u64;
     type Out = Answer;
+    /// Answers come whatever else does.
+    const HELD: Option<Held> = Some(Held::Drain);
 
     fn prepare(&mut self, ctx: &mut BoltContext<Answer>) -> Outcome {
         self.ways_out = Some((ctx.offload(), ctx.door()));

@@ -66,7 +66,6 @@ mod bench;
 mod command;
 mod config;
 mod explain;
-mod flux;
 mod options;
 mod output;
 mod report_file;
@@ -74,7 +73,7 @@ mod run;
 mod shipped;
 mod signals;
 mod state;
-mod storm;
+mod stop;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

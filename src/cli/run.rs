@@ -11,10 +11,10 @@ use crate::cli::report_file::ReportFile;
 use crate::cli::shipped::Shipped;
 use crate::cli::signals::{Drain, Signals};
 use crate::engine::Running;
+use crate::engine::checkpoint::Health;
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
 use crate::observe::{Live, Show, logs, report};
-use crate::sys::clock::Clock;
 use crate::sys::sync::Arc;
 use crate::topology::Topology;
 
@@ -57,11 +57,6 @@ impl From<When> for Show {
 
 /// Runs to the end and returns the exit code.
 pub(super) fn run(shipped: &Shipped, matches: &ArgMatches) -> u8 {
-    run_for(shipped, matches, None)
-}
-
-/// Runs to the end, or drains after this time.
-pub(super) fn run_for(shipped: &Shipped, matches: &ArgMatches, duration: Option<Duration>) -> u8 {
     let prepared = match Prepared::new(shipped, matches) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -70,7 +65,7 @@ pub(super) fn run_for(shipped: &Shipped, matches: &ArgMatches, duration: Option<
         }
     };
     let place = prepared.topology.name().to_owned();
-    match prepared.run(duration) {
+    match prepared.run() {
         Ok(()) => DONE,
         Err(error) => {
             complain(&place, &error);
@@ -105,7 +100,7 @@ impl Prepared {
         Ok(Prepared { topology, report_file, show, is_quiet: options.quiet, drains: options.drain })
     }
 
-    fn run(self, duration: Option<Duration>) -> Result<()> {
+    fn run(self) -> Result<()> {
         let progress = self.topology.progress().cloned();
         logs::log_executor_panics();
         let settings = self.topology.resolve()?.settings;
@@ -115,7 +110,7 @@ impl Prepared {
         let running = Arc::new(self.topology.start()?);
         drain.attach(&running);
         say_what_was_resumed(&running);
-        let outcome = watch(&running, Live::start(self.show, progress), duration);
+        let outcome = watch(&running, Live::start(self.show, progress));
         let report = running.report();
         let shown = if self.is_quiet { Ok(()) } else { print(format_args!("\n{}", report::to_text(&report))) };
         warn(&report);
@@ -128,6 +123,9 @@ impl Prepared {
     }
 }
 
+/// How often health is looked at without a live line.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Whoever starts a topology with state wants to know at once where it begins.
 fn say_what_was_resumed(running: &Running) {
     let Some(checkpoints) = running.checkpoints() else { return };
@@ -137,28 +135,23 @@ fn say_what_was_resumed(running: &Running) {
     }
 }
 
-/// Waits for the end, keeping the live line up to date, and drains when the time is up.
-fn watch(running: &Running, live: Option<Live>, duration: Option<Duration>) -> Result<()> {
-    let clock = Clock::real();
-    let mut end_ns = duration.map(|duration| clock.now_ns().saturating_add(duration.as_nanos() as u64));
+/// Waits for the end, keeping the live line up to date.
+fn watch(running: &Running, live: Option<Live>) -> Result<()> {
     let mut live = live;
+    let mut health = Health::Green;
     loop {
-        let left = end_ns.map(|end_ns| Duration::from_nanos(end_ns.saturating_sub(clock.now_ns())));
-        if left == Some(Duration::ZERO) {
-            end_ns = None;
-            running.drain();
-            continue;
-        }
-        let wait = [live.as_ref().map(Live::interval), left].into_iter().flatten().min();
-        let outcome = match wait {
-            Some(wait) => running.wait_timeout(wait),
-            None => Some(running.wait()),
-        };
-        if let Some(outcome) = outcome {
+        let interval = live.as_ref().map_or(HEALTH_INTERVAL, Live::interval);
+        if let Some(outcome) = running.wait_timeout(interval) {
             return outcome;
         }
         if let Some(live) = &mut live {
             live.update(&running.counts());
+        }
+        if let Some(checkpoints) = running.checkpoints() {
+            if (checkpoints.health, health) == (Health::Red, Health::Green) {
+                note(format_args!("warning: {}", report::red_health(&checkpoints)));
+            }
+            health = checkpoints.health;
         }
     }
 }

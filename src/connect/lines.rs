@@ -15,10 +15,12 @@ use crate::topology::Progress;
 
 mod blocks;
 mod feed;
+mod identity;
 mod splits;
 
 use blocks::{Cutter, RangeBlocks, StreamBlocks};
 use feed::{FeedStart, Line, Lines};
+use identity::{Identity, SAMPLE_BYTES};
 use splits::Split;
 
 /// The lines of a file, each without its `\n`: bytes, never checked to be text; a `\r` before the line end is kept. A
@@ -79,7 +81,7 @@ fn progress(bytes_total: Option<u64>, bytes_read: &Arc<AtomicU64>) -> Progress {
 
 enum Input {
     /// A file of this size, read split by split.
-    Ranges { size: u64, splits: Vec<Split>, lines: Option<Lines> },
+    Ranges { size: u64, head: Identity, splits: Vec<Split>, lines: Option<Lines> },
     /// Anything else; `None` once it has ended, and in all tasks but the first.
     Stream(Option<Lines>),
 }
@@ -153,7 +155,8 @@ impl FileLines {
 
     fn open_input(&self, start: &FeedStart, index: usize) -> Result<Input, Failure> {
         if let Some(size) = self.known_size() {
-            return Ok(Input::Ranges { size, splits: Vec::new(), lines: None });
+            let head = Identity::of_head(&self.path, size)?;
+            return Ok(Input::Ranges { size, head, splits: Vec::new(), lines: None });
         }
         let blocks = StreamBlocks { path: Arc::clone(&self.path), rounds: self.rounds, position: 0, cutter: None };
         let lines = if index == 0 { Some(Lines::new(start.start(blocks)?)) } else { None };
@@ -163,7 +166,7 @@ impl FileLines {
     /// The splits, of an open input that has any.
     fn splits_mut(&mut self) -> Option<(u64, &mut Vec<Split>, &mut Option<Lines>)> {
         match &mut self.opened.as_mut()?.input {
-            Input::Ranges { size, splits, lines } => Some((*size, splits, lines)),
+            Input::Ranges { size, splits, lines, .. } => Some((*size, splits, lines)),
             Input::Stream(_) => None,
         }
     }
@@ -185,7 +188,7 @@ impl Source for FileLines {
         let count_block = |bytes| add(&self.bytes_read, bytes);
         match &mut opened.input {
             Input::Stream(lines) => poll_stream(lines, count_block),
-            Input::Ranges { size, splits, lines } => loop {
+            Input::Ranges { size, splits, lines, .. } => loop {
                 let Some((number, split)) = splits.iter_mut().enumerate().find(|(_, split)| !split.is_done) else {
                     return Ok(Polled::Finished);
                 };
@@ -288,6 +291,22 @@ impl Replayable for FileLines {
                 splits.iter().map(|split| (split.id.clone(), Position(split.position))).collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The size of the file, and a hash of up to 16 KiB before the position, or of its beginning where the bytes before
+    /// the position are not at hand any more.
+    fn identity(&self, _split: &str, position: Position) -> Option<String> {
+        let Input::Ranges { size, head, lines, .. } = &self.opened.as_ref()?.input else { return None };
+        let before = lines.as_ref().and_then(|lines| lines.before(position.0, SAMPLE_BYTES));
+        let identity = before.map_or(*head, |(start, bytes)| Identity::of(*size, start % size, bytes));
+        Some(identity.to_string())
+    }
+
+    fn check_identity(&mut self, _split: &str, _position: Position, identity: &str) -> Outcome {
+        match &self.opened {
+            Some(Opened { input: Input::Ranges { size, .. }, .. }) => Identity::check(&self.path, *size, identity),
+            _ => Err(Failure::fatal(format!("{} is not a file that could be read again", self.path.display()))),
         }
     }
 }

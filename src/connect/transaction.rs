@@ -10,7 +10,7 @@ use crate::task::component::{Bolt, Outcome};
 use crate::task::context::{BoltContext, TaskInfo};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Nothing, Payload};
-use crate::task::snapshot::{Checkpointed, DurableJob, OwnSnapshot};
+use crate::task::snapshot::{Checkpointed, DurableJob, OwnSnapshot, Visibility};
 
 /// Something outside that takes values in transactions: all of a transaction becomes visible, or nothing.
 ///
@@ -296,6 +296,10 @@ impl<S: TransactionalSink> Bolt for Transactional<S> {
 }
 
 impl<S: TransactionalSink> Checkpointed for Transactional<S> {
+    fn visibility(&self) -> Visibility {
+        Visibility::Transactional
+    }
+
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure> {
         let mut ended = self.current.take().ok_or_else(|| Failure::fatal("a snapshot before restore"))?;
         let work = Work::new(self.sink.pre_commit(&mut ended)?);

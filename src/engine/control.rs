@@ -219,7 +219,7 @@ impl Control {
     pub fn event(&mut self, event: Event, now_ns: u64) {
         match event {
             Event::Started { executor } => self.started(executor, now_ns),
-            Event::NotStarted { failure } => self.fail(Error::failed("not_started", failure.to_string())),
+            Event::NotStarted { failure } => self.not_started(&failure),
             Event::Fatal(fatal) if fatal.steps_back => self.step_back(&fatal, now_ns),
             Event::Fatal(fatal) => self.fail(Error::failed(fatal.state, fatal.message)),
             Event::Halted { executor } => self.halted(executor),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::engine::checkpoint::CheckpointReport;
+use crate::engine::checkpoint::{CheckpointReport, Health};
 use crate::engine::report::{ComponentReport, LatencyReport, Report};
 use crate::observe::table::{Align, Table};
 use crate::observe::units::{grouped, percentile, size, time};
@@ -47,8 +47,21 @@ fn checkpoints_text(checkpoints: &CheckpointReport) -> String {
         let took = us(checkpoints.last_recovery_ns);
         let _ = write!(text, "; stepped back {} times, the last in {took}", grouped(checkpoints.step_backs));
     }
+    if checkpoints.health == Health::Red {
+        let _ = write!(text, "; {}", red_health(checkpoints));
+    }
     text.push('\n');
     text
+}
+
+/// Says that the last good checkpoint is too old, and whom it waits for.
+pub fn red_health(checkpoints: &CheckpointReport) -> String {
+    let age = time(checkpoints.age_ns as f64 / 1_000.0);
+    let waits_for = match &checkpoints.waits_for[..] {
+        [] => String::new(),
+        tasks => format!("; the one under way waits for {}", tasks.join(", ")),
+    };
+    format!("checkpoints do not keep up: the last good one is {age} old{waits_for}")
 }
 
 /// What a person should look into although the run ended well, one sentence each.

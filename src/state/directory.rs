@@ -147,6 +147,16 @@ impl StateDirectory {
         Ok(directory)
     }
 
+    /// The number of the process that has the directory now, if any.
+    ///
+    /// # Errors
+    /// Those of the disk; it is held by a process that has not told its number yet.
+    pub fn holder(disk: &Disk, path: &Path) -> Result<Option<i32>> {
+        let Some(holder) = disk.lock_holder(&path.join("lock"))? else { return Ok(None) };
+        let unknown = |_| Error::failed("unknown_holder", format!("{} is just being opened", path.display()));
+        holder.parse().map(Some).map_err(unknown)
+    }
+
     /// A directory in memory, for runs that only step back within the process.
     ///
     /// # Errors
@@ -187,10 +197,17 @@ impl StateDirectory {
     ///
     /// # Errors
     /// There is a checkpoint already; those of the disk.
-    pub fn adopt(&mut self, restored: Restored) -> Result<Restored> {
+    pub fn adopt(&mut self, mut restored: Restored) -> Result<Restored> {
         self.require_empty()?;
+        restored.generation.began_with = Some(restored.generation.stamp);
         let Self { store, manifest, folder, kind, .. } = self;
         rebuild(&mut **store, manifest, folder, *kind, restored)
+    }
+
+    /// True if this directory began with that savepoint.
+    pub fn began_with(&self, savepoint: &Generation) -> bool {
+        let newest = self.manifest.generations().last();
+        newest.is_some_and(|newest| newest.began_with == Some(savepoint.stamp))
     }
 
     /// Refuses to begin from elsewhere where there is something already.
@@ -247,6 +264,7 @@ impl StateDirectory {
         generation.folder = self.folder.clone();
         let mut generations = self.manifest.generations().to_vec();
         let is_first = generations.is_empty();
+        generation.began_with = generations.last().and_then(|newest| newest.began_with);
         generations.push(generation);
         let superfluous = generations.len().saturating_sub(self.options.generations.max(1));
         generations.drain(..superfluous);

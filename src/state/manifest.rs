@@ -48,6 +48,8 @@ pub struct Generation {
     pub finished: bool,
     /// When, in nanoseconds since the epoch.
     pub written_at_ns: i64,
+    /// The stamp of the savepoint that the directory began with, if it did. Filled in when it is committed.
+    pub began_with: Option<Stamp>,
     /// The keyed states.
     pub states: Vec<StateEntry>,
     /// What components keep besides keyed state.
@@ -82,6 +84,8 @@ pub struct OperatorEntry {
     pub component: String,
     /// One blob per task, whose meaning only the component knows.
     pub tasks: Vec<Blob>,
+    /// For each task whether its input had ended and its last call was made.
+    pub finished: Vec<bool>,
 }
 
 /// Bytes without meaning here.

@@ -8,6 +8,7 @@ pub mod disk;
 pub(crate) mod mutation;
 pub mod offload;
 pub mod park;
+pub mod process;
 pub mod random;
 pub mod signals;
 pub mod sync;

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod end;
+mod instance;
 mod rare;
 mod state;
 
@@ -12,9 +13,8 @@ use crate::state::Schema;
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::align::{Alignment, CheckpointId};
-use crate::task::bolt::state::{States, bind_all};
+use crate::task::bolt::state::States;
 use crate::task::component::Outcome;
-use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Header, Layout, NO_EVENT, Timed, Tracked};
@@ -25,6 +25,7 @@ use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
+use crate::task::snapshot::{Held, Visibility};
 use crate::task::style::{Input, Logic};
 use rare::Visit;
 
@@ -42,6 +43,14 @@ impl<L: Logic> TaskKit for BoltKit<L> {
         let mut states = Vec::new();
         (self.factory)().states(&mut |state| states.push((state.name().to_owned(), state.schema())));
         states
+    }
+
+    fn visibility(&self) -> Visibility {
+        (self.factory)().checkpointed().map_or(Visibility::Immediate, |checkpointed| checkpointed.visibility())
+    }
+
+    fn held(&self) -> Option<Held> {
+        L::HELD
     }
 }
 
@@ -133,27 +142,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    fn instantiate(&mut self) -> Outcome {
-        let mut ctx = BoltContext { base: self.parts.context(self.out.core.counts.rebuilt), door: self.door.clone() };
-        let (factory, info, snapshots) = (&self.factory, &self.parts.info, self.parts.snapshots.as_ref());
-        let wall_ns = self.wall_ns();
-        let mut has_states = false;
-        let bolt = guarded(&self.origin, || {
-            let mut bolt = factory();
-            has_states = bind_all(&mut bolt, info, snapshots, wall_ns)?;
-            bolt.prepare(&mut ctx)?;
-            if let (Some(port), Some(checkpointed)) = (snapshots, bolt.checkpointed()) {
-                let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);
-                checkpointed.restore(resumed, &port.restored_own(info.count))?;
-            }
-            Ok(bolt)
-        })?;
-        self.bolt = Some(bolt);
-        self.states.any = has_states;
-        self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
-        Ok(())
-    }
-
     /// One turn; the parts are in the order in which they must happen.
     fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
         self.settle_held();
@@ -227,44 +215,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         true
     }
 
-    /// Rebuilds a backing-off instance when its time has come. True if there is one now.
-    fn revive(&mut self, now_ns: u64) -> bool {
-        if self.state != TaskState::BackingOff || now_ns < self.rebuild_at_ns {
-            return false;
-        }
-        match self.instantiate() {
-            Ok(()) => true,
-            Err(failure) => {
-                self.break_down(failure);
-                false
-            }
-        }
-    }
-
-    /// The instance is gone: schedule the next one, or give up.
-    fn break_down(&mut self, failure: Failure) {
-        if failure.is_fatal() || self.parts.snapshots.is_some() {
-            return self.stop_for(&failure);
-        }
-        tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
-        self.out.handover = None;
-        self.out.core.forget_call();
-        self.state = TaskState::BackingOff;
-        if let Some(broken) = self.bolt.take() {
-            // A panic in its destructor has nothing left to break.
-            let _ = guarded(&self.origin, || {
-                drop(broken);
-                Ok(())
-            });
-        }
-        self.out.core.counts.rebuilt += 1;
-        let core = &self.out.core;
-        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure) {
-            Ok(at_ns) => self.rebuild_at_ns = at_ns,
-            Err(fatal) => self.fatal = Some(fatal),
-        }
-    }
-
     /// Runs a call of the bolt that handles no input. True if it succeeded.
     fn call(&mut self, what: &str, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
         let Some(bolt) = &mut self.bolt else { return false };
@@ -282,10 +232,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 false
             }
         }
-    }
-
-    fn stop_for(&mut self, failure: &Failure) {
-        self.fatal = Some(Fatal::of(failure, self.parts.snapshots.is_some()));
     }
 
     fn settle_held(&mut self) {

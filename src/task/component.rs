@@ -11,7 +11,7 @@ use crate::task::key::Key;
 use crate::task::keyed::Timer;
 use crate::task::outlet::{Outlet, SpoutOutlet};
 use crate::task::payload::{Outputs, Payload};
-use crate::task::snapshot::Checkpointed;
+use crate::task::snapshot::{Checkpointed, Held};
 
 /// What user code returns: nothing, or why it did not succeed.
 pub type Outcome = Result<(), Failure>;
@@ -117,6 +117,21 @@ pub trait Replayable {
 
     /// For each assigned split the lowest position that is not yet acked: everything before it is done.
     fn positions(&self) -> Vec<(SplitId, Position)>;
+
+    /// What tells the input of a split from another one of the same name, as far as it has been read: its size and a
+    /// hash of what was read, for instance. In words, since people get to see it; it is stored with the position.
+    /// Called on the executor at every checkpoint, so it must not block. `None`: nothing tells.
+    fn identity(&self, _split: &str, _position: Position) -> Option<String> {
+        None
+    }
+
+    /// Compares with the identity stored in the checkpoint that is resumed, before the split is assigned.
+    ///
+    /// # Errors
+    /// If the input is another one; names both identities.
+    fn check_identity(&mut self, _split: &str, _position: Position, _identity: &str) -> Outcome {
+        Ok(())
+    }
 
     /// A checkpoint with these positions is durable: nothing before them is asked for again.
     fn committed(&mut self, _positions: &[(SplitId, Position)]) {}
@@ -320,6 +335,9 @@ pub trait ManualBolt: Sized + 'static {
     type In: Payload;
     /// The output type, or [`Ports`](crate::Ports) for several, or [`Nothing`](crate::Nothing).
     type Out: Outputs;
+    /// What it promises about the tuples it holds when a barrier comes. Exactly-once refuses a bolt that promises
+    /// nothing.
+    const HELD: Option<Held> = None;
 
     /// As [`Bolt::prepare`]; the context also gives the door through which other threads emit.
     ///

@@ -219,6 +219,21 @@ impl<S: Source> Replayable for Replaying<S> {
         let lowered = |(number, (split, read))| (split, self.pending.lowest(number).unwrap_or(read));
         read.into_iter().enumerate().map(lowered).collect()
     }
+
+    fn identity(&self, split: &str, position: Position) -> Option<String> {
+        self.source.borrow_mut().replayable().and_then(|source| source.identity(split, position))
+    }
+
+    fn check_identity(&mut self, split: &str, position: Position, identity: &str) -> Outcome {
+        let source = self.source.get_mut().replayable();
+        source.map_or(Ok(()), |source| source.check_identity(split, position, identity))
+    }
+
+    fn committed(&mut self, positions: &[(SplitId, Position)]) {
+        if let Some(source) = self.source.get_mut().replayable() {
+            source.committed(positions);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::task::ledger::Ledger;
 use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, TaskMetrics};
 use crate::task::pace::{Pacer, Schedule};
-use crate::task::snapshot::SnapshotPort;
+use crate::task::snapshot::{Held, SnapshotPort, Visibility};
 use crate::task::waker::Waker;
 
 /// What a task wants after a turn.
@@ -115,6 +115,16 @@ pub(crate) trait TaskKit: Send + Sync {
     /// The keyed states of the component, told by an instance made for the purpose.
     fn states(&self) -> Vec<(String, Schema)> {
         Vec::new()
+    }
+
+    /// When its output is seen, told by an instance made for the purpose.
+    fn visibility(&self) -> Visibility {
+        Visibility::Immediate
+    }
+
+    /// For a manual bolt: what it promises about the tuples it holds; others hold none.
+    fn held(&self) -> Option<Held> {
+        Some(Held::Drain)
     }
 
     /// For a spout: it can go back to a position, told by an instance made for the purpose.

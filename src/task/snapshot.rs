@@ -10,7 +10,8 @@ use crate::state::store::Groups;
 use crate::state::{Schema, codec};
 use crate::sys::sync::Arc;
 use crate::task::align::CheckpointId;
-use crate::task::component::{Outcome, Position, SplitId};
+use crate::task::component::{Outcome, SplitId};
+use crate::task::context::TaskInfo;
 
 /// Something that has to be durable before a checkpoint is: flushing and syncing files, for example. Run by the thread
 /// that keeps checkpoints, never by an executor.
@@ -23,6 +24,37 @@ pub struct OwnSnapshot {
     pub bytes: Vec<u8>,
     /// Done before the checkpoint becomes the truth; an error aborts it.
     pub before: Option<DurableJob>,
+}
+
+/// When what a component hands to the world outside can be seen there, and how often after a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// At once; what came after the last checkpoint comes again after a failure.
+    #[default]
+    Immediate,
+    /// At once, under an id that is the same when it comes again, so that it replaces what was there.
+    ImmediateById,
+    /// With the checkpoint that covers it, once.
+    Transactional,
+}
+
+impl std::fmt::Display for Visibility {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Visibility::Immediate => "immediate, at least once",
+            Visibility::ImmediateById => "immediate, under an id that is the same on every replay",
+            Visibility::Transactional => "transactional, seen with the checkpoint that covers it",
+        })
+    }
+}
+
+/// What a bolt that holds tuples promises under exactly-once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It settles whatever it holds without waiting for further input: a barrier waits until it holds nothing. Right
+    /// for calls to elsewhere; a collector that waits for more tuples would hold up checkpoints for ever.
+    Drain,
 }
 
 /// The part of a bolt or sink that takes part in checkpoints itself: a sink that prepares and commits transactions,
@@ -51,6 +83,11 @@ pub trait Checkpointed {
     /// # Errors
     /// Stops the topology: what was promised cannot be kept.
     fn committed(&mut self, checkpoint: CheckpointId) -> Outcome;
+
+    /// When its output is seen. The kind is printed at the start.
+    fn visibility(&self) -> Visibility {
+        Visibility::Immediate
+    }
 }
 
 /// To the keeper of checkpoints.
@@ -90,6 +127,8 @@ pub(crate) struct TaskSnapshot {
     /// Positions of a spout, the own snapshot of a bolt.
     pub own: Vec<u8>,
     pub before: Option<DurableJob>,
+    /// A bolt's last call has been made: it is not made again by whoever resumes.
+    pub finished: bool,
     pub stats: SnapshotStats,
 }
 
@@ -159,6 +198,12 @@ impl SnapshotPort {
         self.catalogue.find(self.component, state).and_then(|entry| entry.recorded.as_ref())
     }
 
+    /// True if this task resumes after its last call.
+    pub fn has_finished(&self, info: &TaskInfo) -> Result<bool, Failure> {
+        let restored = self.restored.as_ref();
+        restored.map_or(Ok(false), |restored| restored.has_finished(self.component, info.index, info.count))
+    }
+
     /// What the tasks of this component stored that fall to this one, of `count` tasks now.
     pub fn restored_own(&self, count: usize) -> Vec<&[u8]> {
         let Some(restored) = &self.restored else { return Vec::new() };
@@ -174,6 +219,8 @@ pub(crate) struct Restored {
     pub finished: bool,
     /// By component, what each of its tasks stored of its own.
     pub own: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// By component, which of its tasks had made their last call.
+    pub finished_tasks: BTreeMap<usize, Vec<bool>>,
     pub groups: Groups,
 }
 
@@ -185,35 +232,55 @@ impl Restored {
         mine.map(|(_, part)| part.as_slice()).collect()
     }
 
+    /// True if a task need not make its last call, because it was made before the checkpoint.
+    pub fn has_finished(&self, component: usize, index: usize, count: usize) -> Result<bool, Failure> {
+        let Some(finished) = self.finished_tasks.get(&component) else { return Ok(false) };
+        if finished.iter().all(|task| *task == finished[0]) {
+            return Ok(finished.first().copied().unwrap_or(false));
+        }
+        if finished.len() == count {
+            return Ok(finished[index]);
+        }
+        Err(Failure::fatal(format!(
+            "the input had ended for some of its {} tasks when the checkpoint was taken, so that parallelism cannot \
+             become {count} now: resume with {} tasks once, to its end",
+            finished.len(),
+            finished.len()
+        )))
+    }
+
     /// A spout's splits are dealt out again one by one, so that parallelism may change.
-    pub fn positions_of(
-        &self,
-        component: usize,
-        index: usize,
-        count: usize,
-    ) -> Result<Vec<(SplitId, Position)>, Failure> {
+    pub fn splits_of(&self, component: usize, index: usize, count: usize) -> Result<Vec<StoredSplit>, Failure> {
         let Some(parts) = self.own.get(&component) else { return Ok(Vec::new()) };
         let mut all = Vec::new();
         for part in parts {
-            all.extend(read_positions(part)?);
+            all.extend(read_splits(part)?);
         }
         all.sort();
         Ok(all.into_iter().enumerate().filter(|(split, _)| split % count == index).map(|(_, split)| split).collect())
     }
 }
 
-/// A spout's own part: MessagePack of pairs (split, position).
-pub(crate) fn write_positions(positions: &[(SplitId, Position)]) -> Vec<u8> {
-    let plain: Vec<(&str, u64)> = positions.iter().map(|(split, position)| (split.as_str(), position.0)).collect();
+/// What a spout stores of a split.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StoredSplit {
+    pub split: SplitId,
+    pub position: u64,
+    /// See [`Replayable::identity`](crate::Replayable::identity).
+    #[serde(default)]
+    pub identity: Option<String>,
+}
+
+/// A spout's own part, in MessagePack.
+pub(crate) fn write_splits(splits: &[StoredSplit]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    codec::write(&plain, &mut bytes).expect("texts and numbers can be encoded");
+    codec::write(&splits, &mut bytes).expect("texts and numbers can be encoded");
     bytes
 }
 
-fn read_positions(bytes: &[u8]) -> Result<Vec<(SplitId, Position)>, Failure> {
-    let plain: Vec<(SplitId, u64)> = codec::read(bytes)
-        .map_err(|error| Failure::fatal(format!("the stored positions of a spout cannot be read: {error}")))?;
-    Ok(plain.into_iter().map(|(split, position)| (split, Position(position))).collect())
+fn read_splits(bytes: &[u8]) -> Result<Vec<StoredSplit>, Failure> {
+    codec::read(bytes)
+        .map_err(|error| Failure::fatal(format!("the stored positions of a spout cannot be read: {error}")))
 }
 
 #[cfg(test)]
@@ -222,8 +289,12 @@ mod tests {
 
     fn restored(parts: &[&[(&str, u64)]]) -> Restored {
         let encode = |part: &&[(&str, u64)]| {
-            let positions: Vec<_> = part.iter().map(|(s, p)| ((*s).to_owned(), Position(*p))).collect();
-            write_positions(&positions)
+            let stored = |(split, position): &(&str, u64)| StoredSplit {
+                split: (*split).to_owned(),
+                position: *position,
+                identity: None,
+            };
+            write_splits(&part.iter().map(stored).collect::<Vec<_>>())
         };
         Restored { own: BTreeMap::from([(0, parts.iter().map(encode).collect())]), ..Restored::default() }
     }
@@ -233,16 +304,25 @@ mod tests {
         let restored = restored(&[&[("a", 1), ("b", 2)], &[("c", 3)]]);
         for count in 1..=4 {
             let mut all: Vec<_> =
-                (0..count).flat_map(|index| restored.positions_of(0, index, count).expect("reads")).collect();
+                (0..count).flat_map(|index| restored.splits_of(0, index, count).expect("reads")).collect();
             all.sort();
-            let names: Vec<_> = all.iter().map(|(split, position)| (split.as_str(), position.0)).collect();
+            let names: Vec<_> = all.iter().map(|split| (split.split.as_str(), split.position)).collect();
             assert_eq!(names, [("a", 1), ("b", 2), ("c", 3)], "{count} tasks");
         }
+    }
+
+    /// Before there were identities a split was stored as a pair.
+    #[test]
+    fn splits_stored_as_pairs_are_read() {
+        let mut bytes = Vec::new();
+        codec::write(&[("a", 1u64), ("b", 2)], &mut bytes).expect("encodes");
+        let splits = read_splits(&bytes).expect("reads");
+        assert_eq!(splits.iter().map(|s| (s.split.as_str(), s.position)).collect::<Vec<_>>(), [("a", 1), ("b", 2)]);
     }
 
     #[test]
     fn bytes_that_are_no_positions_are_refused() {
         let restored = Restored { own: BTreeMap::from([(0, vec![vec![0xc1]])]), ..Restored::default() };
-        assert!(restored.positions_of(0, 0, 1).expect_err("refused").is_fatal());
+        assert!(restored.splits_of(0, 0, 1).expect_err("refused").is_fatal());
     }
 }

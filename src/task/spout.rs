@@ -14,7 +14,7 @@ use crate::task::outlet::{EmitCore, Outlet, SelfAcked, SpoutOutlet};
 use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, guarded};
-use crate::task::spout::checkpoint::{Checkpoints, cannot_replay};
+use crate::task::spout::checkpoint::{Checkpoints, cannot_replay, check_identities, first_splits};
 
 /// The typed kit of a spout: its factory.
 pub(crate) struct SpoutKit<S> {
@@ -116,6 +116,7 @@ impl<S: Spout> SpoutShell<S> {
     fn instantiate(&mut self) -> Outcome {
         let mut ctx = self.parts.context(self.out.out.core.counts.rebuilt);
         let (factory, resume, resumes) = (&self.factory, &self.positions, self.resumes);
+        let resumed = std::mem::take(&mut self.checkpoints.resumed);
         let needs_replay = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         let mut replayable = false;
         let spout = guarded(&self.origin, || {
@@ -123,12 +124,8 @@ impl<S: Spout> SpoutShell<S> {
             spout.open(&mut ctx)?;
             if let Some(source) = spout.replayable() {
                 replayable = true;
-                let splits: Vec<(SplitId, Option<Position>)> = if resume.is_empty() && !resumes {
-                    source.default_splits().into_iter().map(|split| (split, None)).collect()
-                } else {
-                    resume.iter().map(|(split, position)| (split.clone(), Some(*position))).collect()
-                };
-                source.assign(&splits)?;
+                check_identities(source, &resumed)?;
+                source.assign(&first_splits(source, (!resume.is_empty() || resumes).then_some(resume)))?;
             } else if needs_replay {
                 return Err(cannot_replay());
             }

@@ -12,7 +12,7 @@ use crate::task::key::{KEY_GROUPS_DEFAULT, key_hash};
 use crate::task::keyed::{Each, Timer};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
-use crate::task::snapshot::Checkpointed;
+use crate::task::snapshot::{Checkpointed, Held};
 
 /// What the shell needs of a bolt, whichever of the three styles it is written in.
 pub(crate) trait Logic: Sized + 'static {
@@ -20,6 +20,8 @@ pub(crate) trait Logic: Sized + 'static {
     type Out: Outputs;
     /// The bolt settles its inputs itself, through handles.
     const MANUAL: bool;
+    /// What it promises about the tuples it holds when a barrier comes; whoever holds none promises that.
+    const HELD: Option<Held> = Some(Held::Drain);
 
     fn prepare(&mut self, ctx: &mut BoltContext<Self::Out>) -> Outcome;
     fn execute(&mut self, value: Self::In, input: Input<'_>, out: &mut Outlet<Self::Out>) -> Outcome;
@@ -148,6 +150,7 @@ impl<B: ManualBolt> Logic for Manual<B> {
     type In = B::In;
     type Out = B::Out;
     const MANUAL: bool = true;
+    const HELD: Option<Held> = B::HELD;
 
     fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
         self.0.prepare(ctx)

@@ -89,7 +89,7 @@ pub(super) fn act(matches: &ArgMatches) -> u8 {
         Action::Export(options) => read::export(&options).map(|()| true),
         Action::Diff(options) => diff::diff(&options),
         Action::Verify(options) => list::verify(&options),
-        Action::Savepoint(options) => make_savepoint(&options).map(|()| true),
+        Action::Savepoint(options) => make_savepoint(&options.dir, options.checkpoint, &options.out).map(|()| true),
     };
     match done {
         Ok(true) => DONE,
@@ -105,12 +105,13 @@ fn inspect(path: &Path) -> Result<Inspection> {
     StateDirectory::inspect(Disk::real(), path, Clock::real())
 }
 
-fn make_savepoint(options: &Savepoint) -> Result<()> {
-    let from = inspect(&options.dir)?;
-    let generation = from.generation(options.checkpoint)?;
-    let footprint = savepoint::write(&from, generation, &Disk::real(), &options.out, &Clock::real())?;
-    let (out, checkpoint, size) = (options.out.display(), generation.checkpoint, units::size(footprint.disk_bytes));
-    print(format_args!("{out}: checkpoint {checkpoint}, {size}\n"))
+/// Writes a checkpoint, the newest unless told otherwise, as a savepoint.
+pub(super) fn make_savepoint(dir: &Path, checkpoint: Option<u64>, out: &Path) -> Result<()> {
+    let from = inspect(dir)?;
+    let generation = from.generation(checkpoint)?;
+    let footprint = savepoint::write(&from, generation, &Disk::real(), out, &Clock::real())?;
+    let (checkpoint, size) = (generation.checkpoint, units::size(footprint.disk_bytes));
+    print(format_args!("{}: checkpoint {checkpoint}, {size}\n", out.display()))
 }
 
 /// Shows on standard error, if it is a terminal, how many entries have been read.

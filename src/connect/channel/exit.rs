@@ -12,6 +12,7 @@ use crate::task::context::BoltContext;
 use crate::task::held::{Anchor, Tuple};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Nothing, Payload};
+use crate::task::snapshot::Held;
 
 use super::waiting::{Presence, Waiters, block_on, poll_with};
 
@@ -126,6 +127,8 @@ impl<T: Payload> ChannelSink<T> {
 impl<T: Payload> ManualBolt for ChannelSink<T> {
     type In = T;
     type Out = Nothing;
+    /// The receiver settles them, whatever else comes.
+    const HELD: Option<Held> = Some(Held::Drain);
 
     fn prepare(&mut self, ctx: &mut BoltContext<Nothing>) -> Outcome {
         self.enter(ctx.info().index);

@@ -132,6 +132,14 @@ impl Lines {
         Lines { feed, block: Block::default(), taken: 0 }
     }
 
+    /// Up to `len` bytes before a position, and the position of the first, if they are in the block at hand.
+    pub fn before(&self, position: u64, len: usize) -> Option<(u64, &[u8])> {
+        let to = usize::try_from(position.checked_sub(self.block.start)?).ok()?;
+        let from = to.saturating_sub(len);
+        let bytes = self.block.lines.get(from..to).filter(|bytes| !bytes.is_empty())?;
+        Some((self.block.start + from as u64, bytes))
+    }
+
     /// The next line. Tells `on_block` the size of each block taken from the feed.
     #[inline]
     pub fn poll(&mut self, on_block: impl Fn(u64)) -> Result<Line, Failure> {

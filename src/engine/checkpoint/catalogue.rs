@@ -104,6 +104,12 @@ impl Roster {
         format!("{}[{index}]", self.name(component))
     }
 
+    /// By position of the component and of the task.
+    pub fn all_tasks(&self) -> impl Iterator<Item = (usize, usize)> {
+        let components = self.components.iter().enumerate();
+        components.flat_map(|(component, (_, tasks, _))| (0..*tasks).map(move |index| (component, index)))
+    }
+
     pub fn is_spout(&self, component: usize) -> bool {
         self.components[component].2 == Kind::Spout
     }
@@ -150,16 +156,18 @@ impl Roster {
 
     /// A stored checkpoint, by the positions of this topology's components.
     pub fn restored(&self, restored: directory::Restored) -> Restored {
-        let mut own = BTreeMap::new();
+        let (mut own, mut finished_tasks) = (BTreeMap::new(), BTreeMap::new());
         for operator in restored.generation.operators {
             if let Some(component) = self.components.iter().position(|(name, ..)| *name == operator.component) {
                 own.insert(component, operator.tasks.into_iter().map(|blob| blob.0).collect());
+                finished_tasks.insert(component, operator.finished);
             }
         }
         Restored {
             checkpoint: restored.generation.checkpoint,
             finished: restored.generation.finished,
             own,
+            finished_tasks,
             groups: restored.groups,
         }
     }

@@ -17,7 +17,7 @@ use crate::sys::clock::{Clock, wall_ns};
 use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
 use crate::task::key::KEY_GROUPS_DEFAULT;
-use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper, write_positions};
+use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper, write_splits};
 
 /// The parts of a checkpoint that have come so far.
 struct Gathering {
@@ -77,6 +77,7 @@ impl Keeper {
         match message {
             ToKeeper::Begin { checkpoint, finished } => {
                 let began_ns = self.clock.now_ns();
+                self.stats.begun();
                 let (deltas, done) = (Vec::new(), BTreeMap::new());
                 self.gathering = Some(Gathering { checkpoint, finished, began_ns, deltas, done });
             }
@@ -110,6 +111,7 @@ impl Keeper {
         match part.body {
             PartBody::Changes(delta) => gathering.deltas.push(delta),
             PartBody::Done(snapshot) => {
+                self.stats.part_came(part.component, part.index);
                 gathering.done.insert((part.component, part.index), *snapshot);
                 if gathering.done.len() == self.roster.tasks
                     && let Some(complete) = self.gathering.take()
@@ -162,15 +164,17 @@ impl Keeper {
         let mut operators: Vec<OperatorEntry> = Vec::new();
         for (&(component, _), snapshot) in &gathering.done {
             let own = if self.roster.is_spout(component) && mutation::is(Mutation::PositionsNotSaved) {
-                write_positions(&[])
+                write_splits(&[])
             } else {
                 snapshot.own.clone()
             };
             let name = self.roster.name(component);
-            match operators.last_mut() {
-                Some(last) if last.component == name => last.tasks.push(Blob(own)),
-                _ => operators.push(OperatorEntry { component: name.to_owned(), tasks: vec![Blob(own)] }),
+            if operators.last().is_none_or(|last| last.component != name) {
+                operators.push(OperatorEntry { component: name.to_owned(), ..OperatorEntry::default() });
             }
+            let operator = operators.last_mut().expect("there is one now");
+            operator.tasks.push(Blob(own));
+            operator.finished.push(snapshot.finished);
         }
         operators.extend_from_slice(self.roster.kept_operators());
         Generation {

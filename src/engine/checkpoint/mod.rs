@@ -26,7 +26,7 @@ use crate::topology::Topology;
 use crate::topology::plan::{Kind, Plan};
 use crate::topology::settings::{Guarantee, Settings};
 
-pub use stats::{CheckpointReport, Completed};
+pub use stats::{CheckpointReport, Completed, Health};
 
 /// Everything about a run's checkpoints that its parts share.
 pub(crate) struct Checkpointing {
@@ -70,6 +70,7 @@ pub(crate) fn open(
     let exactly_once = settings.guarantee == Guarantee::ExactlyOnce;
     if exactly_once {
         check_replay(topology, plan)?;
+        check_held(topology, plan)?;
     }
     let options = DirectoryOptions {
         generations: settings.checkpoints_kept,
@@ -82,9 +83,15 @@ pub(crate) fn open(
     };
     let savepoint = match &settings.restore_from {
         Some(path) => {
-            directory.require_empty()?;
             let savepoint = StateDirectory::inspect(disk, Path::new(path), clock.clone())?;
-            Some(savepoint.restored(savepoint.generation(None)?)?)
+            let generation = savepoint.generation(None)?;
+            // The same command line goes on with what the first start has begun.
+            if directory.began_with(generation) {
+                None
+            } else {
+                directory.require_empty()?;
+                Some(savepoint.restored(generation)?)
+            }
         }
         None => None,
     };
@@ -105,6 +112,7 @@ pub(crate) fn open(
     let roster = Arc::new(Roster::new(topology, plan, generation, settings.allow_ownerless_state)?);
     let mut notes = notes(&directory, generation.is_some(), settings);
     notes.extend(roster.notes(generation));
+    notes.extend(visibilities(topology, plan));
     // Only now, when nothing can refuse it any more on this side.
     let resumed = match resumed {
         Some(savepoint) if begins_with_savepoint => Some(directory.adopt(savepoint)?),
@@ -112,7 +120,7 @@ pub(crate) fn open(
     };
     let restored = resumed.map(|resumed| Arc::new(roster.restored(resumed)));
     let resumed = restored.as_ref().map(|restored| (restored.checkpoint, restored.finished));
-    let stats = Arc::new(CheckpointStats::new(resumed, notes));
+    let stats = Arc::new(CheckpointStats::new(resumed, notes, roster.clone(), interval, clock.clone()));
     let (sender, messages) = crossbeam::channel::unbounded();
     let keeper = Keeper::new(directory, roster.clone(), stats.clone(), clock.clone(), messages, events.clone());
     let pace =
@@ -132,6 +140,26 @@ fn check_replay(topology: &Topology, plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A barrier waits for held tuples; nobody knows whether a bolt that has not thought about it ever lets go of them.
+fn check_held(topology: &Topology, plan: &Plan) -> Result<()> {
+    let manual = plan.components.iter().enumerate().filter(|(_, component)| component.kind == Kind::ManualBolt);
+    for (position, component) in manual {
+        if topology.task_kit(position).held().is_none() {
+            let why = "under exactly-once a bolt in manual style has to say what becomes of the tuples it holds when a \
+                       barrier comes: declare `const HELD: Option<Held> = Some(Held::Drain)` if it settles them \
+                       without waiting for more input; one that collects tuples keeps their values in state instead";
+            return Err(crate::Error::usage(component.id.to_string(), why));
+        }
+    }
+    Ok(())
+}
+
+/// When output is seen, for the components at the ends.
+fn visibilities(topology: &Topology, plan: &Plan) -> Vec<String> {
+    let ends = plan.components.iter().enumerate().filter(|(position, _)| plan.is_sink(*position));
+    ends.map(|(position, end)| format!("output of {}: {}", end.id, topology.task_kit(position).visibility())).collect()
 }
 
 /// What was found, in words for the log and the report.

@@ -6,7 +6,7 @@ use crate::engine::checkpoint::Checkpointing;
 use crate::engine::checkpoint::schedule::{Purpose, Schedule};
 use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::{Command, Control, Phase, Request};
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
 use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
@@ -17,6 +17,8 @@ pub(crate) struct Checkpoints {
     schedule: Schedule,
     keeper: Sender<ToKeeper>,
     stats: Arc<CheckpointStats>,
+    /// The run goes on from a checkpoint, which may be that of the end.
+    resumes: bool,
     was_finished: bool,
     /// Step backs since the last checkpoint that became durable, and how many may be.
     in_row: u32,
@@ -36,6 +38,7 @@ impl Checkpoints {
             schedule: Schedule::new(of.pace, of.resumed.map(|(checkpoint, _)| checkpoint)),
             keeper: of.keeper.clone(),
             stats: of.stats.clone(),
+            resumes: of.resumed.is_some(),
             was_finished: of.resumed.is_some_and(|(_, finished)| finished),
             in_row: 0,
             in_row_max: step_backs_max,
@@ -64,6 +67,17 @@ impl Control {
         self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.was_finished)
     }
 
+    /// A component that cannot begin where the checkpoint says is not what the checkpoint was taken of.
+    pub(super) fn not_started(&mut self, failure: &Failure) {
+        let resumes = self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.resumes);
+        let error = if resumes && failure.is_fatal() {
+            Error::bad_state(failure.to_string())
+        } else {
+            Error::failed("not_started", failure.to_string())
+        };
+        self.fail(error);
+    }
+
     fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Active | Phase::Inactive | Phase::Draining)
     }
@@ -84,7 +98,12 @@ impl Control {
         }
         let Some(checkpoints) = &mut self.checkpoints else { return };
         if let Some(overdue) = checkpoints.schedule.overdue(now_ns) {
-            return self.checkpoint_failed(overdue, "it took longer than checkpoint_timeout".into(), now_ns);
+            let waits_for = checkpoints.stats.waits_for().join(", ");
+            let why = match &waits_for[..] {
+                "" => "it took longer than checkpoint_timeout to write it".to_owned(),
+                tasks => format!("it took longer than checkpoint_timeout; missing are the parts of {tasks}"),
+            };
+            return self.checkpoint_failed(overdue, why, now_ns);
         }
         let Some((checkpoint, purpose)) = checkpoints.schedule.begin(now_ns) else { return };
         if checkpoint == CheckpointId(0) && mutation::is_always(Mutation::FirstCheckpointOff) {
@@ -100,6 +119,9 @@ impl Control {
         let Some(checkpoints) = &mut self.checkpoints else { return };
         let purpose = checkpoints.schedule.completed(checkpoint, now_ns);
         checkpoints.in_row = 0;
+        if matches!(purpose, Some(Purpose::Last { .. })) {
+            checkpoints.stats.over();
+        }
         if !self.is_running() {
             return;
         }

@@ -24,7 +24,11 @@ fn generation(checkpoint: u64) -> Generation {
                 stamped: false,
             },
         }],
-        operators: vec![OperatorEntry { component: "lines".into(), tasks: vec![Blob(vec![0, 255, 7])] }],
+        operators: vec![OperatorEntry {
+            component: "lines".into(),
+            tasks: vec![Blob(vec![0, 255, 7])],
+            finished: vec![true],
+        }],
         ..Generation::default()
     }
 }

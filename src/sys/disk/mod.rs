@@ -150,6 +150,18 @@ impl Disk {
         .map_err(|error| Error::io(format!("cannot sync the folder {}", path.display()), &error))
     }
 
+    /// Whoever has the lock of a file, as the file names it; none if nobody has it or there is no such file.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn lock_holder(&self, path: &Path) -> Result<Option<String>> {
+        match &self.0 {
+            Kind::Real => real::lock_holder(path)
+                .map_err(|error| Error::io(format!("cannot look at the lock {}", path.display()), &error)),
+            Kind::Simulated(_) => Ok(None),
+        }
+    }
+
     /// Takes the lock of a file for this process; the file then names the process. The error of whoever comes second
     /// names the first.
     ///

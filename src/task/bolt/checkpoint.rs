@@ -76,7 +76,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.align.release(|lane| lanes.set(lane));
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
         let stats = SnapshotStats { align_ns, freeze_ns, ..SnapshotStats::default() };
-        let snapshot = Box::new(TaskSnapshot { own: own.bytes, before: own.before, stats });
+        let finished = self.finish_called;
+        let snapshot = Box::new(TaskSnapshot { own: own.bytes, before: own.before, finished, stats });
         if self.states.any {
             self.states.encode(id, snapshot);
         } else {

@@ -2,11 +2,11 @@
 
 use crate::error::Failure;
 use crate::task::align::CheckpointId;
-use crate::task::component::{Position, SplitId, Spout};
+use crate::task::component::{Position, Replayable, SplitId, Spout};
 use crate::task::lane::Control;
 use crate::task::payload::PortSet;
 use crate::task::shell::guarded;
-use crate::task::snapshot::{PartBody, SnapshotStats, TaskSnapshot, write_positions};
+use crate::task::snapshot::{PartBody, SnapshotStats, StoredSplit, TaskSnapshot, write_splits};
 use crate::task::spout::SpoutShell;
 
 /// The checkpoint before the first tuple: until it (or the one after it, if it fails) is durable, nothing is emitted.
@@ -24,6 +24,8 @@ pub(super) struct Checkpoints {
     suspending: bool,
     /// Nothing is emitted now: waits for the first checkpoint, or is suspended.
     pub holds: bool,
+    /// What the first instance goes on from, until it has found its input to be the same.
+    pub resumed: Vec<StoredSplit>,
     /// Positions of the checkpoints that are under way.
     under_way: Vec<(CheckpointId, Vec<(SplitId, Position)>)>,
 }
@@ -35,6 +37,34 @@ pub(super) fn cannot_replay() -> Failure {
         "exactly-once needs a spout that can go back to a position, and this one cannot (`Spout::replayable` gives \
          none): read from something that can, such as a file, or use at-least-once",
     )
+}
+
+fn stored_splits(source: &mut dyn Replayable) -> Vec<StoredSplit> {
+    let stored = |(split, position): (SplitId, Position)| StoredSplit {
+        identity: source.identity(&split, position),
+        split,
+        position: position.0,
+    };
+    source.positions().into_iter().map(stored).collect()
+}
+
+/// What a new instance reads: what it resumes, or all that is its own from the start.
+pub(super) fn first_splits(
+    source: &dyn Replayable,
+    resumed: Option<&Vec<(SplitId, Position)>>,
+) -> Vec<(SplitId, Option<Position>)> {
+    match resumed {
+        Some(resumed) => resumed.iter().map(|(split, position)| (split.clone(), Some(*position))).collect(),
+        None => source.default_splits().into_iter().map(|split| (split, None)).collect(),
+    }
+}
+
+/// Fails if the input of a split is not the one that was read before.
+pub(super) fn check_identities(source: &mut dyn Replayable, resumed: &[StoredSplit]) -> Result<(), Failure> {
+    resumed.iter().try_for_each(|stored| match &stored.identity {
+        Some(identity) => source.check_identity(&stored.split, Position(stored.position), identity),
+        None => Ok(()),
+    })
 }
 
 impl<S: Spout> SpoutShell<S> {
@@ -79,10 +109,8 @@ impl<S: Spout> SpoutShell<S> {
         self.checkpoints.due = None;
         self.checkpoints.holds |= self.checkpoints.suspending;
         let began_ns = self.parts.clock.now_ns();
-        let positions =
-            guarded(&self.origin, || Ok(spout.replayable().map(|source| source.positions()).unwrap_or_default()));
-        let positions = match positions {
-            Ok(positions) => positions,
+        let splits = match guarded(&self.origin, || Ok(spout.replayable().map(stored_splits))) {
+            Ok(splits) => splits.unwrap_or_default(),
             Err(failure) => {
                 port.send(id, PartBody::Failed(failure.clone()));
                 return self.break_down(&failure);
@@ -93,10 +121,11 @@ impl<S: Spout> SpoutShell<S> {
             self.out.out.set.control(Control::Barrier(id), core);
         }
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
-        let own = write_positions(&positions);
+        let own = write_splits(&splits);
+        let positions = splits.into_iter().map(|stored| (stored.split, Position(stored.position))).collect();
         self.checkpoints.under_way.push((id, positions));
         let stats = SnapshotStats { freeze_ns, ..SnapshotStats::default() };
-        port.send(id, PartBody::Done(Box::new(TaskSnapshot { own, before: None, stats })));
+        port.send(id, PartBody::Done(Box::new(TaskSnapshot { own, stats, ..TaskSnapshot::default() })));
     }
 
     /// Where a resumed task goes on; none at a fresh start.
@@ -105,7 +134,9 @@ impl<S: Spout> SpoutShell<S> {
             return Ok(false);
         };
         let (component, info) = (self.parts.snapshots.as_ref().map_or(0, |port| port.component), &self.parts.info);
-        self.positions = restored.positions_of(component, info.index, info.count)?;
+        let splits = restored.splits_of(component, info.index, info.count)?;
+        self.positions = splits.iter().map(|stored| (stored.split.clone(), Position(stored.position))).collect();
+        self.checkpoints.resumed = splits;
         Ok(true)
     }
 
