@@ -173,7 +173,11 @@ struct Missing(std::sync::Arc<str>);
 
 impl Missing {
     fn new(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> Self {
-        Missing(format!("multilang components cannot be started yet: {definition:?}, {wiring:?}").into())
+        let ShellDefinition { command, environment, streams, conf, working_dir, is_msgpack, .. } = definition;
+        let ShellDefinition { max_pending, timeout, idle_pause, .. } = definition;
+        let what = (environment, streams, conf, wiring, working_dir, is_msgpack, max_pending, timeout, idle_pause);
+        tracing::debug!("to be started as {what:?}");
+        Missing(format!("multilang components cannot be started yet: {}", command.join(" ")).into())
     }
 
     fn failure(&self) -> Failure {

@@ -24,8 +24,8 @@ fn lines_of(text: &str) -> (Vec<String>, Report) {
 #[test]
 fn a_word_count_in_yaml_counts_words() {
     let text = "name: words\nspouts:\n  - {id: lines, className: squall.Lines, constructorArgs: [IN]}\nbolts:\n  \
-                - {id: split, className: squall.Split}\n  - {id: count, className: squall.CountAtEnd, parallelism: 3}\n  \
-                - {id: out, className: squall.WriteLines, properties: [{name: path, value: OUT}]}\nstreams:\n  \
+                - {id: split, className: squall.Split}\n  - {id: count, className: squall.CountAtEnd, \
+                parallelism: 3}\n  - {id: out, className: squall.WriteLines, properties: [{name: path, value: OUT}]}\nstreams:\n  \
                 - {from: lines, to: split, grouping: {type: SHUFFLE}}\n  \
                 - {from: split, to: count, grouping: {type: FIELDS, args: [word]}}\n  \
                 - {from: count, to: out, grouping: {type: GLOBAL}}\n";
@@ -37,9 +37,9 @@ fn a_word_count_in_yaml_counts_words() {
 #[test]
 fn filters_projections_and_ledgers_do_what_they_say() {
     let text = "name: flow\nspouts:\n  - {id: n, className: squall.Numbers, constructorArgs: [10]}\nbolts:\n  \
-                - {id: big, className: squall.Filter, properties: [{name: field, value: number}, {name: above, value: 6}]}\n  \
-                - {id: twice, className: squall.Project, properties: [{name: fields, value: [number]}, {name: as, value: [n]}]}\n  \
-                - {id: sum, className: squall.Sum}\n  \
+                - {id: big, className: squall.Filter, properties: [{name: field, value: number}, \
+                {name: above, value: 6}]}\n  - {id: twice, className: squall.Project, properties: [{name: fields, \
+                value: [number]}, {name: as, value: [n]}]}\n  - {id: sum, className: squall.Sum}\n  \
                 - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}\nstreams:\n  \
                 - {from: n, to: big, grouping: {type: SHUFFLE}}\n  \
                 - {from: big, to: twice, grouping: {type: SHUFFLE}}\n  \
@@ -64,8 +64,8 @@ fn windows_by_number_slide_and_ack_what_leaves() {
 #[test]
 fn java_hashes_decide_which_task_gets_a_word() {
     // Of two tasks "nathan" goes to the second and "bob" and "joey" to the first.
-    let text = "name: routed\nspouts:\n  - {id: w, className: squall.Words, constructorArgs: [[nathan, bob, joey], 6]}\n\
-                bolts:\n  - {id: count, className: org.apache.storm.testing.TestGlobalCount, parallelism: 2}\n  \
+    let text = "name: routed\nspouts:\n  - {id: w, className: squall.Words, constructorArgs: [[nathan, bob, \
+                joey], 6]}\nbolts:\n  - {id: count, className: org.apache.storm.testing.TestGlobalCount, parallelism: 2}\n  \
                 - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}\nstreams:\n  \
                 - {from: w, to: count, grouping: {type: FIELDS, args: [word]}}\n  \
                 - {from: count, to: out, grouping: {type: GLOBAL}}\n";
@@ -74,11 +74,11 @@ fn java_hashes_decide_which_task_gets_a_word() {
 
 #[test]
 fn partial_key_and_custom_groupings_are_found() {
-    let text = "name: custom\ncomponents:\n  - {id: f, className: org.apache.storm.tuple.Fields, constructorArgs: [[word]]}\n\
-                spouts:\n  - {id: w, className: squall.Words, constructorArgs: [[nathan], 8]}\nbolts:\n  \
+    let text = "name: custom\ncomponents:\n  - {id: f, className: org.apache.storm.tuple.Fields, \
+                constructorArgs: [[word]]}\nspouts:\n  - {id: w, className: squall.Words, constructorArgs: [[nathan], 8]}\nbolts:\n  \
                 - {id: count, className: org.apache.storm.testing.TestWordCounter, parallelism: 5}\n  \
-                - {id: first, className: org.apache.storm.testing.IdentityBolt, parallelism: 3, constructorArgs: [ref: f2]}\n  \
-                - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}\nstreams:\n  \
+                - {id: first, className: org.apache.storm.testing.IdentityBolt, parallelism: 3, \
+                constructorArgs: [ref: f2]}\n  - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}\nstreams:\n  \
                 - from: w\n    to: count\n    grouping:\n      type: CUSTOM\n      customClass:\n        \
                 className: org.apache.storm.grouping.PartialKeyGrouping\n        constructorArgs: [ref: f]\n  \
                 - from: count\n    to: first\n    grouping:\n      type: CUSTOM\n      customClass: \
