@@ -69,8 +69,8 @@ impl FluxArgs {
     }
 }
 
-/// True if a command line is about a Flux file: a file in YAML after `run`, `explain` or `config`, or a command that only
-/// Flux files have.
+/// True if a command line is about a Flux file: a file in YAML after `run`, `explain` or `config`, or a command that
+/// only Flux files have.
 pub(super) fn is_meant(command_line: &[OsString]) -> bool {
     let Some(action) = command_line.get(1).and_then(|action| action.to_str()) else { return false };
     let rest = &command_line[2..];

@@ -6,6 +6,7 @@
 //! once, with file, line and column.
 
 mod build;
+mod context;
 mod fields;
 mod load;
 mod model;
@@ -62,6 +63,7 @@ pub fn topology(path: &Path, options: &FluxOptions) -> Result<Topology> {
 
 /// A file, read and resolved.
 pub(crate) struct Flux {
+    definition: Definition,
     loaded: Loaded,
     resolved: Resolved,
 }
@@ -82,14 +84,21 @@ impl Flux {
         Self::of(load::load(path, &wheres), path, &resources, registry)
     }
 
-    fn of(loaded: Loaded, path: &Path, resources: &Path, registry: &Registry) -> Self {
+    fn of(mut loaded: Loaded, path: &Path, resources: &Path, registry: &Registry) -> Self {
         let file = path.display().to_string();
-        let resolved = resolve::resolve(&loaded.definition, &file, resources, registry);
-        Flux { loaded, resolved }
+        let (definition, resolved) = match loaded.definition.take() {
+            Some(definition) => {
+                let resolved = resolve::resolve(&definition, &file, resources, registry);
+                (definition, resolved)
+            }
+            // Nothing can be said about what could not be read.
+            None => Default::default(),
+        };
+        Flux { definition, loaded, resolved }
     }
 
     pub fn definition(&self) -> &Definition {
-        &self.loaded.definition
+        &self.definition
     }
 
     pub fn resolved(&self) -> &Resolved {
@@ -122,6 +131,6 @@ impl Flux {
         if !problems.is_empty() {
             return Err(Error::invalid(problems));
         }
-        build::build(self.loaded.definition, self.resolved, record.map(Recorder::new))
+        build::build(self.definition, self.resolved, record.map(Recorder::new))
     }
 }

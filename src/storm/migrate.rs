@@ -97,12 +97,12 @@ fn parts(flux: &Flux) -> Vec<Part> {
             (_, false) => How::LeftOut,
             (What::NeedsJvm, _) => How::NeedsJvm,
             (What::Broken, _) => How::Broken,
-            _ if component.shell.is_some() => How::Multilang,
-            _ => How::Native,
+            (What::Shell(_), _) => How::Multilang,
+            (What::Spout(_) | What::Bolt(_), _) => How::Native,
         };
-        let to_do = match (how, &component.shell) {
+        let to_do = match (how, &component.what) {
             (How::Native, _) => "nothing".to_owned(),
-            (How::Multilang, Some(shell)) => format!("nothing; it is started as {}", shell.command.join(" ")),
+            (How::Multilang, What::Shell(shell)) => format!("nothing; it is started as {}", shell.command.join(" ")),
             (How::LeftOut, _) => "remove it, or add the stream that is missing".to_owned(),
             (How::Broken, _) => "mend the file; see the mistakes".to_owned(),
             _ => java_to_do(&component.class.text, component.is_spout),

@@ -1,10 +1,13 @@
 //! From a resolved file to a topology.
 
+use serde_json::{Map as JsonMap, Value as Json};
+
 use crate::error::Result;
 use crate::storm::conf::Conf;
 use crate::storm::flux::model::Definition;
 use crate::storm::flux::resolve::{Component, Resolved, What};
 use crate::storm::flux::wiring::{Subscription, Wired};
+use crate::storm::flux::{context, shell};
 use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
 use crate::storm::record::Recorder;
 use crate::storm::registry::native::{LegacyBolt, LegacySpout};
@@ -39,8 +42,14 @@ pub(super) fn build(definition: Definition, resolved: Resolved, recorder: Option
     if let Some(recorder) = &recorder {
         record_subscriptions(&resolved, recorder);
     }
-    let components = resolved.components.into_iter();
-    let declare = |component| declare(&mut t, component, recorder.as_ref());
+    let wirings: Vec<_> = (0..resolved.components.len())
+        .map(|index| match resolved.components[index].what {
+            What::Shell(_) => context::wiring(&resolved, index),
+            _ => JsonMap::new(),
+        })
+        .collect();
+    let components = resolved.components.into_iter().zip(wirings);
+    let declare = |(component, wiring)| declare(&mut t, component, wiring, recorder.as_ref());
     let mut handles: Vec<Handle> = components.map(declare).collect();
     for subscription in resolved.subscriptions {
         t.declared_at(subscription.place.to_string());
@@ -87,13 +96,23 @@ fn own_settings(component: &Component, topology: &Conf) -> ComponentSettings {
     }
 }
 
-fn declare(t: &mut TopologyBuilder, component: Component, recorder: Option<&Recorder>) -> Handle {
+fn declare(
+    t: &mut TopologyBuilder,
+    component: Component,
+    wiring: JsonMap<String, Json>,
+    recorder: Option<&Recorder>,
+) -> Handle {
     if !component.is_used {
         return Handle::None;
     }
     t.declared_at(component.id.place.to_string());
     let id = &component.id.text;
-    match component.what {
+    let what = match component.what {
+        What::Shell(definition) if component.is_spout => What::Spout(shell::spout(definition, wiring)),
+        What::Shell(definition) => What::Bolt(shell::bolt(definition, wiring)),
+        what => what,
+    };
+    match what {
         What::Spout(spout) => {
             let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
             let tape = recorder.map(|recorder| recorder.tape(None));
@@ -104,7 +123,7 @@ fn declare(t: &mut TopologyBuilder, component: Component, recorder: Option<&Reco
             let tape = recorder.map(|recorder| recorder.tape(component.conf.tick()));
             Handle::Bolt((bolt.declare)(t, id, tape).streams(streams))
         }
-        What::NeedsJvm | What::Broken => Handle::None,
+        What::Shell(_) | What::NeedsJvm | What::Broken => Handle::None,
     }
 }
 

@@ -114,6 +114,15 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     scored.filter(|(score, _)| *score > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
 }
 
+/// The class whose own name, without its package, is most similar.
+pub(crate) fn nearest_class<'a>(class: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    fn simple(class: &str) -> &str {
+        class.rsplit(['.', '$']).next().unwrap_or(class)
+    }
+    let scored = known.into_iter().map(|other| (strsim::normalized_levenshtein(simple(class), simple(other)), other));
+    scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
+}
+
 /// `a, b and c`.
 pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     match names {

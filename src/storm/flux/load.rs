@@ -30,7 +30,8 @@ pub(crate) struct Where {
 /// What was read, and what to say about it.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    pub definition: Definition,
+    /// None if the file could not be read at all.
+    pub definition: Option<Definition>,
     pub problems: Vec<Problem>,
     /// Odd, and no obstacle.
     pub warnings: Vec<Problem>,
@@ -40,9 +41,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(path: &Path, wheres: &Where) -> Loaded {
     let mut loader = Loader { wheres, substitution: Substitution::default(), loaded: Loaded::default(), files: 0 };
     loader.substitution = loader.substitution_of();
-    if let Some(definition) = loader.file(path, &mut Vec::new()) {
-        loader.loaded.definition = definition;
-    }
+    loader.loaded.definition = loader.file(path, &mut Vec::new());
     loader.loaded
 }
 
@@ -51,7 +50,7 @@ pub(crate) fn load(path: &Path, wheres: &Where) -> Loaded {
 pub(crate) fn load_text(name: &str, text: &str) -> Loaded {
     let mut loaded = Loaded::default();
     match yaml::parse(&Text::new(name, text)) {
-        Ok(root) => loaded.definition = read(&root, &mut loaded.problems).0,
+        Ok(root) => loaded.definition = Some(read(&root, &mut loaded.problems).0),
         Err(problems) => loaded.problems = problems,
     }
     loaded

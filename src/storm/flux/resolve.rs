@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use crate::error::Problem;
 use crate::storm::conf::Conf;
 use crate::storm::emitter::StreamDeclaration;
-use crate::storm::flux::fields::nearest;
+use crate::storm::flux::fields::nearest_class;
 use crate::storm::flux::model::{Definition, Object, Vertex, Word};
 use crate::storm::flux::objects::{Objects, is_known};
 use crate::storm::flux::shell::{self, ShellDefinition, is_shell};
@@ -18,6 +18,8 @@ use crate::storm::registry::{Arguments, GroupingFactory, NativeBolt, NativeSpout
 pub(crate) enum What {
     Spout(NativeSpout),
     Bolt(NativeBolt),
+    /// A process, made of its definition once all streams are known.
+    Shell(ShellDefinition),
     /// Java, for which there is nothing here.
     NeedsJvm,
     /// Something is wrong with it; that is among the problems.
@@ -30,8 +32,6 @@ pub(crate) struct Component {
     pub class: Word,
     pub is_spout: bool,
     pub what: What,
-    /// If it is a process.
-    pub shell: Option<ShellDefinition>,
     /// None if they are not known.
     pub streams: Option<Vec<StreamDeclaration>>,
     pub conf: Conf,
@@ -61,6 +61,9 @@ pub(super) fn resolve(definition: &Definition, file: &str, resources: &Path, reg
         && definition.topology_source.is_none()
     {
         resolved.problems.push(Problem::new(file, "the topology needs a name: a text"));
+    }
+    if definition.spouts.is_empty() && definition.topology_source.is_none() {
+        resolved.problems.push(Problem::new(file, "the topology needs spouts: a list with at least one"));
     }
     let resolver = Resolver {
         objects: Objects::new(&definition.components),
@@ -113,7 +116,6 @@ impl Resolver<'_> {
             class: vertex.object.class.clone(),
             is_spout,
             what: What::Broken,
-            shell: None,
             streams: None,
             tasks: 1,
             is_used: is_spout || self.inputs.contains_key(&*vertex.id.text),
@@ -146,12 +148,8 @@ impl Resolver<'_> {
         let conf = if is_shell(class) {
             let definition = shell::define(&args)?;
             component.streams = Some(definition.streams.clone());
-            component.what = match component.is_spout {
-                true => What::Spout(shell::spout(&definition, &args)?),
-                false => What::Bolt(shell::bolt(&definition, &args)?),
-            };
             let conf = definition.own_conf.clone();
-            component.shell = Some(definition);
+            component.what = What::Shell(definition);
             conf
         } else if let (true, Some(make)) = (component.is_spout, self.registry.find_spout(class)) {
             let spout = make(&args)?;
@@ -224,7 +222,7 @@ impl Resolver<'_> {
             true if self.registry.find_bolt(class).is_some() => "; a bolt has this name, not a spout",
             false if self.registry.find_spout(class).is_some() => "; a spout has this name, not a bolt",
             _ => {
-                let near = nearest(class, self.registry.names());
+                let near = nearest_class(class, self.registry.names());
                 return near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
             }
         };

@@ -1,13 +1,19 @@
 //! Multilang components: what a file says about a process, and the component that it becomes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map as JsonMap, Value as Json};
 
-use crate::error::Problem;
+use crate::error::{Failure, Problem};
 use crate::storm::emitter::StreamDeclaration;
 use crate::storm::registry::arguments::{Placed, fields_of};
 use crate::storm::registry::{Argument, Arguments, NativeBolt, NativeSpout, current};
+use crate::storm::tuple::StormTuple;
+use crate::task::component::{Bolt, Next, Outcome, Spout};
+use crate::task::context::{BoltContext, SpoutContext};
+use crate::task::many::Many;
+use crate::task::outlet::{Outlet, SpoutOutlet};
 
 /// A process as a spout or bolt.
 #[derive(Clone, Debug)]
@@ -18,11 +24,13 @@ pub(crate) struct ShellDefinition {
     /// The component's own configuration.
     pub own_conf: JsonMap<String, Json>,
     pub conf: JsonMap<String, Json>,
-    /// Whether it is started in the folder of resources.
-    pub in_resources: bool,
+    /// Where it is started: the folder of resources, unless the file wants it otherwise.
+    pub working_dir: PathBuf,
     pub is_msgpack: bool,
     pub max_pending: usize,
     pub timeout: Duration,
+    /// After a spout's call that emitted nothing.
+    pub idle_pause: Duration,
 }
 
 /// True for classes that run a command they are given: Storm's, Flux's, and the like of other projects.
@@ -91,10 +99,11 @@ pub(super) fn define(args: &Arguments<'_>) -> Result<ShellDefinition, Problem> {
         streams: streams.all,
         own_conf,
         conf: for_child,
-        in_resources,
+        working_dir: if in_resources { args.resources().to_path_buf() } else { PathBuf::from(".") },
         is_msgpack: is_msgpack(args)?,
         max_pending: setting("topology.shellbolt.max.pending").unwrap_or(100) as usize,
         timeout: Duration::from_secs(seconds.unwrap_or(30)),
+        idle_pause: Duration::from_millis(conf.whole("topology.sleep.spout.wait.strategy.time.ms").unwrap_or(1)),
     })
 }
 
@@ -145,11 +154,59 @@ fn texts_of(map: Option<&Json>) -> Vec<(String, String)> {
 }
 
 /// The process as a spout.
-pub(super) fn spout(_: &ShellDefinition, args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
-    Err(args.problem("multilang components are not part of this build"))
+pub(super) fn spout(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> NativeSpout {
+    let streams = definition.streams.clone();
+    let missing = Missing::new(definition, wiring);
+    NativeSpout::new(streams, move || missing.clone())
 }
 
 /// The process as a bolt.
-pub(super) fn bolt(_: &ShellDefinition, args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
-    Err(args.problem("multilang components are not part of this build"))
+pub(super) fn bolt(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> NativeBolt {
+    let streams = definition.streams.clone();
+    let missing = Missing::new(definition, wiring);
+    NativeBolt::new(streams, move || missing.clone())
+}
+
+/// Stands where the host of processes will.
+#[derive(Clone, Debug)]
+struct Missing(std::sync::Arc<str>);
+
+impl Missing {
+    fn new(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> Self {
+        let ShellDefinition { command, environment, streams, conf, working_dir, is_msgpack, .. } = definition;
+        let ShellDefinition { max_pending, timeout, idle_pause, .. } = definition;
+        let what = (environment, streams, conf, wiring, working_dir, is_msgpack, max_pending, timeout, idle_pause);
+        tracing::debug!("to be started as {what:?}");
+        Missing(format!("multilang components cannot be started yet: {}", command.join(" ")).into())
+    }
+
+    fn failure(&self) -> Failure {
+        Failure::fatal(self.0.to_string())
+    }
+}
+
+impl Spout for Missing {
+    type Out = Many<StormTuple>;
+    type Id = u64;
+
+    fn open(&mut self, _: &mut SpoutContext) -> Outcome {
+        Err(self.failure())
+    }
+
+    fn next(&mut self, _: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Result<Next, Failure> {
+        Err(self.failure())
+    }
+}
+
+impl Bolt for Missing {
+    type In = StormTuple;
+    type Out = Many<StormTuple>;
+
+    fn prepare(&mut self, _: &mut BoltContext<Many<StormTuple>>) -> Outcome {
+        Err(self.failure())
+    }
+
+    fn execute(&mut self, _: StormTuple, _: &mut Outlet<Many<StormTuple>>) -> Outcome {
+        Err(self.failure())
+    }
 }

@@ -64,8 +64,8 @@ fn ends_fields_and_streams_that_do_not_exist_are_told() {
         problems_of(&with_streams(streams)),
         [
             "t.yaml:12:12: there is no spout or bolt \"number\"; did you mean \"numbers\"?",
-            "t.yaml:13:26: expected a bolt for to; \"numbers\" is a spout",
-            "t.yaml:14:60: the stream \"default\" of \"numbers\" has no field \"nr\"; it has number",
+            "t.yaml:13:25: expected a bolt for to; \"numbers\" is a spout",
+            "t.yaml:14:62: the stream \"default\" of \"numbers\" has no field \"nr\"; it has number",
             "t.yaml:15:60: \"sum\" has no stream \"late\"; its streams: default",
         ]
     );
@@ -73,17 +73,19 @@ fn ends_fields_and_streams_that_do_not_exist_are_told() {
 
 #[test]
 fn java_classes_are_listed_with_component_and_line() {
-    let text = "name: t\ncomponents:\n  - id: c\n    className: org.apache.storm.kafka.spout.KafkaSpoutConfig\nspouts:\n  \
-                - id: k\n    className: org.apache.storm.kafka.spout.KafkaSpout\n    constructorArgs: [ref: c]\nbolts:\n  \
+    let text = "name: t\ncomponents:\n  - id: c\n    className: \
+                org.apache.storm.kafka.spout.KafkaSpoutConfig\nspouts:\n  - id: k\n    className: \
+                org.apache.storm.kafka.spout.KafkaSpout\n    constructorArgs: [ref: c]\nbolts:\n  \
                 - id: b\n    className: org.apache.storm.testing.TestWordCountr\nstreams:\n  \
                 - {from: k, to: b, grouping: {type: FIELDS, args: [word]}}\n";
     assert_eq!(
         problems_of(text),
         [
-            "t.yaml:4:16: component \"c\" needs the JVM: there is no native org.apache.storm.kafka.spout.KafkaSpoutConfig",
+            "t.yaml:4:16: component \"c\" needs the JVM: there is no native \
+             org.apache.storm.kafka.spout.KafkaSpoutConfig",
             "t.yaml:7:16: spout \"k\" needs the JVM: there is no native org.apache.storm.kafka.spout.KafkaSpout",
-            "t.yaml:11:16: bolt \"b\" needs the JVM: there is no native org.apache.storm.testing.TestWordCountr; did you \
-             mean org.apache.storm.testing.TestWordCounter?",
+            "t.yaml:11:16: bolt \"b\" needs the JVM: there is no native org.apache.storm.testing.TestWordCountr; did \
+             you mean org.apache.storm.testing.TestWordCounter?",
         ]
     );
 }
@@ -97,7 +99,7 @@ fn arguments_that_a_component_does_not_have_are_told() {
         problems_of(text),
         [
             "t.yaml:5:23: expected a whole number that is not negative for count of squall.Numbers, not \"ten\"",
-            "t.yaml:8:38: squall.Numbers has no property \"cuont\" here; it has: count, per_second",
+            "t.yaml:8:39: squall.Numbers has no property \"cuont\" here; it has: count, per_second",
             "t.yaml:9:28: squall.Numbers has no method \"go\" here",
         ]
     );

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::storm::flux::{Flux, GroupingDef};
+use crate::storm::flux::{Flux, GroupingDef, What};
 
 /// Something that is not as it was.
 #[derive(Clone, Debug, Serialize)]
@@ -57,7 +57,7 @@ pub(super) fn differences(flux: &Flux) -> Vec<Difference> {
         "nothing, unless several components rely on being restarted together",
     );
     note(
-        resolved.components.iter().any(|component| component.shell.is_some()),
+        resolved.components.iter().any(|component| matches!(component.what, What::Shell(_))),
         "processes that die or hang",
         "in Storm the worker ends with them; here the one process is started anew and its tuples fail at once",
         "nothing",

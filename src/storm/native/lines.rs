@@ -65,7 +65,13 @@ impl<S: Source<Item = Bytes>> Spout for Lines<S> {
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
         self.emits.prepare(ctx.info());
-        self.source.open(ctx)
+        self.source.open(ctx)?;
+        // The engine does this for spouts that can go back to a position, which this one does not offer.
+        if let Some(splits) = self.source.replayable() {
+            let all: Vec<_> = splits.default_splits().into_iter().map(|split| (split, None)).collect();
+            splits.assign(&all)?;
+        }
+        Ok(())
     }
 
     fn next(&mut self, out: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Result<Next, Failure> {
