@@ -4,4 +4,5 @@
 //! ordinary spouts and bolts over it, with [`Many`](crate::task::many::Many) outputs.
 
 pub mod emitter;
+pub mod shell;
 pub mod tuple;
