@@ -46,6 +46,7 @@ struct Running {
     link: Arc<Link>,
     items: Sender<Item>,
     queue: Arc<Queue>,
+    open: Arc<OpenTuples>,
     last_id: u64,
     ticks: Arc<AtomicU64>,
     tick_period_s: i64,
@@ -77,7 +78,7 @@ impl ManualBolt for ShellBolt {
             link: link.clone(),
             spec: spec.clone(),
         };
-        let (queue_of_talk, queue_of_end) = (queue.clone(), queue.clone());
+        let (queue_of_talk, queue_of_end, open_at_end) = (queue.clone(), queue.clone(), open.clone());
         Keeper {
             context: context(&spec, ctx.info()),
             spec: spec.clone(),
@@ -87,13 +88,13 @@ impl ManualBolt for ShellBolt {
             // One that still waits to be written is as good as another.
             heartbeat: move || drop(beat.try_send(())),
             settle: move |failure: &Failure| {
-                open.close(failure);
+                open_at_end.close(failure);
                 fail_waiting(&queue_of_end, failure);
             },
         }
         .start()?;
         let tick_period_s = spec.conf.get("topology.tick.tuple.freq.secs").and_then(Json::as_i64).unwrap_or(0);
-        self.running = Some(Running { link, items, queue, last_id: 0, ticks, tick_period_s });
+        self.running = Some(Running { link, items, queue, open, last_id: 0, ticks, tick_period_s });
         Ok(())
     }
 
@@ -136,9 +137,10 @@ impl ManualBolt for ShellBolt {
 impl Drop for Running {
     fn drop(&mut self) {
         self.link.stop();
-        if let Some(failure) = self.link.failure() {
-            fail_waiting(&self.queue, &failure);
-        }
+        let stopped = || Failure::retry("its child process was stopped");
+        let failure = self.link.failure().unwrap_or_else(stopped);
+        self.open.close(&failure);
+        fail_waiting(&self.queue, &failure);
     }
 }
 

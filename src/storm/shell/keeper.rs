@@ -142,9 +142,9 @@ where
                 let log = thread::spawn_helper("squall-stderr", move || drain(spawned.stderr, pid, &logged, &reporter));
                 let pipes = Pipes { stdin: spawned.stdin, incoming: Incoming::new(spawned.stdout, spec.serializer) };
                 let converses = converse(spec.clone(), context, link.clone(), &process, pipes, talk);
-                let cause = match (&log, converses) {
-                    (Err(error), _) | (_, Err(error)) => format!("cannot be served: {error}"),
-                    _ => look_after(&mut process, &spec, &link, &events, heartbeat),
+                let cause = match log.map(drop).and(converses) {
+                    Err(error) => format!("cannot be served: {error}"),
+                    Ok(()) => look_after(&mut process, &spec, &link, &events, heartbeat),
                 };
                 let failure = farewell(&mut process, &cause, &tail, &spec, &link);
                 // An empty file that nobody looks for: it may be gone, or never have been there.

@@ -18,6 +18,8 @@ pub(crate) mod protocol;
 mod spec;
 mod spout;
 mod stderr;
+#[cfg(test)]
+mod tests;
 pub(crate) mod value;
 mod writer;
 

@@ -117,15 +117,15 @@ pub fn decode(message: &[u8], serializer: Serializer) -> Result<FromChild, BadOu
     typed(raw).map_err(|what| BadOutput::new(what, message))
 }
 
-fn typed(raw: Raw) -> Result<FromChild, String> {
-    let Some(command) = raw.command else {
+fn typed(mut raw: Raw) -> Result<FromChild, String> {
+    let Some(command) = raw.command.take() else {
         return raw.pid.map(FromChild::Pid).ok_or_else(|| "a message without `command`".to_owned());
     };
-    let id = || raw.id.clone().ok_or_else(|| format!("`{command}` without `id`"));
+    let id = |id: Option<Json>| id.ok_or_else(|| format!("`{command}` without `id`"));
     Ok(match &*command {
         "emit" => FromChild::Emit(emit(raw)?),
-        "ack" => FromChild::Ack(id()?),
-        "fail" => FromChild::Fail(id()?),
+        "ack" => FromChild::Ack(id(raw.id)?),
+        "fail" => FromChild::Fail(id(raw.id)?),
         "sync" => FromChild::Sync,
         "log" => FromChild::Log { message: text(raw.msg), level: raw.level.unwrap_or(2) },
         "error" => FromChild::Error(text(raw.msg)),
