@@ -4,9 +4,12 @@
 mod compare;
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::{env, fs};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use compare::{Recording, differences};
 
@@ -45,16 +48,97 @@ fn every_case_has_a_record() {
     assert_eq!(names(&oracle().join("cases"), ".yaml"), names(&oracle().join("recorded"), ".jsonl"));
 }
 
+/// False, and a failure where everything must be there, if one of these programs is not installed.
+fn are_there(tools: &[&str]) -> bool {
+    for tool in tools {
+        let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if found.is_err() {
+            assert_ne!(env::var("CI").as_deref(), Ok("true"), "`{tool}` is needed");
+            eprintln!("skipped: `{tool}` is needed");
+            return false;
+        }
+    }
+    true
+}
+
+/// A run that is ended with the test, whatever becomes of it.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+/// Runs a case until it has done what is recorded, and a little longer for what it must not do.
+fn on_squall(case: &str, record: &Path) -> Vec<String> {
+    let cases = oracle().join("cases");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+    command.current_dir(&cases).env("ORACLE_GREETING", "hello").args(["run", "--env-filter", "--quiet"]);
+    command.args(["--executors", "1", "--wait", "park"]).arg("--record").arg(record);
+    if cases.join(format!("{case}.properties")).exists() {
+        command.arg("--filter").arg(format!("{case}.properties"));
+    }
+    let said = record.with_extension("log");
+    let log = File::create(&said).expect("a log");
+    command.arg(format!("{case}.yaml")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let mut run = Run(command.spawn().expect("squall starts"));
+    let expected = recorded(case);
+    let compare = || {
+        let text = fs::read_to_string(record).unwrap_or_default();
+        differences(&expected, &Recording::parse(&text).unwrap_or_else(|error| panic!("{case}: {error}")))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut found = compare();
+    while !found.is_empty() && Instant::now() < deadline {
+        if let Some(status) = run.0.try_wait().expect("a child can be waited for") {
+            found = compare();
+            found.push(format!("it ended early: {status}"));
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+        found = compare();
+    }
+    if found.is_empty() {
+        thread::sleep(Duration::from_millis(500));
+        found = compare();
+    }
+    if !found.is_empty() {
+        found.push(fs::read_to_string(&said).unwrap_or_default());
+    }
+    found
+}
+
+#[test]
+fn squall_does_what_real_storm_did() {
+    if !are_there(&["python3"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cases = names(&oracle().join("cases"), ".yaml");
+    let waiting: Mutex<Vec<&String>> = Mutex::new(cases.iter().collect());
+    let differing = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = waiting.lock().expect("no panic").pop() else { return };
+                    let found = on_squall(case, &folder.path().join(case));
+                    differing.lock().expect("no panic").push((case.clone(), found));
+                }
+            });
+        }
+    });
+    report(differing.into_inner().expect("no panic"));
+}
+
 /// Without a JVM there is nothing to compare with, which is a failure only where everything must be there.
 #[test]
 fn real_storm_still_does_what_is_recorded() {
-    for tool in ["java", "mvn", "python3"] {
-        let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if found.is_err() {
-            assert_ne!(env::var("CI").as_deref(), Ok("true"), "`{tool}` is needed to run real Storm");
-            eprintln!("skipped: `{tool}` is needed to run real Storm");
-            return;
-        }
+    if !are_there(&["java", "mvn", "python3"]) {
+        return;
     }
     let cases = names(&oracle().join("cases"), ".yaml");
     let out = tempfile::tempdir().expect("a temporary folder");

@@ -18,6 +18,7 @@ use serde_json::{Value as Json, json};
 
 use crate::error::Failure;
 use crate::storm::native::emits::TickTuples;
+use crate::storm::shell::ShellId;
 use crate::storm::tuple::StormTuple;
 use crate::sys::sync::{Arc, Mutex, MutexGuard};
 use crate::task::component::{Next, Outcome, Replayable, Spout};
@@ -137,12 +138,10 @@ impl Tape {
 fn id_as_json(id: &dyn Any) -> Json {
     if let Some(id) = id.downcast_ref::<u64>() {
         json!(id)
-    } else if let Some(id) = id.downcast_ref::<i64>() {
-        json!(id)
-    } else if let Some(id) = id.downcast_ref::<String>() {
-        json!(id)
+    } else if let Some(id) = id.downcast_ref::<ShellId>() {
+        id.as_json().clone()
     } else {
-        id.downcast_ref::<Json>().cloned().unwrap_or_default()
+        Json::Null
     }
 }
 
@@ -266,6 +265,9 @@ impl<L: Logic<In = StormTuple, Out = Many<StormTuple>>> Logic for RecordedLogic<
     fn execute(&mut self, tuple: StormTuple, input: Input<'_>, out: &mut Outlet<Self::Out>) -> Outcome {
         self.tape.execute(&tuple);
         self.logic.execute(tuple, input, out)
+    }
+    fn ready(&mut self) -> Result<bool, Failure> {
+        self.logic.ready()
     }
     fn tick(&mut self, out: &mut Outlet<Self::Out>) -> Outcome {
         if let Some(ticks) = &self.tape.ticks {
