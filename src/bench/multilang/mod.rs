@@ -32,10 +32,8 @@ use crate::topology::builder::TopologyBuilder;
 const WINDOW: usize = 100;
 
 /// Name, program and script of each child.
-const CHILDREN: [(&str, &str, &str, &str); 2] = [
-    ("python", "python3", "echo.py", include_str!("echo.py")),
-    ("node", "node", "echo.js", include_str!("echo.js")),
-];
+const CHILDREN: [(&str, &str, &str, &str); 2] =
+    [("python", "python3", "echo.py", include_str!("echo.py")), ("node", "node", "echo.js", include_str!("echo.js"))];
 
 /// What one way of driving a child has shown.
 struct Loop {

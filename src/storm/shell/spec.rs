@@ -102,7 +102,10 @@ impl ShellSpec {
     pub(super) fn check(&self) -> Result<(), Failure> {
         if !self.working_dir.is_dir() {
             let directory = self.working_dir.display();
-            return Err(Failure::fatal(format!("the directory `{directory}` to start `{}` in is missing", self.shown())));
+            return Err(Failure::fatal(format!(
+                "the directory `{directory}` to start `{}` in is missing",
+                self.shown()
+            )));
         }
         let Some(program) = self.command.first() else {
             return Err(Failure::fatal("the command of a shell component is empty"));
