@@ -128,6 +128,12 @@ impl ManualBolt for ShellBolt {
         Ok(())
     }
 
+    /// A child that gathers tuples until a tick gets a last one, so that it need not hold them for ever.
+    fn finish(&mut self, out: &mut Outlet<Many<StormTuple>>) -> Outcome {
+        let has_ticks = self.running.as_ref().is_some_and(|running| running.tick_period_s > 0);
+        if has_ticks { self.tick(out) } else { Ok(()) }
+    }
+
     fn cleanup(&mut self) {
         self.running = None;
     }
