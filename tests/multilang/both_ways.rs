@@ -64,9 +64,8 @@ fn sentences(n: u64) -> String {
 }
 
 fn words(count: u64) -> Vec<String> {
-    let mut words: Vec<String> = (0..count)
-        .flat_map(|n| sentences(n).split(' ').map(|word| format!("{word:?}")).collect::<Vec<_>>())
-        .collect();
+    let mut words: Vec<String> =
+        (0..count).flat_map(|n| sentences(n).split(' ').map(|word| format!("{word:?}")).collect::<Vec<_>>()).collect();
     words.sort();
     words
 }

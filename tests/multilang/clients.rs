@@ -80,10 +80,8 @@ fn storm_rb_a_bolt() {
 fn streamparse(class: &str, fields: &[&str]) -> Option<ShellSpec> {
     let (packages, folder) = (packages()?, resources()?);
     let mut spec = spec(&["streamparse_run", class], &folder, fields);
-    spec.environment = vec![
-        ("PATH".into(), packages.join("bin").to_str()?.into()),
-        ("PYTHONPATH".into(), packages.to_str()?.into()),
-    ];
+    spec.environment =
+        vec![("PATH".into(), packages.join("bin").to_str()?.into()), ("PYTHONPATH".into(), packages.to_str()?.into())];
     spec.conf = json!({"topology.name": "multilang", "pystorm.log.level": "info"}).as_object()?.clone();
     spec.wiring.insert("source->stream->fields".into(), json!({"source": {"default": ["sentence"]}}));
     Some(spec)
@@ -136,7 +134,8 @@ fn storm_py_all_that_a_bolt_can_say() {
     let (true, Some(folder)) = (has(&["python3"]), resources()) else { return };
     let mut spec = spec(&["python3", "storm_bolt.py"], &folder, &["what", "a", "b", "c"]);
     spec.streams.push(("direct".into(), vec!["what".into(), "task".into()]));
-    spec.conf = json!({"a.key": {"nested": [1, null]}, "topology.tick.tuple.freq.secs": 1}).as_object().unwrap().clone();
+    spec.conf =
+        json!({"a.key": {"nested": [1, null]}, "topology.tick.tuple.freq.secs": 1}).as_object().unwrap().clone();
 
     let (seen, direct) = (Seen::default(), Seen::default());
     let mut t = TopologyBuilder::new("telling");

@@ -56,8 +56,7 @@ pub fn through(spec: ShellSpec, source: Generator<StormTuple>) -> (Vec<String>, 
     // A machine may be as slow as it likes; what is lost shows as a run that does not end.
     t.settings(|settings| settings.message_timeouts_enabled = false);
     let source = t.source("source", move || source.clone()).max_replays(1_000_000);
-    let streams: Vec<(String, String)> =
-        spec.declared_streams().unwrap().iter().map(|stream| stream.shown()).collect();
+    let streams: Vec<(String, String)> = spec.declared_streams().unwrap().iter().map(|stream| stream.shown()).collect();
     let tick = spec.conf.get("topology.tick.tuple.freq.secs").and_then(serde_json::Value::as_u64);
     let child = t.bolt("child", move || spec.bolt()).streams(streams).shuffle(&source);
     let child = match tick {

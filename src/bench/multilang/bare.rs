@@ -70,8 +70,7 @@ fn message(id: u64, into: &mut Vec<u8>) {
 /// One tuple at a time: write it, read its ack.
 fn trips(bare: &mut Bare, timing: &Timing, clock: &Clock) -> Result<Histogram<u64>> {
     let (mut trips, mut bytes, began_ns) = (histogram(), Vec::new(), clock.now_ns());
-    let (warm_ns, end_ns) =
-        (timing.warmup.as_nanos() as u64, (timing.warmup + timing.slice).as_nanos() as u64);
+    let (warm_ns, end_ns) = (timing.warmup.as_nanos() as u64, (timing.warmup + timing.slice).as_nanos() as u64);
     for id in 1.. {
         let sent_ns = clock.now_ns();
         if sent_ns - began_ns >= end_ns {

@@ -1,7 +1,7 @@
 //! `multilang`: what squall adds to a child process that echoes. Closed loop.
 //!
-//! The same child is driven by a bare loop that writes to its pipe and reads from it, and by a topology of one spout, the
-//! child as a bolt, and a sink; in turns. One tuple at a time for the round trip, from the emit to the ack; a window of
+//! The same child is driven by a bare loop that writes to its pipe and reads from it, and by a topology of one spout,
+//! the child as a bolt, and a sink; in turns. One tuple at a time for the round trip, from the emit to the ack; a window of
 //! tuples for the throughput.
 
 mod bare;
@@ -32,10 +32,8 @@ use crate::topology::builder::TopologyBuilder;
 const WINDOW: usize = 100;
 
 /// Name, program and script of each child.
-const CHILDREN: [(&str, &str, &str, &str); 2] = [
-    ("python", "python3", "echo.py", include_str!("echo.py")),
-    ("node", "node", "echo.js", include_str!("echo.js")),
-];
+const CHILDREN: [(&str, &str, &str, &str); 2] =
+    [("python", "python3", "echo.py", include_str!("echo.py")), ("node", "node", "echo.js", include_str!("echo.js"))];
 
 /// What one way of driving a child has shown.
 struct Loop {

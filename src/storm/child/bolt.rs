@@ -100,12 +100,8 @@ where
     });
     let (ids, reader) = (Ids::default(), Arc::new(Mutex::new(Some(parent))));
     let (ids_in, replies_in) = (ids.clone(), replies.clone());
-    let entrance = move || Entrance {
-        reader: reader.clone(),
-        items: None,
-        ids: ids_in.clone(),
-        replies: replies_in.clone(),
-    };
+    let entrance =
+        move || Entrance { reader: reader.clone(), items: None, ids: ids_in.clone(), replies: replies_in.clone() };
     let inputs = t.spout("storm-in", entrance).streams([("tuples", "any")]);
     let shown: Vec<(String, String)> = streams.iter().map(|stream| stream.shown()).collect();
     let bolt = t.bolt(own_id, factory(setup)).streams(shown).shuffle(&inputs.stream(0));

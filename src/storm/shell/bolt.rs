@@ -176,12 +176,7 @@ struct Replies {
 }
 
 impl Conversation {
-    fn run(
-        self,
-        pipes: Pipes,
-        queue: Arc<Queue>,
-        heartbeats: crossbeam::channel::Receiver<()>,
-    ) -> Result<(), Ending> {
+    fn run(self, pipes: Pipes, queue: Arc<Queue>, heartbeats: crossbeam::channel::Receiver<()>) -> Result<(), Ending> {
         let Pipes { stdin, mut incoming } = pipes;
         let (reply, replies) = bounded(REPLIES_MAX);
         let (ask, asked) = bounded(REPLIES_MAX);

@@ -27,9 +27,18 @@ pub(super) enum Order {
 
 /// What the child has done.
 pub(super) enum Happened {
-    Emit { id: Option<Json>, port: usize, value: StormTuple, to: Option<TaskId>, need_task_ids: bool },
+    Emit {
+        id: Option<Json>,
+        port: usize,
+        value: StormTuple,
+        to: Option<TaskId>,
+        need_task_ids: bool,
+    },
     /// An order has been carried out, with so many emits.
-    Answered { was_next: bool, emitted: usize },
+    Answered {
+        was_next: bool,
+        emitted: usize,
+    },
 }
 
 pub(super) struct Exchange {
@@ -91,8 +100,7 @@ impl Exchange {
                     return Ok(Some(emitted));
                 }
                 FromChild::Emit(emit) => {
-                    let (happened, need_task_ids) =
-                        self.emitted(emit).map_err(|what| BadOutput::new(what, message))?;
+                    let (happened, need_task_ids) = self.emitted(emit).map_err(|what| BadOutput::new(what, message))?;
                     emitted += 1;
                     // From here until the reply the child waits for us.
                     self.link.signs.owes(false);

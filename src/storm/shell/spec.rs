@@ -51,8 +51,8 @@ pub struct ShellSpec {
 }
 
 impl ShellSpec {
-    /// A command in the current directory with Storm's defaults: JSON, 100 tuples waiting, 30 s of silence, 1 ms between
-    /// idle calls, and no streams.
+    /// A command in the current directory with Storm's defaults: JSON, 100 tuples waiting, 30 s of silence, 1 ms
+    /// between idle calls, and no streams.
     pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
         ShellSpec {
             command: command.into_iter().map(Into::into).collect(),
@@ -102,7 +102,10 @@ impl ShellSpec {
     pub(super) fn check(&self) -> Result<(), Failure> {
         if !self.working_dir.is_dir() {
             let directory = self.working_dir.display();
-            return Err(Failure::fatal(format!("the directory `{directory}` to start `{}` in is missing", self.shown())));
+            return Err(Failure::fatal(format!(
+                "the directory `{directory}` to start `{}` in is missing",
+                self.shown()
+            )));
         }
         let Some(program) = self.command.first() else {
             return Err(Failure::fatal("the command of a shell component is empty"));

@@ -1,6 +1,6 @@
 //! The protocol without processes: framing, messages, values, in pieces of any size and with anything in them.
 //!
-//! The long form: `PROPTEST_CASES=2000000 cargo test --release --lib storm::shell::tests` runs for more than ten minutes.
+//! The long form, of more than ten minutes: `PROPTEST_CASES=2000000 cargo test --release --lib storm::shell::tests`.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -100,7 +100,8 @@ fn every_command_of_a_child_is_understood() {
     };
     let plain = r#"{"command":"emit","tuple":["a"],"stream":null,"task":0,"anchors":null,"unknown":[{}]}"#;
     assert_eq!(json_of(plain), Ok(FromChild::Emit(emit(vec!["a".into()]))));
-    let full = r#"{"command":"emit","tuple":[],"stream":"s","task":3,"anchors":["1","2"],"id":5,"need_task_ids":false}"#;
+    let full =
+        r#"{"command":"emit","tuple":[],"stream":"s","task":3,"anchors":["1","2"],"id":5,"need_task_ids":false}"#;
     let expected = Emit {
         stream: "s".into(),
         anchors: vec!["1".into(), "2".into()],
@@ -149,11 +150,7 @@ fn numbers_are_typed_as_storm_types_them() {
 fn a_delivery_looks_as_storm_s_does() {
     let (values, mut text) = ([Value::from("snow"), Value::Int32(3), Value::Null], Vec::new());
     let tuple = WrittenAll(&values);
-    encode(
-        &Delivered { id: "-69", comp: Some("1"), stream: "s", task: 9, tuple },
-        Serializer::Json,
-        &mut text,
-    );
+    encode(&Delivered { id: "-69", comp: Some("1"), stream: "s", task: 9, tuple }, Serializer::Json, &mut text);
     let expected = "{\"id\":\"-69\",\"comp\":\"1\",\"stream\":\"s\",\"task\":9,\"tuple\":[\"snow\",3,null]}\nend\n";
     assert_eq!(String::from_utf8(text).unwrap(), expected);
 }
