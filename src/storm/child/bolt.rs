@@ -86,7 +86,7 @@ fn serve<F, M>(
     factory: impl FnOnce(Setup) -> F,
 ) -> Result<()>
 where
-    F: IntoBolt<M, In = StormTuple, Out = Many<StormTuple>, Keying = Unkeyed>,
+    F: IntoBolt<M, In = StormTuple, Out = Many<StormTuple>, Keying = Unkeyed> + 'static,
 {
     let replies = Arc::new(Replies::new(output));
     let (parent, setup) = greet(input, &replies)?;

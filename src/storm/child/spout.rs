@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::parent::{Emitted, Parent, Replies, Setup, greet};
 use crate::error::{Failure, Result};
