@@ -33,7 +33,7 @@ fn shown(values: &[Value]) -> String {
 }
 
 /// A stream of tuples that are made from their number.
-pub fn numbered<V: Into<Value>>(count: u64, make: fn(u64) -> V) -> Generator<StormTuple> {
+pub fn numbered<V: Into<Value> + 'static>(count: u64, make: fn(u64) -> V) -> Generator<StormTuple> {
     let source = Arc::new(Source {
         component: "source".into(),
         stream: "default".into(),

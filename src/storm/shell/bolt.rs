@@ -86,7 +86,9 @@ impl ManualBolt for ShellBolt {
             events,
             talk: move |pipes| conversation.run(pipes, queue_of_talk, heartbeats),
             // One that still waits to be written is as good as another.
-            heartbeat: move || drop(beat.try_send(())),
+            heartbeat: move || {
+                let _ = beat.try_send(());
+            },
             settle: move |failure: &Failure| {
                 open_at_end.close(failure);
                 fail_waiting(&queue_of_end, failure);
