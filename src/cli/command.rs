@@ -8,12 +8,14 @@ use clap::{ArgMatches, Args, Command};
 use crate::cli::bench;
 use crate::cli::config::{ConfigOptions, config, list_keys};
 use crate::cli::explain::{ExplainOptions, explain};
+use crate::cli::flux;
 use crate::cli::options::EngineOptions;
 use crate::cli::output::{BAD_USAGE, complain, print};
 use crate::cli::run::{RunOptions, code_of, run};
 use crate::cli::shipped::Shipped;
 use crate::cli::state;
 use crate::cli::stop;
+use crate::cli::storm;
 use crate::error::{Error, Problem, Result};
 use crate::observe::{Align, Table};
 
@@ -66,6 +68,9 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         complain(&program, &error);
         return BAD_USAGE;
     }
+    if flux::is_meant(command_line) {
+        return flux::act(command_line);
+    }
     let first = shipped.first().map_or("NAME", Shipped::name);
     let by_name = |action: &'static str, about: &'static str, of_one: fn(&Shipped, &'static str) -> Command| {
         Command::new(action)
@@ -91,7 +96,9 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         .subcommand(state::command())
         .subcommand(stop::command())
         .subcommand(Command::new("topologies").about("List the topologies"))
-        .after_help(format!("{}\n\n{SIGNALS}", examples(&program, first)));
+        .subcommands(flux::commands())
+        .subcommand(storm::command())
+        .after_help(format!("{}\n\n{}\n\n{SIGNALS}", examples(&program, first), flux::examples(&program)));
     let matches = match parse(command, command_line) {
         Ok(matches) => matches,
         Err(code) => return code,
@@ -106,6 +113,12 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
     if action == "bench" {
         return measure(shipped, false, matches, command_line);
     }
+    if action == "storm" {
+        return storm::act(matches);
+    }
+    if let Some(file) = storm_file(action, matches) {
+        return code_of(&file.display().to_string(), storm::config(&file));
+    }
     match matches.subcommand() {
         Some((name, matches)) => {
             let shipped = shipped.iter().find(|shipped| shipped.name() == name);
@@ -114,6 +127,11 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         None if action == "config" => code_of(action, list_keys()),
         None => code_of(action, list(shipped)),
     }
+}
+
+/// The configuration of Storm that `config --storm` names.
+fn storm_file(action: &str, matches: &ArgMatches) -> Option<std::path::PathBuf> {
+    (action == "config").then(|| matches.get_one("storm").cloned()).flatten()
 }
 
 fn act(action: &str, shipped: &Shipped, matches: &ArgMatches) -> u8 {
@@ -138,7 +156,7 @@ fn measure(shipped: &[Shipped], is_single: bool, matches: &ArgMatches, command_l
     code_of("bench", bench::act(shipped, is_single, matches, typed.join(" ")))
 }
 
-fn parse(command: Command, command_line: &[OsString]) -> Result<ArgMatches, u8> {
+pub(super) fn parse(command: Command, command_line: &[OsString]) -> Result<ArgMatches, u8> {
     command.try_get_matches_from(command_line).map_err(|refusal| {
         // Help, too, arrives here, with code 0. If it cannot be printed there is nowhere to say so.
         let _ = refusal.print();
@@ -150,15 +168,15 @@ fn run_options(shipped: &Shipped, command: Command) -> Command {
     RunOptions::augment_args(EngineOptions::augment_args(shipped.add_options(command)))
 }
 
-fn run_command(shipped: &Shipped, name: &'static str) -> Command {
+pub(super) fn run_command(shipped: &Shipped, name: &'static str) -> Command {
     run_options(shipped, Command::new(name))
 }
 
-fn explain_command(shipped: &Shipped, name: &'static str) -> Command {
+pub(super) fn explain_command(shipped: &Shipped, name: &'static str) -> Command {
     EngineOptions::augment_args(ExplainOptions::augment_args(shipped.add_options(Command::new(name))))
 }
 
-fn config_command(shipped: &Shipped, name: &'static str) -> Command {
+pub(super) fn config_command(shipped: &Shipped, name: &'static str) -> Command {
     EngineOptions::augment_args(ConfigOptions::augment_args(shipped.add_options(Command::new(name))))
 }
 

@@ -66,6 +66,7 @@ mod bench;
 mod command;
 mod config;
 mod explain;
+mod flux;
 mod options;
 mod output;
 mod report_file;
@@ -74,6 +75,7 @@ mod shipped;
 mod signals;
 mod state;
 mod stop;
+mod storm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -15,6 +15,7 @@ use crate::engine::checkpoint::Health;
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
 use crate::observe::{Live, Show, logs, report};
+use crate::sys::clock::Clock;
 use crate::sys::sync::Arc;
 use crate::topology::Topology;
 
@@ -57,6 +58,11 @@ impl From<When> for Show {
 
 /// Runs to the end and returns the exit code.
 pub(super) fn run(shipped: &Shipped, matches: &ArgMatches) -> u8 {
+    run_for(shipped, matches, None)
+}
+
+/// Runs to the end, or drains after this time.
+pub(super) fn run_for(shipped: &Shipped, matches: &ArgMatches, duration: Option<Duration>) -> u8 {
     let prepared = match Prepared::new(shipped, matches) {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -65,7 +71,7 @@ pub(super) fn run(shipped: &Shipped, matches: &ArgMatches) -> u8 {
         }
     };
     let place = prepared.topology.name().to_owned();
-    match prepared.run() {
+    match prepared.run(duration) {
         Ok(()) => DONE,
         Err(error) => {
             complain(&place, &error);
@@ -100,7 +106,7 @@ impl Prepared {
         Ok(Prepared { topology, report_file, show, is_quiet: options.quiet, drains: options.drain })
     }
 
-    fn run(self) -> Result<()> {
+    fn run(self, duration: Option<Duration>) -> Result<()> {
         let progress = self.topology.progress().cloned();
         logs::log_executor_panics();
         let settings = self.topology.resolve()?.settings;
@@ -110,7 +116,7 @@ impl Prepared {
         let running = Arc::new(self.topology.start()?);
         drain.attach(&running);
         say_what_was_resumed(&running);
-        let outcome = watch(&running, Live::start(self.show, progress));
+        let outcome = watch(&running, Live::start(self.show, progress), duration);
         let report = running.report();
         let shown = if self.is_quiet { Ok(()) } else { print(format_args!("\n{}", report::to_text(&report))) };
         warn(&report);
@@ -135,13 +141,20 @@ fn say_what_was_resumed(running: &Running) {
     }
 }
 
-/// Waits for the end, keeping the live line up to date.
-fn watch(running: &Running, live: Option<Live>) -> Result<()> {
-    let mut live = live;
-    let mut health = Health::Green;
+/// Waits for the end, keeping the live line up to date, and drains when the time is up.
+fn watch(running: &Running, live: Option<Live>, duration: Option<Duration>) -> Result<()> {
+    let clock = Clock::real();
+    let mut end_ns = duration.map(|duration| clock.now_ns().saturating_add(duration.as_nanos() as u64));
+    let (mut live, mut health) = (live, Health::Green);
     loop {
-        let interval = live.as_ref().map_or(HEALTH_INTERVAL, Live::interval);
-        if let Some(outcome) = running.wait_timeout(interval) {
+        let left = end_ns.map(|end_ns| Duration::from_nanos(end_ns.saturating_sub(clock.now_ns())));
+        if left == Some(Duration::ZERO) {
+            end_ns = None;
+            running.drain();
+            continue;
+        }
+        let wait = live.as_ref().map_or(HEALTH_INTERVAL, Live::interval);
+        if let Some(outcome) = running.wait_timeout(left.map_or(wait, |left| wait.min(left))) {
             return outcome;
         }
         if let Some(live) = &mut live {

@@ -4,7 +4,6 @@ mod checkpoint;
 mod end;
 mod instance;
 mod rare;
-mod rebuild;
 mod state;
 
 use std::marker::PhantomData;

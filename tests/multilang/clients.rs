@@ -114,7 +114,8 @@ fn pystorm_a_batching_bolt_with_ticks() {
     if !has(&["python3"]) {
         return;
     }
-    let Some(spec) = streamparse("pystorm_parts.SplitInBatches", &["word"]) else { return };
+    let Some(mut spec) = streamparse("pystorm_parts.SplitInBatches", &["word"]) else { return };
+    spec.conf.insert("topology.tick.tuple.freq.secs".into(), 1.into());
     splits(spec);
 }
 

@@ -33,7 +33,7 @@ fn shown(values: &[Value]) -> String {
 }
 
 /// A stream of tuples that are made from their number.
-pub fn numbered<V: Into<Value>>(count: u64, make: fn(u64) -> V) -> Generator<StormTuple> {
+pub fn numbered<V: Into<Value> + 'static>(count: u64, make: fn(u64) -> V) -> Generator<StormTuple> {
     let source = Arc::new(Source {
         component: "source".into(),
         stream: "default".into(),
@@ -57,7 +57,12 @@ pub fn through(spec: ShellSpec, source: Generator<StormTuple>) -> (Vec<String>, 
     t.settings(|settings| settings.message_timeouts_enabled = false);
     let source = t.source("source", move || source.clone()).max_replays(1_000_000);
     let streams: Vec<(String, String)> = spec.declared_streams().unwrap().iter().map(|stream| stream.shown()).collect();
+    let tick = spec.conf.get("topology.tick.tuple.freq.secs").and_then(serde_json::Value::as_u64);
     let child = t.bolt("child", move || spec.bolt()).streams(streams).shuffle(&source);
+    let child = match tick {
+        Some(seconds) => child.tick(std::time::Duration::from_secs(seconds)),
+        None => child,
+    };
     t.bolt("sink", seen.sink()).global(&child.stream(0));
     let report = t.build().unwrap().run().unwrap();
     (seen.sorted(), report)

@@ -1,5 +1,5 @@
-//! What the tests need besides squall: interpreters, Storm's published clients, Python packages. What is missing skips a
-//! test, with the reason; with `CI=true` it fails it.
+//! What the tests need besides squall: interpreters, Storm's published clients, Python packages. What is missing skips
+//! a test, with the reason; with `CI=true` it fails it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

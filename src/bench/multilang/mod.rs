@@ -1,8 +1,8 @@
 //! `multilang`: what squall adds to a child process that echoes. Closed loop.
 //!
-//! The same child is driven by a bare loop that writes to its pipe and reads from it, and by a topology of one spout, the
-//! child as a bolt, and a sink; in turns. One tuple at a time for the round trip, from the emit to the ack; a window of
-//! tuples for the throughput.
+//! The same child is driven by a bare loop that writes to its pipe and reads from it, and by a topology of one spout,
+//! the child as a bolt, and a sink; in turns. One tuple at a time for the round trip, from the emit to the ack; a
+//! window of tuples for the throughput.
 
 mod bare;
 

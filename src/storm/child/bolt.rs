@@ -59,7 +59,7 @@ pub fn serve_bolt<B>(
 where
     B: Bolt<In = StormTuple, Out = Many<StormTuple>>,
 {
-    serve(input, output, |setup| move || Ticking(make(&setup)))
+    serve(input, output, move |setup| move || Ticking(make(&setup)))
 }
 
 /// Like [`run_manual_bolt`], over any pair of streams.
@@ -74,7 +74,7 @@ pub fn serve_manual_bolt<B>(
 where
     B: ManualBolt<In = StormTuple, Out = Many<StormTuple>>,
 {
-    serve(input, output, |setup| move || TickingManual(make(&setup)))
+    serve(input, output, move |setup| move || TickingManual(make(&setup)))
 }
 
 /// Storm's ids of the tuples under way, by the tree that each is the root of.
@@ -86,7 +86,7 @@ fn serve<F, M>(
     factory: impl FnOnce(Setup) -> F,
 ) -> Result<()>
 where
-    F: IntoBolt<M, In = StormTuple, Out = Many<StormTuple>, Keying = Unkeyed>,
+    F: IntoBolt<M, In = StormTuple, Out = Many<StormTuple>, Keying = Unkeyed> + 'static,
 {
     let replies = Arc::new(Replies::new(output));
     let (parent, setup) = greet(input, &replies)?;
@@ -105,12 +105,10 @@ where
     let inputs = t.spout("storm-in", entrance).streams([("tuples", "any")]);
     let shown: Vec<(String, String)> = streams.iter().map(|stream| stream.shown()).collect();
     let bolt = t.bolt(own_id, factory(setup)).streams(shown).shuffle(&inputs.stream(0));
-    let mut exit =
-        t.bolt("storm-out", move || Exit { ids: ids.clone(), replies: replies.clone() }).global(&bolt.stream(0));
-    for port in 1..streams.len() {
-        exit = exit.global(&bolt.stream(port));
+    if !streams.is_empty() {
+        let exit = t.bolt("storm-out", move || Exit { ids: ids.clone(), replies: replies.clone() });
+        (0..streams.len()).fold(exit, |exit, port| exit.global(&bolt.stream(port)));
     }
-    drop(exit);
     t.build()?.run().map(drop)
 }
 

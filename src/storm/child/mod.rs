@@ -35,10 +35,10 @@
 //! ```
 //!
 //! The component runs in a topology of its own: one executor, which Storm's tuples enter and whose outputs and acks are
-//! written to standard output. So it is prepared, anchored, acked, failed, rebuilt after a panic and ended as anywhere
-//! else; Storm's ticks arrive as calls of `tick`. What differs: the tasks it is told of by `ctx.info()` and by
+//! written to standard output. So it is prepared, anchored, acked, failed, rebuilt after a panic and ended as
+//! anywhere else; Storm's ticks arrive as calls of `tick`. What differs: the tasks it is told of by `ctx.info()` and by
 //! `emit_to_at` are those of this small topology (Storm's are in [`Setup::context`]); direct emits are not supported; a
-//! spout's time-outs are Storm's. Nothing but the protocol may be written to standard output: logs go to standard error.
+//! spout's time-outs are Storm's. Nothing but the protocol may be written to standard output; log to standard error.
 
 mod bolt;
 mod parent;

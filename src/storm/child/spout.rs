@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::parent::{Emitted, Parent, Replies, Setup, greet};
 use crate::error::{Failure, Result};
@@ -66,11 +66,10 @@ where
     };
     let shown: Vec<(String, String)> = streams.iter().map(|stream| stream.shown()).collect();
     let spout = t.spout(own_id, gate).streams(shown);
-    let mut exit = t.bolt("storm-out", move || Exit(turn_out.clone())).global(&spout.stream(0));
-    for port in 1..streams.len() {
-        exit = exit.global(&spout.stream(port));
+    if !streams.is_empty() {
+        let exit = t.bolt("storm-out", move || Exit(turn_out.clone()));
+        (0..streams.len()).fold(exit, |exit, port| exit.global(&spout.stream(port)));
     }
-    drop(exit);
     t.build()?.run().map(drop)
 }
 

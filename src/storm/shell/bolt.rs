@@ -86,7 +86,9 @@ impl ManualBolt for ShellBolt {
             events,
             talk: move |pipes| conversation.run(pipes, queue_of_talk, heartbeats),
             // One that still waits to be written is as good as another.
-            heartbeat: move || drop(beat.try_send(())),
+            heartbeat: move || {
+                let _ = beat.try_send(());
+            },
             settle: move |failure: &Failure| {
                 open_at_end.close(failure);
                 fail_waiting(&queue_of_end, failure);
@@ -126,6 +128,12 @@ impl ManualBolt for ShellBolt {
             tracing::debug!(task = %running.link.reporter.origin(), "a tick found no room");
         }
         Ok(())
+    }
+
+    /// A child that gathers tuples until a tick gets a last one, so that it need not hold them for ever.
+    fn finish(&mut self, out: &mut Outlet<Many<StormTuple>>) -> Outcome {
+        let has_ticks = self.running.as_ref().is_some_and(|running| running.tick_period_s > 0);
+        if has_ticks { self.tick(out) } else { Ok(()) }
     }
 
     fn cleanup(&mut self) {

@@ -51,8 +51,8 @@ pub struct ShellSpec {
 }
 
 impl ShellSpec {
-    /// A command in the current directory with Storm's defaults: JSON, 100 tuples waiting, 30 s of silence, 1 ms between
-    /// idle calls, and no streams.
+    /// A command in the current directory with Storm's defaults: JSON, 100 tuples waiting, 30 s of silence, 1 ms
+    /// between idle calls, and no streams.
     pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
         ShellSpec {
             command: command.into_iter().map(Into::into).collect(),

@@ -40,8 +40,8 @@ impl ShellId {
 /// The protocol is one order, one answer. A thread of the spout's own gives the child its orders and waits for the
 /// answers; `next` on the executor takes from a queue what has come and never waits. A `next` order is given only when
 /// the engine asks for input, so `max_spout_pending` holds as under Storm: the emits of one order may go beyond it, but
-/// what goes beyond it waits. When the child is gone, the engine builds the next instance; trees that are still open are
-/// not told to the next child.
+/// what goes beyond it waits. When the child is gone, the engine builds the next instance; trees that are still open
+/// are not told to the next child.
 pub struct ShellSpout {
     spec: Arc<ShellSpec>,
     running: Option<Running>,

@@ -64,9 +64,8 @@ pub(super) fn drain(input: impl Read, pid: u32, tail: &Tail, reporter: &Reporter
         } else {
             left_out += 1;
             if !std::mem::replace(&mut floods, true) {
-                reporter.error(format!(
-                    "process {pid} floods its standard error: beyond {LINES_PER_SECOND} lines a second they are counted only"
-                ));
+                let bound = format!("beyond {LINES_PER_SECOND} lines a second they are only counted");
+                reporter.error(format!("process {pid} floods its standard error: {bound}"));
             }
         }
         tail.push(text);
