@@ -32,8 +32,8 @@ fn file(components: usize) -> String {
         let field = if number == 1 { "number" } else { "sum" };
         let _ = writeln!(
             text,
-            "  - name: \"{from} --> bolt-{number}\"\n    from: \"{from}\"\n    to: \"bolt-{number}\"\n    grouping:\n      \
-             type: FIELDS\n      args: [\"{field}\"]"
+            "  - name: \"{from} --> bolt-{number}\"\n    from: \"{from}\"\n    to: \"bolt-{number}\"\n    \
+             grouping:\n      type: FIELDS\n      args: [\"{field}\"]"
         );
     }
     text

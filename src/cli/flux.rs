@@ -40,6 +40,9 @@ struct FluxArgs {
     /// beside the file]
     #[arg(long, value_name = "DIR")]
     resources: Option<PathBuf>,
+    /// Record in this file, as JSON lines, every tuple that a bolt takes and every ack and fail of a spout; slow
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// FILE is a resource: look for it in the folder of resources
     #[arg(short = 'R', long)]
     resource: bool,
@@ -57,7 +60,8 @@ impl FluxArgs {
 
     fn options(&self) -> FluxOptions {
         let resources = self.resources.clone().or_else(|| self.resource.then(|| PathBuf::from("resources")));
-        FluxOptions { filter: self.filter.clone(), env_filter: self.env_filter, resources }
+        let (filter, record) = (self.filter.clone(), self.record.clone());
+        FluxOptions { filter, env_filter: self.env_filter, resources, record }
     }
 
     fn topology(&self) -> Result<Topology> {
@@ -65,8 +69,8 @@ impl FluxArgs {
     }
 }
 
-/// True if a command line is about a Flux file: a file in YAML after `run`, `explain` or `config`, or a command that only
-/// Flux files have.
+/// True if a command line is about a Flux file: a file in YAML after `run`, `explain` or `config`, or a command that
+/// only Flux files have.
 pub(super) fn is_meant(command_line: &[OsString]) -> bool {
     let Some(action) = command_line.get(1).and_then(|action| action.to_str()) else { return false };
     let rest = &command_line[2..];

@@ -21,6 +21,7 @@ mod wiring;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Problem, Result};
+use crate::storm::record::Recorder;
 use crate::storm::registry::{Registry, registered};
 use crate::topology::Topology;
 
@@ -37,6 +38,8 @@ pub struct FluxOptions {
     pub env_filter: bool,
     /// The folder in which multilang components are started; `resources` beside the file unless given.
     pub resources: Option<PathBuf>,
+    /// A file in which a run records, as JSON lines, every tuple that a bolt takes and every ack and fail of a spout.
+    pub record: Option<PathBuf>,
 }
 
 /// The topology of a Flux file.
@@ -55,7 +58,7 @@ pub fn topology(path: &Path, options: &FluxOptions) -> Result<Topology> {
     for warning in flux.warnings() {
         tracing::warn!("{warning}");
     }
-    flux.topology()
+    flux.recorded_topology(options.record.as_deref())
 }
 
 /// A file, read and resolved.
@@ -119,10 +122,15 @@ impl Flux {
     }
 
     pub fn topology(self) -> Result<Topology> {
+        self.recorded_topology(None)
+    }
+
+    /// With a record of what it does in this file.
+    fn recorded_topology(self, record: Option<&Path>) -> Result<Topology> {
         let problems = self.problems();
         if !problems.is_empty() {
             return Err(Error::invalid(problems));
         }
-        build::build(self.definition, self.resolved)
+        build::build(self.definition, self.resolved, record.map(Recorder::new))
     }
 }

@@ -28,6 +28,7 @@ pub(crate) mod emits;
 mod flow;
 mod java;
 mod lines;
+mod oracle;
 mod periodic;
 mod sink;
 #[cfg(test)]
@@ -42,4 +43,5 @@ pub(super) fn register(registry: &mut Registry) {
     sink::register(registry);
     window::register(registry);
     java::register(registry);
+    oracle::register(registry);
 }

@@ -8,11 +8,14 @@
 //! | `int`, `long`, `byte`, `short`, `bigint` | `v`, a number or its digits as a text |
 //! | `bool` | `v`, true or false |
 //! | `char` | `v`, the UTF-16 code unit as a number |
-//! | `double`, `float` | `v`, a number, or a text such as `NaN` and `-Infinity`; or `bits`, the raw bits: a number, its digits as a text, or hexadecimal: with `0x` before it, or of exactly 16 (`float`: 8) digits |
+//! | `double`, `float` | `v`, a number, or a text such as `NaN` and `-Infinity`; or `bits` |
 //! | `null` | |
 //! | `bytes` | `hex`, two digits a byte |
 //! | `list` | `v`, an array of typed values |
 //! | `map` | `v`, an array of pairs of typed values, put one after another |
+//!
+//! `bits` are the raw bits: a number, its digits as a text, or hexadecimal digits in a text, with `0x` before them or
+//! exactly 16 (for a `float` 8) of them.
 
 mod typed;
 

@@ -83,6 +83,8 @@ struct BoltShell<H, L: Logic> {
     state: TaskState,
     /// As others know it.
     told: TaskState,
+    /// The bolt takes input; asked in every turn.
+    is_ready: bool,
     finish_called: bool,
     end_sent: bool,
     /// When the next tick is due, and when a backing-off task is rebuilt.
@@ -130,6 +132,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             door_inside,
             state: TaskState::New,
             told: TaskState::New,
+            is_ready: true,
             finish_called: false,
             end_sent: false,
             tick_due_ns: None,
@@ -158,6 +161,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             return if self.fatal.is_some() { TurnEnd::Fatal } else { TurnEnd::Idle };
         }
         let mut left = budget;
+        self.ask_whether_ready();
         self.pull_handover(&mut left);
         self.take_snapshot();
         if self.may_go_on(left) && self.tick_due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
@@ -194,6 +198,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.out.core.counts.blocked += 1;
             self.blocked_since_ns.get_or_insert(now_ns);
             TurnEnd::Blocked
+        } else if self.out.handover.is_none() && self.is_held_back() {
+            self.out.core.counts.blocked += 1;
+            self.blocked_since_ns.get_or_insert(now_ns);
+            if self.has_more(left) { TurnEnd::More } else { TurnEnd::Idle }
         } else if self.out.handover.is_some() || (self.bolt.is_some() && self.has_more(left)) {
             TurnEnd::More
         } else {
@@ -204,7 +212,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// True if there is input, or the turn ended early: then it has not come to what stands last in it, the end.
     fn has_more(&self, left: usize) -> bool {
         let ended_early = left == 0 || self.out.core.above_low_water;
-        ended_early || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()
+        let has_input = self.is_ready && !self.parts.signal.lanes.is_empty();
+        ended_early || has_input || !self.door_inside.is_empty()
     }
 
     /// True if no lane is blocked any more.
@@ -319,7 +328,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// Executes inputs, lane after lane, starting behind the lane where the last turn stopped.
     fn take_inputs(&mut self, left: &mut usize) {
         let lanes = self.lanes.len();
-        while self.may_go_on(*left) {
+        while self.is_ready && self.may_go_on(*left) {
             let bits = &self.parts.signal.lanes;
             let Some(lane) = bits.next_from(self.next_lane).or_else(|| bits.next_from(0)) else { return };
             if self.align.is_blocked(lane) {
@@ -343,7 +352,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
-        let (finished, meter) = (self.finish_called, &mut self.meter);
+        let (finished, meter, is_ready) = (self.finish_called, &mut self.meter, &mut self.is_ready);
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         let visit = guarded(origin, || {
@@ -351,6 +360,12 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             let visit = loop {
                 if budget == 0 || !out.core.is_free() {
                     break Visit::Stopped;
+                }
+                if L::MANUAL {
+                    *is_ready = bolt.ready()?;
+                    if !*is_ready {
+                        break Visit::Stopped;
+                    }
                 }
                 let Some(slot) = rx.pop() else { break Visit::Empty };
                 budget -= 1;
@@ -477,8 +492,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn poll_lanes(&mut self) -> bool {
-        // While backing off, input waits for the due time: a turn could do nothing with it.
-        if self.bolt.is_none() {
+        // While backing off, input waits for the due time, and otherwise for the bolt: a turn could do nothing with it.
+        if self.bolt.is_none() || !self.is_ready {
             return false;
         }
         let mut any = false;

@@ -11,6 +11,7 @@ use crate::task::TaskId;
 use crate::task::door::Door;
 use crate::task::lineage::Poison;
 use crate::task::payload::Outputs;
+use crate::task::reporter::Reporter;
 use crate::task::user_value::UserValue;
 use crate::task::waker::Waker;
 
@@ -76,6 +77,7 @@ pub struct SpoutContext {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) offload: Offload,
+    pub(crate) reporter: Reporter,
     /// Inputs that a source gives up instead of emitting them.
     pub(crate) poison: Arc<[Poison]>,
 }
@@ -98,12 +100,14 @@ impl SpoutContext {
             user: Arc::default(),
             tasks: Arc::new(TaskTable::from_iter([("detached".into(), vec![TaskId(1)])])),
         };
+        let reporter = Reporter::new(Arc::default(), info.origin());
         SpoutContext {
             info,
             waker: Waker::disconnected(),
             clock: Clock::virtual_at_zero(),
             random: Random::new(0),
             offload: Offload::deferred(),
+            reporter,
             poison: Arc::default(),
         }
     }
@@ -126,6 +130,11 @@ impl SpoutContext {
     /// A generator seeded by the run's seed, the task and how often it was rebuilt.
     pub fn random(&self) -> Random {
         self.random.clone()
+    }
+
+    /// Where to report errors that belong to no tuple.
+    pub fn reporter(&self) -> Reporter {
+        self.reporter.clone()
     }
 
     /// Runs work that may block on other threads; under simulation, at a time the seed chooses.

@@ -542,7 +542,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         if self.ended {
             return;
         }
-        let (slot, id) = if self.ledger.is_some() { (Some(self.open(id)), None) } else { (None, Some(id)) };
+        let (slot, id) = if self.ledger.is_some() { (Some(self.open(|_| id)), None) } else { (None, Some(id)) };
         emit(&mut self.out);
         if let Some(slot) = slot {
             self.seal(slot);
@@ -551,9 +551,19 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         }
     }
 
+    /// As `tracked`, with an id that is made from the tree's root. Nothing is emitted where nothing is tracked.
+    pub(crate) fn tracked_as(&mut self, id: impl FnOnce(Root) -> Id, emit: impl FnOnce(&mut Outlet<O>)) {
+        if self.ended || self.ledger.is_none() {
+            return;
+        }
+        let slot = self.open(id);
+        emit(&mut self.out);
+        self.seal(slot);
+    }
+
     /// Opens a tree: what is emitted now belongs to it.
     #[inline]
-    fn open(&mut self, id: Id) -> u32 {
+    fn open(&mut self, id: impl FnOnce(Root) -> Id) -> u32 {
         let Some(ledger) = &self.ledger else { unreachable!("it has been looked at") };
         let mut ledger = ledger.borrow_mut();
         let opened = ledger.open(self.out.core.now_ns);
@@ -561,7 +571,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         if self.out.core.birth_ns != NO_EVENT {
             ledger.date(slot, self.out.core.birth_ns);
         }
-        let index = slot as usize;
+        let (index, id) = (slot as usize, id(root));
         if index == self.ids.len() {
             self.ids.push(Some(id));
         } else {

@@ -19,7 +19,7 @@ use crate::task::replay::{DeadLetter, Replaying};
 use crate::task::route;
 use crate::task::spout::SpoutKit;
 use crate::task::user_value::UserValue;
-use crate::topology::component::{ByKey, IntoBolt, Keying, KeysOfInputs, Unkeyed};
+use crate::topology::component::{Bare, ByKey, IntoBolt, Keying, KeysOfInputs, Unkeyed};
 use crate::topology::draft::{ComponentDraft, Draft, EdgeDraft, KitMaker};
 use crate::topology::plan::{Grouping, Kind};
 use crate::topology::settings::{ComponentSettings, Guarantee, Placement, Settings};
@@ -110,7 +110,7 @@ impl TopologyBuilder {
     {
         let keys = KeysOfInputs::default();
         let handle_keys = keys.clone();
-        let kit: KitMaker = Box::new(move || bolt.kit(keys));
+        let kit: KitMaker = Box::new(move || bolt.kit(keys, Bare));
         let handle = self.declare(id.into(), B::KIND, kit, <B::Out as Streams>::ports());
         BoltHandle { handle, keys: handle_keys, types: PhantomData }
     }

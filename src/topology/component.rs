@@ -12,7 +12,7 @@ use crate::task::key::Key;
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
 use crate::task::shell::TaskKit;
-use crate::task::style::{Automatic, KeyOfInput, Keyed, Manual};
+use crate::task::style::{Automatic, KeyOfInput, Keyed, Logic, Manual};
 use crate::topology::plan::Kind;
 
 /// A bolt whose inputs may be grouped in any way.
@@ -81,8 +81,27 @@ pub trait IntoBolt<Marker> {
     #[doc(hidden)]
     const KIND: Kind;
     #[doc(hidden)]
-    #[allow(private_interfaces)]
-    fn kit(self, keys: KeysOfInputs<Self::In, <Self::Keying as Keying>::Key>) -> Arc<dyn TaskKit>;
+    #[allow(private_interfaces, private_bounds)]
+    fn kit(
+        self,
+        keys: KeysOfInputs<Self::In, <Self::Keying as Keying>::Key>,
+        around: impl Around<Self::In, Self::Out>,
+    ) -> Arc<dyn TaskKit>;
+}
+
+/// Puts something around every instance of a bolt.
+pub(crate) trait Around<I, O>: Clone + Send + Sync + 'static {
+    fn around(self, logic: impl Logic<In = I, Out = O>) -> impl Logic<In = I, Out = O>;
+}
+
+/// Leaves it as it is.
+#[derive(Clone)]
+pub(crate) struct Bare;
+
+impl<I: Payload, O: Outputs> Around<I, O> for Bare {
+    fn around(self, logic: impl Logic<In = I, Out = O>) -> impl Logic<In = I, Out = O> {
+        logic
+    }
 }
 
 #[doc(hidden)]
@@ -94,37 +113,38 @@ pub struct ManualFactory<B>(PhantomData<B>);
 #[doc(hidden)]
 pub struct Function<S>(PhantomData<S>);
 
-#[allow(private_interfaces)]
+#[allow(private_interfaces, private_bounds)]
 impl<F: Fn() -> B + Send + Sync + 'static, B: Bolt> IntoBolt<BoltFactory<B>> for F {
     type In = B::In;
     type Out = B::Out;
     type Keying = Unkeyed;
     const KIND: Kind = Kind::Bolt;
-    fn kit(self, _keys: KeysOfInputs<B::In, ()>) -> Arc<dyn TaskKit> {
-        Arc::new(BoltKit { factory: Arc::new(move || Automatic(self())) })
+    fn kit(self, _keys: KeysOfInputs<B::In, ()>, around: impl Around<B::In, B::Out>) -> Arc<dyn TaskKit> {
+        Arc::new(BoltKit { factory: Arc::new(move || around.clone().around(Automatic(self()))) })
     }
 }
 
-#[allow(private_interfaces)]
+#[allow(private_interfaces, private_bounds)]
 impl<F: Fn() -> B + Send + Sync + 'static, B: KeyedBolt> IntoBolt<KeyedFactory<B>> for F {
     type In = B::In;
     type Out = B::Out;
     type Keying = ByKey<B::Key>;
     const KIND: Kind = Kind::KeyedBolt;
-    fn kit(self, keys: KeysOfInputs<B::In, B::Key>) -> Arc<dyn TaskKit> {
+    fn kit(self, keys: KeysOfInputs<B::In, B::Key>, around: impl Around<B::In, B::Out>) -> Arc<dyn TaskKit> {
         let keys: Arc<[_]> = keys.take().into();
-        Arc::new(BoltKit { factory: Arc::new(move || Keyed { bolt: self(), keys: keys.clone() }) })
+        let factory = move || around.clone().around(Keyed { bolt: self(), keys: keys.clone() });
+        Arc::new(BoltKit { factory: Arc::new(factory) })
     }
 }
 
-#[allow(private_interfaces)]
+#[allow(private_interfaces, private_bounds)]
 impl<F: Fn() -> B + Send + Sync + 'static, B: ManualBolt> IntoBolt<ManualFactory<B>> for F {
     type In = B::In;
     type Out = B::Out;
     type Keying = Unkeyed;
     const KIND: Kind = Kind::ManualBolt;
-    fn kit(self, _keys: KeysOfInputs<B::In, ()>) -> Arc<dyn TaskKit> {
-        Arc::new(BoltKit { factory: Arc::new(move || Manual(self())) })
+    fn kit(self, _keys: KeysOfInputs<B::In, ()>, around: impl Around<B::In, B::Out>) -> Arc<dyn TaskKit> {
+        Arc::new(BoltKit { factory: Arc::new(move || around.clone().around(Manual(self()))) })
     }
 }
 
@@ -167,7 +187,7 @@ where
     }
 }
 
-#[allow(private_interfaces)]
+#[allow(private_interfaces, private_bounds)]
 impl<F, I, O, R> IntoBolt<Function<fn(I, O) -> R>> for F
 where
     F: Fn(I, &mut Outlet<O>) -> R + Clone + Send + Sync + 'static,
@@ -179,8 +199,9 @@ where
     type Out = O;
     type Keying = Unkeyed;
     const KIND: Kind = Kind::Bolt;
-    fn kit(self, _keys: KeysOfInputs<I, ()>) -> Arc<dyn TaskKit> {
-        let factory = move || Automatic(FunctionBolt { function: self.clone(), signature: PhantomData });
+    fn kit(self, _keys: KeysOfInputs<I, ()>, around: impl Around<I, O>) -> Arc<dyn TaskKit> {
+        let bolt = move || FunctionBolt { function: self.clone(), signature: PhantomData };
+        let factory = move || around.clone().around(Automatic(bolt()));
         Arc::new(BoltKit { factory: Arc::new(factory) })
     }
 }

@@ -9,6 +9,7 @@ use crate::storm::flux::resolve::{Component, Resolved, What};
 use crate::storm::flux::wiring::{Subscription, Wired};
 use crate::storm::flux::{context, shell};
 use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
+use crate::storm::record::Recorder;
 use crate::storm::registry::native::{LegacyBolt, LegacySpout};
 use crate::storm::tuple::StormTuple;
 use crate::topology::Topology;
@@ -25,7 +26,7 @@ enum Handle {
 }
 
 /// Builds what has been found to have no problems.
-pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topology> {
+pub(super) fn build(definition: Definition, resolved: Resolved, recorder: Option<Recorder>) -> Result<Topology> {
     let conf = &resolved.conf;
     let name = definition.name.map(|name| name.text.to_string());
     let name = name.or_else(|| conf.text("topology.name").map(str::to_owned)).unwrap_or_default();
@@ -38,6 +39,9 @@ pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topolo
         }
     });
     t.reserve_tasks(system_tasks(conf));
+    if let Some(recorder) = &recorder {
+        record_subscriptions(&resolved, recorder);
+    }
     let wirings: Vec<_> = (0..resolved.components.len())
         .map(|index| match resolved.components[index].what {
             What::Shell(_) => context::wiring(&resolved, index),
@@ -45,7 +49,8 @@ pub(super) fn build(definition: Definition, resolved: Resolved) -> Result<Topolo
         })
         .collect();
     let components = resolved.components.into_iter().zip(wirings);
-    let mut handles: Vec<Handle> = components.map(|(component, wiring)| declare(&mut t, component, wiring)).collect();
+    let declare = |(component, wiring)| declare(&mut t, component, wiring, recorder.as_ref());
+    let mut handles: Vec<Handle> = components.map(declare).collect();
     for subscription in resolved.subscriptions {
         t.declared_at(subscription.place.to_string());
         subscribe(&mut handles, subscription);
@@ -91,7 +96,12 @@ fn own_settings(component: &Component, topology: &Conf) -> ComponentSettings {
     }
 }
 
-fn declare(t: &mut TopologyBuilder, component: Component, wiring: JsonMap<String, Json>) -> Handle {
+fn declare(
+    t: &mut TopologyBuilder,
+    component: Component,
+    wiring: JsonMap<String, Json>,
+    recorder: Option<&Recorder>,
+) -> Handle {
     if !component.is_used {
         return Handle::None;
     }
@@ -105,13 +115,38 @@ fn declare(t: &mut TopologyBuilder, component: Component, wiring: JsonMap<String
     match what {
         What::Spout(spout) => {
             let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
-            Handle::Spout((spout.declare)(t, id).streams(streams))
+            let tape = recorder.map(|recorder| recorder.tape(None));
+            Handle::Spout((spout.declare)(t, id, tape).streams(streams))
         }
         What::Bolt(bolt) => {
             let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
-            Handle::Bolt((bolt.declare)(t, id).streams(streams))
+            let tape = recorder.map(|recorder| recorder.tape(component.conf.tick()));
+            Handle::Bolt((bolt.declare)(t, id, tape).streams(streams))
         }
         What::Shell(_) | What::NeedsJvm | What::Broken => Handle::None,
+    }
+}
+
+/// Storm's names for groupings, as in its Thrift definition.
+fn record_subscriptions(resolved: &Resolved, recorder: &Recorder) {
+    for subscription in &resolved.subscriptions {
+        let (from, to) = (&resolved.components[subscription.from], &resolved.components[subscription.to]);
+        let stream = &from.streams.as_ref().expect("its streams are known")[subscription.port];
+        let mut fields = Vec::new();
+        let grouping = match &subscription.grouping {
+            Wired::All => "all",
+            Wired::Direct => "direct",
+            Wired::Shuffle => "shuffle",
+            Wired::LocalOrShuffle => "local_or_shuffle",
+            Wired::Global => "global",
+            Wired::None => "none",
+            Wired::Fields { positions, .. } => {
+                fields.extend(positions.iter().map(|&position| &*stream.fields.names()[position]));
+                "fields"
+            }
+            Wired::PartialKey { .. } | Wired::Custom { .. } => "custom_serialized",
+        };
+        recorder.subscription(&to.id.text, (&from.id.text, &stream.name), grouping, &fields);
     }
 }
 

@@ -73,17 +73,19 @@ fn ends_fields_and_streams_that_do_not_exist_are_told() {
 
 #[test]
 fn java_classes_are_listed_with_component_and_line() {
-    let text = "name: t\ncomponents:\n  - id: c\n    className: org.apache.storm.kafka.spout.KafkaSpoutConfig\nspouts:\n  \
-                - id: k\n    className: org.apache.storm.kafka.spout.KafkaSpout\n    constructorArgs: [ref: c]\nbolts:\n  \
+    let text = "name: t\ncomponents:\n  - id: c\n    className: \
+                org.apache.storm.kafka.spout.KafkaSpoutConfig\nspouts:\n  - id: k\n    className: \
+                org.apache.storm.kafka.spout.KafkaSpout\n    constructorArgs: [ref: c]\nbolts:\n  \
                 - id: b\n    className: org.apache.storm.testing.TestWordCountr\nstreams:\n  \
                 - {from: k, to: b, grouping: {type: FIELDS, args: [word]}}\n";
     assert_eq!(
         problems_of(text),
         [
-            "t.yaml:4:16: component \"c\" needs the JVM: there is no native org.apache.storm.kafka.spout.KafkaSpoutConfig",
+            "t.yaml:4:16: component \"c\" needs the JVM: there is no native \
+             org.apache.storm.kafka.spout.KafkaSpoutConfig",
             "t.yaml:7:16: spout \"k\" needs the JVM: there is no native org.apache.storm.kafka.spout.KafkaSpout",
-            "t.yaml:11:16: bolt \"b\" needs the JVM: there is no native org.apache.storm.testing.TestWordCountr; did you \
-             mean org.apache.storm.testing.TestWordCounter?",
+            "t.yaml:11:16: bolt \"b\" needs the JVM: there is no native org.apache.storm.testing.TestWordCountr; did \
+             you mean org.apache.storm.testing.TestWordCounter?",
         ]
     );
 }

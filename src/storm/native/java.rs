@@ -135,7 +135,8 @@ fn global_count(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     })
 }
 
-/// The sum over all words of the last count of each. Storm's emits unanchored; here the emit belongs to the input's tree.
+/// The sum over all words of the last count of each. Storm's emits unanchored; here the emit belongs to the input's
+/// tree.
 fn aggregates_counter(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     each(args, &["agg-global"], || {
         let mut counts: HashMap<Arc<str>, i32> = HashMap::new();

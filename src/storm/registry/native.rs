@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::storm::emitter::StreamDeclaration;
+use crate::storm::record::{RecordedBolt, RecordedSpout, Tape};
 use crate::storm::tuple::StormTuple;
 use crate::task::component::Spout;
 use crate::task::many::Many;
@@ -20,7 +21,7 @@ pub(crate) type LegacySpout = SpoutHandle<Many<StormTuple>>;
 pub struct NativeSpout {
     pub(crate) streams: Vec<StreamDeclaration>,
     pub(crate) conf: JsonMap<String, Json>,
-    pub(crate) declare: Box<dyn FnOnce(&mut TopologyBuilder, &str) -> LegacySpout>,
+    pub(crate) declare: Box<dyn FnOnce(&mut TopologyBuilder, &str, Option<Tape>) -> LegacySpout>,
 }
 
 /// A bolt with its streams.
@@ -29,7 +30,7 @@ pub struct NativeBolt {
     pub(crate) conf: JsonMap<String, Json>,
     /// Instead of the configured period.
     pub(crate) tick: Option<Duration>,
-    pub(crate) declare: Box<dyn FnOnce(&mut TopologyBuilder, &str) -> LegacyBolt>,
+    pub(crate) declare: Box<dyn FnOnce(&mut TopologyBuilder, &str, Option<Tape>) -> LegacyBolt>,
 }
 
 impl NativeSpout {
@@ -38,7 +39,10 @@ impl NativeSpout {
         streams: impl IntoIterator<Item = StreamDeclaration>,
         factory: impl Fn() -> S + Send + Sync + 'static,
     ) -> Self {
-        let declare = Box::new(|t: &mut TopologyBuilder, id: &str| t.spout(id, factory));
+        let declare = Box::new(|t: &mut TopologyBuilder, id: &str, tape: Option<Tape>| match tape {
+            None => t.spout(id, factory),
+            Some(tape) => t.spout(id, move || RecordedSpout::new(factory(), &tape)),
+        });
         NativeSpout { streams: streams.into_iter().collect(), conf: JsonMap::new(), declare }
     }
 
@@ -58,7 +62,10 @@ impl NativeBolt {
     where
         B: IntoBolt<M, In = StormTuple, Out = Many<StormTuple>, Keying = Unkeyed> + 'static,
     {
-        let declare = Box::new(|t: &mut TopologyBuilder, id: &str| t.bolt(id, bolt));
+        let declare = Box::new(|t: &mut TopologyBuilder, id: &str, tape: Option<Tape>| match tape {
+            None => t.bolt(id, bolt),
+            Some(tape) => t.bolt(id, RecordedBolt { bolt, tape }),
+        });
         NativeBolt { streams: streams.into_iter().collect(), conf: JsonMap::new(), tick: None, declare }
     }
 

@@ -150,9 +150,9 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 
 /// A bolt that keeps its tuples in windows.
 ///
-/// Held tuples are open trees: a spout with fewer pending trees than a window needs would stand still, so that is refused
-/// when the bolt is made. When all input has ended, what is still in a window is acked without another activation: the
-/// last window stays open, as in Storm.
+/// Held tuples are open trees: a spout with fewer pending trees than a window needs would stand still, so that is
+/// refused when the bolt is made. When all input has ended, what is still in a window is acked without another
+/// activation: the last window stays open, as in Storm.
 pub struct Windowed<W> {
     bolt: W,
     windows: Windows<StormTuple, Held>,

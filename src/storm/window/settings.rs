@@ -119,7 +119,8 @@ impl WindowSettings {
         let timeout_ms = conf.whole("topology.message.timeout.secs").unwrap_or(30) * 1_000;
         if conf.flag("topology.enable.message.timeouts") != Some(false) && millis > timeout_ms {
             return Err(format!(
-                "the window's length and slide of {millis} ms together exceed topology.message.timeout.secs, {timeout_ms} ms"
+                "the window's length and slide of {millis} ms together exceed topology.message.timeout.secs, \
+                 {timeout_ms} ms"
             ));
         }
         match conf.whole("topology.max.spout.pending") {

@@ -15,8 +15,8 @@ const DEPTH_MAX: usize = 64;
 /// The tree of a file that holds one document; an empty file is null.
 ///
 /// # Errors
-/// The first thing that is not YAML; or everything else that is wrong: keys given twice, unknown aliases, what is larger
-/// or deeper than any file of this kind should be.
+/// The first thing that is not YAML; or everything else that is wrong: keys given twice, unknown aliases, what is
+/// larger or deeper than any file of this kind should be.
 pub(crate) fn parse(text: &Text) -> Result<Node, Vec<Problem>> {
     let mut build =
         Build { text, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, problems: Vec::new() };

@@ -148,7 +148,10 @@ proptest! {
 
     /// JSON is YAML.
     #[test]
-    fn json_is_read_as_it_is(numbers in prop::collection::vec(any::<i32>(), 0..4), text in "[a-z \"\\\\/\n\u{e9}]{0,9}") {
+    fn json_is_read_as_it_is(
+        numbers in prop::collection::vec(any::<i32>(), 0..4),
+        text in "[a-z \"\\\\/\n\u{e9}]{0,9}",
+    ) {
         let json = serde_json::json!({ "numbers": numbers, "text": text, "none": null });
         prop_assert_eq!(read(&json.to_string()).to_json(), json.clone());
         prop_assert_eq!(read(&serde_json::to_string_pretty(&json).unwrap()).to_json(), json);

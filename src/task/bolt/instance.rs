@@ -32,6 +32,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.bolt = Some(bolt);
         self.states.any = has_states;
         self.finish_called = has_finished;
+        self.is_ready = true;
         self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
         Ok(())
     }
@@ -68,7 +69,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         self.out.core.counts.rebuilt += 1;
         let core = &self.out.core;
-        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure) {
+        let metrics = &self.parts.metrics;
+        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure, metrics) {
             Ok(at_ns) => self.rebuild_at_ns = at_ns,
             Err(fatal) => self.fatal = Some(fatal),
         }

@@ -23,38 +23,64 @@ fn lines_of(text: &str) -> (Vec<String>, Report) {
 
 #[test]
 fn a_word_count_in_yaml_counts_words() {
-    let text = "name: words\nspouts:\n  - {id: lines, className: squall.Lines, constructorArgs: [IN]}\nbolts:\n  \
-                - {id: split, className: squall.Split}\n  - {id: count, className: squall.CountAtEnd, parallelism: 3}\n  \
-                - {id: out, className: squall.WriteLines, properties: [{name: path, value: OUT}]}\nstreams:\n  \
-                - {from: lines, to: split, grouping: {type: SHUFFLE}}\n  \
-                - {from: split, to: count, grouping: {type: FIELDS, args: [word]}}\n  \
-                - {from: count, to: out, grouping: {type: GLOBAL}}\n";
+    let text = "
+name: words
+spouts:
+  - {id: lines, className: squall.Lines, constructorArgs: [IN]}
+bolts:
+  - {id: split, className: squall.Split}
+  - {id: count, className: squall.CountAtEnd, parallelism: 3}
+  - {id: out, className: squall.WriteLines, properties: [{name: path, value: OUT}]}
+streams:
+  - {from: lines, to: split, grouping: {type: SHUFFLE}}
+  - {from: split, to: count, grouping: {type: FIELDS, args: [word]}}
+  - {from: count, to: out, grouping: {type: GLOBAL}}
+";
     let (lines, report) = lines_of(text);
     assert_eq!(lines, ["cow\t1", "end\t1", "jumped\t1", "moon\t1", "over\t1", "the\t3"]);
     assert_eq!(report.components[0].counts.acked, 3);
 }
 
 #[test]
-fn filters_projections_and_ledgers_do_what_they_say() {
-    let text = "name: flow\nspouts:\n  - {id: n, className: squall.Numbers, constructorArgs: [10]}\nbolts:\n  \
-                - {id: big, className: squall.Filter, properties: [{name: field, value: number}, {name: above, value: 6}]}\n  \
-                - {id: twice, className: squall.Project, properties: [{name: fields, value: [number]}, {name: as, value: [n]}]}\n  \
-                - {id: sum, className: squall.Sum}\n  \
-                - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}\nstreams:\n  \
-                - {from: n, to: big, grouping: {type: SHUFFLE}}\n  \
-                - {from: big, to: twice, grouping: {type: SHUFFLE}}\n  \
-                - {from: twice, to: sum, grouping: {type: GLOBAL}}\n  \
-                - {from: sum, to: out, grouping: {type: GLOBAL}}\n";
+fn filters_projections_and_sums_do_what_they_say() {
+    let text = "
+name: flow
+spouts:
+  - {id: n, className: squall.Numbers, constructorArgs: [10]}
+bolts:
+  - id: big
+    className: squall.Filter
+    properties: [{name: field, value: number}, {name: above, value: 6}]
+  - id: twice
+    className: squall.Project
+    properties: [{name: fields, value: [number]}, {name: as, value: [n]}]
+  - {id: sum, className: squall.Sum}
+  - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}
+streams:
+  - {from: n, to: big, grouping: {type: SHUFFLE}}
+  - {from: big, to: twice, grouping: {type: SHUFFLE}}
+  - {from: twice, to: sum, grouping: {type: GLOBAL}}
+  - {from: sum, to: out, grouping: {type: GLOBAL}}
+";
     assert_eq!(lines_of(text).0, ["15", "24", "7"]);
 }
 
 #[test]
 fn windows_by_number_slide_and_ack_what_leaves() {
-    let text = "name: windows\nspouts:\n  - {id: n, className: squall.Numbers, constructorArgs: [9]}\nbolts:\n  \
-                - {id: w, className: squall.Window, constructorArgs: [values], config: \
-                {topology.bolts.window.length.count: 5, topology.bolts.window.sliding.interval.count: 3}}\n  \
-                - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}\nstreams:\n  \
-                - {from: n, to: w, grouping: {type: GLOBAL}}\n  - {from: w, to: out, grouping: {type: GLOBAL}}\n";
+    let text = "
+name: windows
+spouts:
+  - {id: n, className: squall.Numbers, constructorArgs: [9]}
+bolts:
+  - id: w
+    className: squall.Window
+    constructorArgs: [values]
+    config: {topology.bolts.window.length.count: 5, topology.bolts.window.sliding.interval.count: 3}
+  - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}
+streams:
+  - {from: n, to: w, grouping: {type: GLOBAL}}
+  - {from: w, to: out, grouping: {type: GLOBAL}}
+";
     let (lines, report) = lines_of(text);
     assert_eq!(lines, ["[0, 1, 2]", "[1, 2, 3, 4, 5]", "[4, 5, 6, 7, 8]"]);
     assert_eq!(report.components[0].counts.acked, 9);
@@ -64,29 +90,49 @@ fn windows_by_number_slide_and_ack_what_leaves() {
 #[test]
 fn java_hashes_decide_which_task_gets_a_word() {
     // Of two tasks "nathan" goes to the second and "bob" and "joey" to the first.
-    let text = "name: routed\nspouts:\n  - {id: w, className: squall.Words, constructorArgs: [[nathan, bob, joey], 6]}\n\
-                bolts:\n  - {id: count, className: org.apache.storm.testing.TestGlobalCount, parallelism: 2}\n  \
-                - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}\nstreams:\n  \
-                - {from: w, to: count, grouping: {type: FIELDS, args: [word]}}\n  \
-                - {from: count, to: out, grouping: {type: GLOBAL}}\n";
+    let text = "
+name: routed
+spouts:
+  - {id: w, className: squall.Words, constructorArgs: [[nathan, bob, joey], 6]}
+bolts:
+  - {id: count, className: org.apache.storm.testing.TestGlobalCount, parallelism: 2}
+  - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}
+streams:
+  - {from: w, to: count, grouping: {type: FIELDS, args: [word]}}
+  - {from: count, to: out, grouping: {type: GLOBAL}}
+";
     assert_eq!(lines_of(text).0, ["1", "1", "2", "2", "3", "4"]);
 }
 
 #[test]
 fn partial_key_and_custom_groupings_are_found() {
-    let text = "name: custom\ncomponents:\n  - {id: f, className: org.apache.storm.tuple.Fields, constructorArgs: [[word]]}\n\
-                spouts:\n  - {id: w, className: squall.Words, constructorArgs: [[nathan], 8]}\nbolts:\n  \
-                - {id: count, className: org.apache.storm.testing.TestWordCounter, parallelism: 5}\n  \
-                - {id: first, className: org.apache.storm.testing.IdentityBolt, parallelism: 3, constructorArgs: [ref: f2]}\n  \
-                - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}\nstreams:\n  \
-                - from: w\n    to: count\n    grouping:\n      type: CUSTOM\n      customClass:\n        \
-                className: org.apache.storm.grouping.PartialKeyGrouping\n        constructorArgs: [ref: f]\n  \
-                - from: count\n    to: first\n    grouping:\n      type: CUSTOM\n      customClass: \
-                {className: org.apache.storm.testing.NGrouping, constructorArgs: [2]}\n  \
-                - {from: first, to: out, grouping: {type: GLOBAL}}\n";
-    let text = text
-        .replace("spouts:", "  - {id: f2, className: org.apache.storm.tuple.Fields, constructorArgs: [a, b]}\nspouts:");
-    let (lines, _) = lines_of(&text);
+    let text = "
+name: custom
+components:
+  - {id: word, className: org.apache.storm.tuple.Fields, constructorArgs: [[word]]}
+  - {id: two, className: org.apache.storm.tuple.Fields, constructorArgs: [a, b]}
+spouts:
+  - {id: w, className: squall.Words, constructorArgs: [[nathan], 8]}
+bolts:
+  - {id: count, className: org.apache.storm.testing.TestWordCounter, parallelism: 5}
+  - {id: first, className: org.apache.storm.testing.IdentityBolt, parallelism: 3, constructorArgs: [ref: two]}
+  - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}
+streams:
+  - from: w
+    to: count
+    grouping:
+      type: CUSTOM
+      customClass:
+        className: org.apache.storm.grouping.PartialKeyGrouping
+        constructorArgs: [ref: word]
+  - from: count
+    to: first
+    grouping:
+      type: CUSTOM
+      customClass: {className: org.apache.storm.testing.NGrouping, constructorArgs: [2]}
+  - {from: first, to: out, grouping: {type: GLOBAL}}
+";
+    let (lines, _) = lines_of(text);
     // Two tasks count four each, and each count goes to two tasks.
     let expected = ["nathan\t1", "nathan\t2", "nathan\t3", "nathan\t4"].map(|line| [line; 4]).concat();
     assert_eq!(lines, expected);

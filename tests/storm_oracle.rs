@@ -1,0 +1,199 @@
+//! The cases of `tools/storm-oracle`, run on squall and held against what real Storm did with the same files.
+
+#[path = "storm_oracle/compare.rs"]
+mod compare;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use compare::{Recording, differences};
+
+fn oracle() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/storm-oracle")
+}
+
+/// Names of the files in a folder with this ending, without it.
+fn names(folder: &Path, ending: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let files = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name in UTF-8"));
+    files.filter_map(|file| file.strip_suffix(ending).map(str::to_owned)).collect()
+}
+
+fn read(path: &Path) -> Recording {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Recording::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn recorded(case: &str) -> Recording {
+    read(&oracle().join("recorded").join(format!("{case}.jsonl")))
+}
+
+/// Panics with all that differs.
+fn report(differing: Vec<(String, Vec<String>)>) {
+    let list: Vec<String> = differing
+        .into_iter()
+        .filter(|(_, found)| !found.is_empty())
+        .map(|(case, found)| format!("{case}:\n  {}", found.join("\n  ")))
+        .collect();
+    assert!(list.is_empty(), "{} cases differ:\n{}", list.len(), list.join("\n"));
+}
+
+#[test]
+fn every_case_has_a_record() {
+    assert_eq!(names(&oracle().join("cases"), ".yaml"), names(&oracle().join("recorded"), ".jsonl"));
+}
+
+/// False, and a failure where everything must be there, if one of these programs is not installed.
+fn are_there(tools: &[&str]) -> bool {
+    for tool in tools {
+        let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if found.is_err() {
+            assert_ne!(env::var("CI").as_deref(), Ok("true"), "`{tool}` is needed");
+            eprintln!("skipped: `{tool}` is needed");
+            return false;
+        }
+    }
+    true
+}
+
+/// A run that is ended with the test, whatever becomes of it.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+/// Runs a case until it has done what is recorded, and a little longer for what it must not do.
+fn on_squall(case: &str, record: &Path) -> Vec<String> {
+    let cases = oracle().join("cases");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+    command.current_dir(&cases).env("ORACLE_GREETING", "hello").args(["run", "--env-filter", "--quiet"]);
+    command.args(["--executors", "1", "--wait", "park"]).arg("--record").arg(record);
+    if cases.join(format!("{case}.properties")).exists() {
+        command.arg("--filter").arg(format!("{case}.properties"));
+    }
+    let said = record.with_extension("log");
+    let log = File::create(&said).expect("a log");
+    command.arg(format!("{case}.yaml")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let mut run = Run(command.spawn().expect("squall starts"));
+    let expected = recorded(case);
+    let compare = || {
+        let text = fs::read_to_string(record).unwrap_or_default();
+        differences(&expected, &Recording::parse(&text).unwrap_or_else(|error| panic!("{case}: {error}")))
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut found = compare();
+    while !found.is_empty() && Instant::now() < deadline {
+        if let Some(status) = run.0.try_wait().expect("a child can be waited for") {
+            found = compare();
+            found.push(format!("it ended early: {status}"));
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+        found = compare();
+    }
+    if found.is_empty() {
+        thread::sleep(Duration::from_millis(500));
+        found = compare();
+    }
+    if !found.is_empty() {
+        found.push(fs::read_to_string(&said).unwrap_or_default());
+    }
+    found
+}
+
+#[test]
+fn squall_does_what_real_storm_did() {
+    if !are_there(&["python3"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cases = names(&oracle().join("cases"), ".yaml");
+    let waiting: Mutex<Vec<&String>> = Mutex::new(cases.iter().collect());
+    let differing = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = waiting.lock().expect("no panic").pop() else { return };
+                    let found = on_squall(case, &folder.path().join(case));
+                    differing.lock().expect("no panic").push((case.clone(), found));
+                }
+            });
+        }
+    });
+    report(differing.into_inner().expect("no panic"));
+}
+
+/// Without a JVM there is nothing to compare with, which is a failure only where everything must be there.
+#[test]
+fn real_storm_still_does_what_is_recorded() {
+    if !are_there(&["java", "mvn", "python3"]) {
+        return;
+    }
+    let cases = names(&oracle().join("cases"), ".yaml");
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let mut run = Command::new(oracle().join("run"));
+    run.arg("--out").arg(out.path()).stdin(Stdio::null());
+    run.args(cases.iter().map(|case| oracle().join("cases").join(format!("{case}.yaml"))));
+    let output = run.output().expect("tools/storm-oracle/run starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{}{said}", output.status, String::from_utf8_lossy(&output.stdout));
+    let compared = cases.into_iter().map(|case| {
+        let fresh = read(&out.path().join(format!("{case}.jsonl")));
+        let found = differences(&recorded(&case), &fresh);
+        (case, found)
+    });
+    report(compared.collect());
+}
+
+/// The record of a case with one line put through `change`: what it differs in.
+fn changed(case: &str, change: impl Fn(&str) -> Option<String>) -> usize {
+    let path = oracle().join("recorded").join(format!("{case}.jsonl"));
+    let text = fs::read_to_string(&path).expect("a record");
+    let lines: Vec<String> = text.lines().filter_map(change).collect();
+    let other = Recording::parse(&(lines.join("\n") + "\n")).expect("a record");
+    differences(&recorded(case), &other).len()
+}
+
+/// Replaces the first text by the second.
+fn replacing<'a>(from: &'a str, to: &'a str) -> impl Fn(&str) -> Option<String> + use<'a> {
+    move |line| Some(line.replace(from, to))
+}
+
+#[test]
+fn the_comparison_sees_what_matters() {
+    assert_eq!(changed("fields", replacing("x", "x")), 0);
+    assert_eq!(changed("fields", |line| (!line.contains("nathan")).then(|| line.into())), 3 + 2, "tuples lost");
+    assert_eq!(changed("fields", replacing("\"task\":16", "\"task\":17")), 2, "tuples elsewhere");
+    assert_eq!(changed("fields", replacing("\"long\",\"v\":\"-1\"", "\"int\",\"v\":\"-1\"")), 3, "another type");
+    assert_eq!(changed("fields", replacing("\"id\":30", "\"id\":31")), 1, "another ack");
+    assert_eq!(changed("shuffle", replacing("\"task\":4,", "\"task\":3,")), 1, "not dealt out evenly");
+    assert_eq!(changed("none", replacing("\"task\":4,", "\"task\":3,")), 0, "by chance");
+    let twice = |line: &str| Some(if line.contains("__tick") { format!("{line}\n{line}") } else { line.into() });
+    assert_eq!(changed("ticks", twice), 0, "a tick more");
+    assert_eq!(changed("global", replacing("\"global\"", "\"all\"")), 2, "another grouping");
+}
+
+#[test]
+fn the_order_of_a_pair_counts_unless_something_failed() {
+    let turned = |case: &str| {
+        let text = fs::read_to_string(oracle().join("recorded").join(format!("{case}.jsonl"))).expect("a record");
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.reverse();
+        let other = Recording::parse(&(lines.join("\n") + "\n")).expect("a record");
+        differences(&recorded(case), &other).len()
+    };
+    assert_eq!(turned("word_count"), 5);
+    assert_eq!(turned("shell_fail"), 0);
+    assert_eq!(turned("shuffle"), 0, "which of the tuples a task got, and so their order, is chance");
+}

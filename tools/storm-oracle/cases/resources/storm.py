@@ -1,0 +1,1 @@
+../../../../topologies/flux/resources/storm.py
