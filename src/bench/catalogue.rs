@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::bench::session::{Options, Session, Subject};
-use crate::bench::{checkpoint, floor, hop, latency, saturate, scale, throughput};
+use crate::bench::{checkpoint, floor, hop, latency, multilang, saturate, scale, throughput};
 use crate::error::{Problem, Result};
 
 /// One subcommand that measures.
@@ -69,7 +69,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
 /// A bench is registered by its `measure`.
-static BENCHES: [Bench; 7] = [
+static BENCHES: [Bench; 8] = [
     Bench {
         name: "floor",
         about: "What this machine can do at best, without squall",
@@ -213,6 +213,28 @@ that any task was kept from its work by one checkpoint; `given_up` must be 0 for
         warmup: MS.saturating_mul(100),
         repeat: 5,
         measure: Some(Measure { expected: checkpoint::expected, run: checkpoint::run }),
+    },
+    Bench {
+        name: "multilang",
+        about: "What squall adds to a bolt in a process of its own",
+        teaches: "\
+A child process in Python, and one in Node, that echoes every tuple and acks it: driven by a bare loop that writes to \
+its pipe and reads from it, and as a bolt between a spout and a sink, in turns. The round trip of one tuple at a time, \
+from the emit to the ack, and tuples a second with 100 under way.
+
+How to read it: `ratio_to_bare_*` is what is left of the child's own speed. Most of the time is the child's.",
+        takes_topology: false,
+        refuses: &[
+            (Flag::Rate, "it is a closed loop: a tuple waits for room in the window"),
+            (Flag::Executors, "the bolt's work is done by its child"),
+            (Flag::Guarantee, "it measures up to the ack"),
+            (Flag::Wait, "it takes the default"),
+            (Flag::Input, "it sends numbers, not text"),
+        ],
+        duration: SECOND.saturating_mul(5),
+        warmup: MS.saturating_mul(200),
+        repeat: 5,
+        measure: Some(Measure { expected: multilang::expected, run: multilang::run }),
     },
 ];
 

@@ -14,6 +14,7 @@ mod hdr;
 mod hop;
 mod latency;
 mod machine;
+mod multilang;
 mod null;
 mod open_loop;
 mod page;

@@ -105,6 +105,10 @@ pub struct ComponentReport {
     pub counts: Counts,
     /// Open trees of a spout, open handles of a manual bolt.
     pub pending: u64,
+    /// Errors it reported that belong to no tuple.
+    pub errors_reported: u64,
+    /// The last error it reported or was rebuilt for.
+    pub last_error: Option<String>,
     /// Tasks by state.
     pub states: BTreeMap<&'static str, usize>,
     /// Share of the tasks' time in turns, in percent.
@@ -160,10 +164,13 @@ pub(crate) fn report(
     let components = shared.plan.components.iter().enumerate().map(|(index, plan)| {
         let mut counts = Counts::default();
         let mut pending = 0;
+        let (mut errors_reported, mut last_error) = (0, None);
         let mut states = BTreeMap::new();
         for metrics in &shared.metrics[index] {
             counts += metrics.counts();
             pending += metrics.pending();
+            errors_reported += metrics.errors_reported();
+            last_error = metrics.last_error().or(last_error);
             *states.entry(state_name(metrics.state())).or_insert(0) += 1;
         }
         let mut execute = latency();
@@ -183,6 +190,8 @@ pub(crate) fn report(
             tasks: plan.tasks.len(),
             counts,
             pending,
+            errors_reported,
+            last_error,
             states,
             busy_percent,
             blocked_percent,

@@ -65,6 +65,16 @@ pub fn warnings(report: &Report) -> Vec<String> {
             let count = grouped(counts.dropped);
             warnings.push(format!("{id}: {count} held tuples were dropped without ack or fail, and so failed"));
         }
+        if component.errors_reported > 0 {
+            let count = grouped(component.errors_reported);
+            let last = component.last_error.as_deref().unwrap_or("unknown");
+            warnings.push(format!("{id}: reported {count} errors, the last: {last}"));
+        }
+        if counts.rebuilt > 0 {
+            let count = grouped(counts.rebuilt);
+            let last = component.last_error.as_deref().unwrap_or("unknown");
+            warnings.push(format!("{id}: rebuilt {count} times, the last error: {last}"));
+        }
         if counts.errors > 0 {
             let count = grouped(counts.errors);
             warnings.push(format!("{id}: {count} errors that belong to no tuple (ticks, callbacks, the end)"));

@@ -3,6 +3,7 @@
 //! All their streams carry one payload type, the [`StormTuple`](tuple::StormTuple); their components are squall's
 //! ordinary spouts and bolts over it, with [`Many`](crate::task::many::Many) outputs.
 
+pub mod child;
 mod conf;
 pub(crate) mod config_report;
 pub mod emitter;
@@ -13,6 +14,7 @@ pub(crate) mod migrate;
 mod native;
 pub mod registry;
 pub mod route;
+pub mod shell;
 pub mod tuple;
 pub mod window;
 mod yaml;

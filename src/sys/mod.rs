@@ -2,6 +2,7 @@
 
 pub mod alloc;
 pub mod bits;
+pub mod child;
 pub mod clock;
 pub mod cpu;
 pub mod disk;

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod end;
 mod rare;
+mod rebuild;
 mod state;
 
 use std::marker::PhantomData;
@@ -12,9 +13,8 @@ use crate::state::Schema;
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::align::{Alignment, CheckpointId};
-use crate::task::bolt::state::{States, bind_all};
+use crate::task::bolt::state::States;
 use crate::task::component::Outcome;
-use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Header, Layout, NO_EVENT, Timed, Tracked};
@@ -71,6 +71,8 @@ struct BoltShell<H, L: Logic> {
     door: Door<L::Out>,
     door_inside: DoorInside<L::Out>,
     state: TaskState,
+    /// The bolt takes input; asked in every turn.
+    is_ready: bool,
     finish_called: bool,
     end_sent: bool,
     /// When the next tick is due, and when a backing-off task is rebuilt.
@@ -117,6 +119,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             door,
             door_inside,
             state: TaskState::New,
+            is_ready: true,
             finish_called: false,
             end_sent: false,
             tick_due_ns: None,
@@ -133,27 +136,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    fn instantiate(&mut self) -> Outcome {
-        let mut ctx = BoltContext { base: self.parts.context(self.out.core.counts.rebuilt), door: self.door.clone() };
-        let (factory, info, snapshots) = (&self.factory, &self.parts.info, self.parts.snapshots.as_ref());
-        let wall_ns = self.wall_ns();
-        let mut has_states = false;
-        let bolt = guarded(&self.origin, || {
-            let mut bolt = factory();
-            has_states = bind_all(&mut bolt, info, snapshots, wall_ns)?;
-            bolt.prepare(&mut ctx)?;
-            if let (Some(port), Some(checkpointed)) = (snapshots, bolt.checkpointed()) {
-                let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);
-                checkpointed.restore(resumed, &port.restored_own(info.count))?;
-            }
-            Ok(bolt)
-        })?;
-        self.bolt = Some(bolt);
-        self.states.any = has_states;
-        self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
-        Ok(())
-    }
-
     /// One turn; the parts are in the order in which they must happen.
     fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
         self.settle_held();
@@ -166,6 +148,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             return if self.fatal.is_some() { TurnEnd::Fatal } else { TurnEnd::Idle };
         }
         let mut left = budget;
+        self.ask_whether_ready();
         self.pull_handover(&mut left);
         self.take_snapshot();
         if self.may_go_on(left) && self.tick_due_ns.is_some_and(|due_ns| due_ns <= now_ns) {
@@ -200,6 +183,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.out.core.counts.blocked += 1;
             self.blocked_since_ns.get_or_insert(now_ns);
             TurnEnd::Blocked
+        } else if self.out.handover.is_none() && self.is_held_back() {
+            self.out.core.counts.blocked += 1;
+            self.blocked_since_ns.get_or_insert(now_ns);
+            if self.has_more(left) { TurnEnd::More } else { TurnEnd::Idle }
         } else if self.out.handover.is_some() || (self.bolt.is_some() && self.has_more(left)) {
             TurnEnd::More
         } else {
@@ -210,7 +197,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// True if there is input, or the turn ended early: then it has not come to what stands last in it, the end.
     fn has_more(&self, left: usize) -> bool {
         let ended_early = left == 0 || self.out.core.above_low_water;
-        ended_early || !self.parts.signal.lanes.is_empty() || !self.door_inside.is_empty()
+        let has_input = self.is_ready && !self.parts.signal.lanes.is_empty();
+        ended_early || has_input || !self.door_inside.is_empty()
     }
 
     /// True if no lane is blocked any more.
@@ -225,44 +213,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.out.core.counts.blocked_ns += now_ns - since_ns;
         }
         true
-    }
-
-    /// Rebuilds a backing-off instance when its time has come. True if there is one now.
-    fn revive(&mut self, now_ns: u64) -> bool {
-        if self.state != TaskState::BackingOff || now_ns < self.rebuild_at_ns {
-            return false;
-        }
-        match self.instantiate() {
-            Ok(()) => true,
-            Err(failure) => {
-                self.break_down(failure);
-                false
-            }
-        }
-    }
-
-    /// The instance is gone: schedule the next one, or give up.
-    fn break_down(&mut self, failure: Failure) {
-        if failure.is_fatal() || self.parts.snapshots.is_some() {
-            return self.stop_for(&failure);
-        }
-        tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
-        self.out.handover = None;
-        self.out.core.forget_call();
-        self.state = TaskState::BackingOff;
-        if let Some(broken) = self.bolt.take() {
-            // A panic in its destructor has nothing left to break.
-            let _ = guarded(&self.origin, || {
-                drop(broken);
-                Ok(())
-            });
-        }
-        self.out.core.counts.rebuilt += 1;
-        let core = &self.out.core;
-        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure) {
-            Ok(at_ns) => self.rebuild_at_ns = at_ns,
-            Err(fatal) => self.fatal = Some(fatal),
-        }
     }
 
     /// Runs a call of the bolt that handles no input. True if it succeeded.
@@ -363,7 +313,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// Executes inputs, lane after lane, starting behind the lane where the last turn stopped.
     fn take_inputs(&mut self, left: &mut usize) {
         let lanes = self.lanes.len();
-        while self.may_go_on(*left) {
+        while self.is_ready && self.may_go_on(*left) {
             let bits = &self.parts.signal.lanes;
             let Some(lane) = bits.next_from(self.next_lane).or_else(|| bits.next_from(0)) else { return };
             if self.align.is_blocked(lane) {
@@ -387,7 +337,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
-        let (finished, meter) = (self.finish_called, &mut self.meter);
+        let (finished, meter, is_ready) = (self.finish_called, &mut self.meter, &mut self.is_ready);
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         let visit = guarded(origin, || {
@@ -395,6 +345,12 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             let visit = loop {
                 if budget == 0 || !out.core.is_free() {
                     break Visit::Stopped;
+                }
+                if L::MANUAL {
+                    *is_ready = bolt.ready()?;
+                    if !*is_ready {
+                        break Visit::Stopped;
+                    }
                 }
                 let Some(slot) = rx.pop() else { break Visit::Empty };
                 budget -= 1;
@@ -506,8 +462,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn poll_lanes(&mut self) -> bool {
-        // While backing off, input waits for the due time: a turn could do nothing with it.
-        if self.bolt.is_none() {
+        // While backing off, input waits for the due time, and otherwise for the bolt: a turn could do nothing with it.
+        if self.bolt.is_none() || !self.is_ready {
             return false;
         }
         let mut any = false;

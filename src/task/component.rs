@@ -335,6 +335,17 @@ pub trait ManualBolt: Sized + 'static {
     /// The handle decides about the tuple; an error here is reported, and a handle dropped on the way fails its trees.
     fn execute(&mut self, tuple: Tuple<Self::In>, out: &mut Outlet<Self::Out>) -> Outcome;
 
+    /// Whether it takes another input now: asked in every turn and before each input, so it should cost next to nothing.
+    /// After `false` its inputs wait, and so their producers (counted as `blocked`), until the task gets a turn: one of
+    /// its held tuples is settled, something comes through its door, or its [`Waker`](crate::Waker) is used.
+    ///
+    /// # Errors
+    /// The instance cannot go on, say because a process it drives has died: as after a panic, a new one is built after
+    /// a back-off. Held tuples stay as they are; whoever has the handles settles them.
+    fn ready(&mut self) -> Result<bool, Failure> {
+        Ok(true)
+    }
+
     /// As [`Bolt::tick`].
     fn tick(&mut self, _out: &mut Outlet<Self::Out>) -> Outcome {
         Ok(())

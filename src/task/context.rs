@@ -10,6 +10,7 @@ use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::door::Door;
 use crate::task::payload::Outputs;
+use crate::task::reporter::Reporter;
 use crate::task::user_value::UserValue;
 use crate::task::waker::Waker;
 
@@ -75,6 +76,7 @@ pub struct SpoutContext {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) offload: Offload,
+    pub(crate) reporter: Reporter,
 }
 
 /// What a bolt gets in [`prepare`](crate::Bolt::prepare).
@@ -95,12 +97,14 @@ impl SpoutContext {
             user: Arc::default(),
             tasks: Arc::new(TaskTable::from_iter([("detached".into(), vec![TaskId(1)])])),
         };
+        let reporter = Reporter::new(Arc::default(), info.origin());
         SpoutContext {
             info,
             waker: Waker::disconnected(),
             clock: Clock::virtual_at_zero(),
             random: Random::new(0),
             offload: Offload::deferred(),
+            reporter,
         }
     }
 
@@ -122,6 +126,11 @@ impl SpoutContext {
     /// A generator seeded by the run's seed, the task and how often it was rebuilt.
     pub fn random(&self) -> Random {
         self.random.clone()
+    }
+
+    /// Where to report errors that belong to no tuple.
+    pub fn reporter(&self) -> Reporter {
+        self.reporter.clone()
     }
 
     /// Runs work that may block on other threads; under simulation, at a time the seed chooses.

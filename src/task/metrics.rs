@@ -3,6 +3,7 @@
 use hdrhistogram::Histogram;
 
 use crate::sys::sync::{AtomicU8, AtomicU64, CachePadded, Ordering};
+use crate::task::reporter::Reported;
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -103,6 +104,7 @@ pub struct TaskMetrics {
     before: Cells,
     state: AtomicU8,
     pending: AtomicU64,
+    reported: Reported,
     /// Nobody reads histograms, and hardly anyone the counters.
     is_bare: bool,
     /// Turns since the counters were published, where that is rare; of the writer only.
@@ -155,6 +157,21 @@ impl TaskMetrics {
     /// The state as of the task's last turn.
     pub fn state(&self) -> TaskState {
         TaskState::ALL[self.state.load(Ordering::Relaxed) as usize]
+    }
+
+    /// What the component says about itself.
+    pub(crate) fn reported(&self) -> &Reported {
+        &self.reported
+    }
+
+    /// Errors the component reported that belong to no tuple.
+    pub fn errors_reported(&self) -> u64 {
+        self.reported.errors()
+    }
+
+    /// The last error it reported or broke down with.
+    pub fn last_error(&self) -> Option<String> {
+        self.reported.last()
     }
 
     /// Open trees of a spout, open handles of a manual bolt.

@@ -24,6 +24,7 @@ pub mod outlet;
 pub mod pace;
 pub mod payload;
 pub mod replay;
+pub mod reporter;
 pub(crate) mod route;
 pub(crate) mod shell;
 pub mod snapshot;

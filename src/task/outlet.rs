@@ -490,17 +490,24 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         if self.ended {
             return;
         }
-        let Some(ledger) = &self.ledger else {
+        if self.ledger.is_none() {
             emit(&mut self.out);
             self.self_acked.push(id);
             return;
-        };
+        }
+        self.tracked_as(|_| id, emit);
+    }
+
+    /// As `tracked`, with an id that is made from the tree's root. Nothing is emitted where nothing is tracked.
+    #[inline]
+    pub(crate) fn tracked_as(&mut self, id: impl FnOnce(Root) -> Id, emit: impl FnOnce(&mut Outlet<O>)) {
+        let Some(ledger) = self.ledger.as_ref().filter(|_| !self.ended) else { return };
         let opened = ledger.borrow_mut().open(self.out.core.now_ns);
         let (slot, root) = opened.expect("a spout task can have at most 4,194,304 open trees");
         if self.out.core.birth_ns != NO_EVENT {
             ledger.borrow_mut().date(slot, self.out.core.birth_ns);
         }
-        let index = slot as usize;
+        let (index, id) = (slot as usize, id(root));
         if index == self.ids.len() {
             self.ids.push(Some(id));
         } else {

@@ -21,6 +21,7 @@ use crate::task::ledger::Ledger;
 use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, TaskMetrics};
 use crate::task::pace::{Pacer, Schedule};
+use crate::task::reporter::Reporter;
 use crate::task::snapshot::SnapshotPort;
 use crate::task::waker::Waker;
 
@@ -187,6 +188,7 @@ impl TaskParts {
             clock: self.clock.clone(),
             random: Random::new(self.seed).fork(u64::from(self.info.task.0)).fork(rebuilds),
             offload: self.offload.clone(),
+            reporter: Reporter::new(self.metrics.clone(), self.info.origin()),
         }
     }
 }
@@ -223,8 +225,17 @@ impl Rebuilds {
     }
 
     /// Another failure, after `executed` units of work in all: when to rebuild, or that the limit is reached.
-    pub fn next(&mut self, now_ns: u64, executed: u64, origin: &Origin, failure: &Failure) -> Result<u64, Fatal> {
-        if executed - self.executed_at_last >= self.limits.rebuild_progress_tuples {
+    pub fn next(
+        &mut self,
+        now_ns: u64,
+        executed: u64,
+        origin: &Origin,
+        failure: &Failure,
+        metrics: &TaskMetrics,
+    ) -> Result<u64, Fatal> {
+        metrics.reported().note(failure.to_string());
+        let got_on = metrics.reported().take_progress();
+        if got_on || executed - self.executed_at_last >= self.limits.rebuild_progress_tuples {
             self.streak = 0;
         }
         self.executed_at_last = executed;

@@ -238,7 +238,7 @@ impl<S: Spout> SpoutShell<S> {
         core.fail_anchor(failure);
         core.forget_call();
         core.counts.rebuilt += 1;
-        match self.rebuilds.next(core.now_ns, core.counts.emitted, &self.origin, failure) {
+        match self.rebuilds.next(core.now_ns, core.counts.emitted, &self.origin, failure, &self.parts.metrics) {
             Ok(at_ns) => self.rebuild_at_ns = at_ns,
             Err(fatal) => self.fatal = Some(fatal),
         }

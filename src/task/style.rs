@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::error::Failure;
 use crate::state::{AnyState, CurrentKey, Due, KeyedState, StateVisitor};
 use crate::sys::sync::Arc;
 use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
@@ -27,6 +28,10 @@ pub(crate) trait Logic: Sized + 'static {
     fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
     fn cleanup(&mut self);
     fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed>;
+    /// Of a manual bolt: it takes input now.
+    fn ready(&mut self) -> Result<bool, Failure> {
+        Ok(true)
+    }
     /// Gives each keyed state to a function.
     fn states(&mut self, _each: &mut dyn FnMut(&mut dyn AnyState)) {}
     /// Calls back for one timer that is due or one value that has expired; none if there is none.
@@ -155,6 +160,10 @@ impl<B: ManualBolt> Logic for Manual<B> {
     fn execute(&mut self, value: B::In, input: Input<'_>, out: &mut Outlet<B::Out>) -> Outcome {
         let (roots, table) = input.manual.expect("the shell gives a manual bolt its handles");
         self.0.execute(Tuple::new(value, table.hold(roots)), out)
+    }
+    #[inline]
+    fn ready(&mut self) -> Result<bool, Failure> {
+        self.0.ready()
     }
     fn tick(&mut self, out: &mut Outlet<B::Out>) -> Outcome {
         self.0.tick(out)

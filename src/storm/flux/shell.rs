@@ -5,15 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Map as JsonMap, Value as Json};
 
-use crate::error::{Failure, Problem};
+use crate::error::Problem;
 use crate::storm::emitter::StreamDeclaration;
 use crate::storm::registry::arguments::{Placed, fields_of};
 use crate::storm::registry::{Argument, Arguments, NativeBolt, NativeSpout, current};
-use crate::storm::tuple::StormTuple;
-use crate::task::component::{Bolt, Next, Outcome, Spout};
-use crate::task::context::{BoltContext, SpoutContext};
-use crate::task::many::Many;
-use crate::task::outlet::{Outlet, SpoutOutlet};
+use crate::storm::shell::{Serializer, ShellSpec};
 
 /// A process as a spout or bolt.
 #[derive(Clone, Debug)]
@@ -156,57 +152,29 @@ fn texts_of(map: Option<&Json>) -> Vec<(String, String)> {
 /// The process as a spout.
 pub(super) fn spout(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> NativeSpout {
     let streams = definition.streams.clone();
-    let missing = Missing::new(definition, wiring);
-    NativeSpout::new(streams, move || missing.clone())
+    let spec = spec(definition, wiring);
+    NativeSpout::new(streams, move || spec.spout())
 }
 
 /// The process as a bolt.
 pub(super) fn bolt(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> NativeBolt {
     let streams = definition.streams.clone();
-    let missing = Missing::new(definition, wiring);
-    NativeBolt::new(streams, move || missing.clone())
+    let spec = spec(definition, wiring);
+    NativeBolt::new(streams, move || spec.bolt())
 }
 
-/// Stands where the host of processes will.
-#[derive(Clone, Debug)]
-struct Missing(std::sync::Arc<str>);
-
-impl Missing {
-    fn new(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> Self {
-        let ShellDefinition { command, environment, streams, conf, working_dir, is_msgpack, .. } = definition;
-        let ShellDefinition { max_pending, timeout, idle_pause, .. } = definition;
-        let what = (environment, streams, conf, wiring, working_dir, is_msgpack, max_pending, timeout, idle_pause);
-        tracing::debug!("to be started as {what:?}");
-        Missing(format!("multilang components cannot be started yet: {}", command.join(" ")).into())
-    }
-
-    fn failure(&self) -> Failure {
-        Failure::fatal(self.0.to_string())
-    }
-}
-
-impl Spout for Missing {
-    type Out = Many<StormTuple>;
-    type Id = u64;
-
-    fn open(&mut self, _: &mut SpoutContext) -> Outcome {
-        Err(self.failure())
-    }
-
-    fn next(&mut self, _: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Result<Next, Failure> {
-        Err(self.failure())
-    }
-}
-
-impl Bolt for Missing {
-    type In = StormTuple;
-    type Out = Many<StormTuple>;
-
-    fn prepare(&mut self, _: &mut BoltContext<Many<StormTuple>>) -> Outcome {
-        Err(self.failure())
-    }
-
-    fn execute(&mut self, _: StormTuple, _: &mut Outlet<Many<StormTuple>>) -> Outcome {
-        Err(self.failure())
+fn spec(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> ShellSpec {
+    let fields = |stream: &StreamDeclaration| stream.fields.names().iter().map(ToString::to_string).collect();
+    ShellSpec {
+        streams: definition.streams.iter().map(|stream| (stream.name.to_string(), fields(stream))).collect(),
+        environment: definition.environment,
+        working_dir: definition.working_dir,
+        conf: definition.conf,
+        wiring,
+        serializer: if definition.is_msgpack { Serializer::MsgPack } else { Serializer::Json },
+        max_pending: definition.max_pending,
+        timeout: definition.timeout,
+        idle_pause: definition.idle_pause,
+        ..ShellSpec::new(definition.command)
     }
 }

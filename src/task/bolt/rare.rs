@@ -5,6 +5,7 @@ use crate::task::bolt::BoltShell;
 use crate::task::chaos::{Chaos, Strike};
 use crate::task::header::Header;
 use crate::task::lane::Control;
+use crate::task::shell::guarded;
 use crate::task::style::Logic;
 
 /// How the visit of a lane ended.
@@ -39,6 +40,20 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.break_down(failure);
         }
         true
+    }
+
+    /// Asks a manual bolt whether it takes input; one that cannot go on is rebuilt.
+    pub(super) fn ask_whether_ready(&mut self) {
+        let Some(bolt) = self.bolt.as_mut().filter(|_| L::MANUAL) else { return };
+        match guarded(&self.origin, || bolt.ready()) {
+            Ok(is_ready) => self.is_ready = is_ready,
+            Err(failure) => self.break_down(failure),
+        }
+    }
+
+    /// There is input that the bolt does not take now.
+    pub(super) fn is_held_back(&self) -> bool {
+        !self.is_ready && self.bolt.is_some() && self.lanes.iter().any(|lane| !lane.is_empty())
     }
 
     /// Fails what is still held long after the end of input, so that the topology can end.

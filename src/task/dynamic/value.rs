@@ -23,8 +23,8 @@ pub enum Value {
     Bool(bool),
     /// A signed 64-bit integer.
     Int(i64),
-    /// A signed integer that came as one of 32 bits, or fewer: a Java `Integer`. Where numbers decide, as in JSON and in
-    /// squall's own keys, it is the same as an `Int`; Java's hashes tell them apart.
+    /// A signed integer that came as one of 32 bits, or fewer: a Java `Integer`. In JSON and in squall's own keys it is
+    /// the same as an `Int`; Java's hashes tell them apart.
     Int32(i32),
     /// A 64-bit float.
     Float(f64),

@@ -1,0 +1,301 @@
+//! [`ShellBolt`]: a bolt whose work is done by a child process.
+
+use crossbeam::channel::{Sender, TrySendError, bounded};
+use serde_json::Value as Json;
+
+use super::context::context;
+use super::framing::BadOutput;
+use super::keeper::{Keeper, Link};
+use super::launch::{Ending, Pipes};
+use super::open::OpenTuples;
+use super::protocol::{Emit, FromChild, decode};
+use super::spec::ShellSpec;
+use super::writer::{Item, Queue, Writer};
+use crate::error::Failure;
+use crate::storm::emitter::Emitter;
+use crate::storm::tuple::StormTuple;
+use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::sys::thread;
+use crate::task::TaskId;
+use crate::task::component::{ManualBolt, Outcome};
+use crate::task::context::BoltContext;
+use crate::task::door::Door;
+use crate::task::held::Tuple;
+use crate::task::many::{Many, ManyEmission, Told};
+use crate::task::outlet::Outlet;
+
+/// Emits whose task numbers a child may be owed. Beyond them what it writes waits in its pipe.
+const REPLIES_MAX: usize = 1_024;
+
+/// Room for ticks behind a queue full of tuples.
+const TICKS_WAITING_MAX: usize = 8;
+
+/// A bolt whose work is done by a child process that speaks the multilang protocol.
+///
+/// `execute` puts the tuple into a queue, costing about as much as a hop between executors; it never waits. While as
+/// many tuples wait as the specification allows, the bolt takes no input (counted as `blocked`). What the child acks,
+/// fails and emits comes back on threads of its own. When the child is gone, all it had fails at once and the engine
+/// builds the next instance.
+pub struct ShellBolt {
+    spec: Arc<ShellSpec>,
+    running: Option<Running>,
+}
+
+/// What there is from `prepare` on.
+struct Running {
+    link: Arc<Link>,
+    items: Sender<Item>,
+    queue: Arc<Queue>,
+    open: Arc<OpenTuples>,
+    last_id: u64,
+    ticks: Arc<AtomicU64>,
+    tick_period_s: i64,
+}
+
+impl ShellBolt {
+    pub(super) fn new(spec: ShellSpec) -> Self {
+        ShellBolt { spec: Arc::new(spec), running: None }
+    }
+}
+
+impl ManualBolt for ShellBolt {
+    type In = StormTuple;
+    type Out = Many<StormTuple>;
+
+    fn prepare(&mut self, ctx: &mut BoltContext<Many<StormTuple>>) -> Outcome {
+        self.spec.check()?;
+        let spec = self.spec.clone();
+        let (link, events) = Link::new(ctx.waker(), ctx.reporter());
+        let (items, waiting) = bounded(spec.max_pending.max(1) + TICKS_WAITING_MAX);
+        let queue = Arc::new(Queue { items: waiting, is_waited_for: AtomicBool::new(false) });
+        let (open, ticks) = (Arc::new(OpenTuples::default()), Arc::new(AtomicU64::new(0)));
+        let (beat, heartbeats) = bounded(1);
+        let conversation = Conversation {
+            emitter: Emitter::new(ctx.info(), &spec.declared_streams()?),
+            door: ctx.door(),
+            open: open.clone(),
+            ticks: ticks.clone(),
+            link: link.clone(),
+            spec: spec.clone(),
+        };
+        let (queue_of_talk, queue_of_end, open_at_end) = (queue.clone(), queue.clone(), open.clone());
+        Keeper {
+            context: context(&spec, ctx.info()),
+            spec: spec.clone(),
+            link: link.clone(),
+            events,
+            talk: move |pipes| conversation.run(pipes, queue_of_talk, heartbeats),
+            // One that still waits to be written is as good as another.
+            heartbeat: move || drop(beat.try_send(())),
+            settle: move |failure: &Failure| {
+                open_at_end.close(failure);
+                fail_waiting(&queue_of_end, failure);
+            },
+        }
+        .start()?;
+        let tick_period_s = spec.conf.get("topology.tick.tuple.freq.secs").and_then(Json::as_i64).unwrap_or(0);
+        self.running = Some(Running { link, items, queue, open, last_id: 0, ticks, tick_period_s });
+        Ok(())
+    }
+
+    fn ready(&mut self) -> Result<bool, Failure> {
+        let Some(running) = &self.running else { return Ok(true) };
+        match running.link.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(running.queue.has_room(self.spec.max_pending.max(1))),
+        }
+    }
+
+    fn execute(&mut self, tuple: Tuple<StormTuple>, _out: &mut Outlet<Many<StormTuple>>) -> Outcome {
+        let Some(running) = &mut self.running else { return Err(Failure::fatal("execute before prepare")) };
+        running.last_id += 1;
+        let (value, anchor) = tuple.split();
+        match running.items.try_send(Item::Tuple { id: running.last_id, value, anchor }) {
+            Ok(()) => Ok(()),
+            // The engine asks whether there is room before each input.
+            Err(TrySendError::Full(_)) => Err(Failure::retry("the queue to the child process is full")),
+            Err(TrySendError::Disconnected(_)) => Err(Failure::retry("the child process is gone")),
+        }
+    }
+
+    fn tick(&mut self, _out: &mut Outlet<Many<StormTuple>>) -> Outcome {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let number = running.ticks.fetch_add(1, Ordering::Relaxed) + 1;
+        // A child that is so far behind has enough ticks before it.
+        if running.items.try_send(Item::Tick { number, period_s: running.tick_period_s }).is_err() {
+            tracing::debug!(task = %running.link.reporter.origin(), "a tick found no room");
+        }
+        Ok(())
+    }
+
+    fn cleanup(&mut self) {
+        self.running = None;
+    }
+}
+
+/// Also when the engine gives a broken instance up.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.link.stop();
+        let stopped = || Failure::retry("its child process was stopped");
+        let failure = self.link.failure().unwrap_or_else(stopped);
+        self.open.close(&failure);
+        fail_waiting(&self.queue, &failure);
+    }
+}
+
+/// Fails what has not been written. Both the keeper and the bolt do: either may be the last to look.
+fn fail_waiting(queue: &Queue, failure: &Failure) {
+    for item in queue.items.try_iter() {
+        if let Item::Tuple { anchor, .. } = item {
+            anchor.fail(failure.clone());
+        }
+    }
+}
+
+/// What the thread that reads from the child needs.
+struct Conversation {
+    emitter: Emitter,
+    door: Door<Many<StormTuple>>,
+    open: Arc<OpenTuples>,
+    ticks: Arc<AtomicU64>,
+    link: Arc<Link>,
+    spec: Arc<ShellSpec>,
+}
+
+/// Where replies go, and the bound on them.
+struct Replies {
+    asked: Sender<()>,
+    replies: Sender<Vec<u32>>,
+}
+
+impl Conversation {
+    fn run(
+        self,
+        pipes: Pipes,
+        queue: Arc<Queue>,
+        heartbeats: crossbeam::channel::Receiver<()>,
+    ) -> Result<(), Ending> {
+        let Pipes { stdin, mut incoming } = pipes;
+        let (reply, replies) = bounded(REPLIES_MAX);
+        let (ask, asked) = bounded(REPLIES_MAX);
+        let (serializer, open, link) = (self.spec.serializer, self.open.clone(), self.link.clone());
+        let writer = Writer { stdin, serializer, queue, replies, asked, heartbeats, open, link };
+        thread::spawn_helper("squall-shell-in", move || writer.run())?;
+        let owed = Replies { asked: ask, replies: reply };
+        loop {
+            let message = incoming.next()?;
+            self.link.signs.note();
+            if self.link.is_stopping() {
+                continue;
+            }
+            let decoded = decode(message, serializer)?;
+            match self.take(decoded, &owed) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(what) => return Err(BadOutput::new(what, message).into()),
+            }
+        }
+    }
+
+    /// False if nobody listens any more; an error tells what is wrong with the message.
+    fn take(&self, message: FromChild, owed: &Replies) -> Result<bool, String> {
+        let origin = self.link.reporter.origin();
+        match message {
+            FromChild::Emit(emit) => return self.emit(emit, owed),
+            FromChild::Ack(id) => {
+                if let Some(anchor) = self.settle(&id)? {
+                    anchor.ack();
+                    self.link.reporter.progress();
+                }
+            }
+            FromChild::Fail(id) => {
+                if let Some(anchor) = self.settle(&id)? {
+                    anchor.fail(Failure::retry("failed by its child process"));
+                    self.link.reporter.progress();
+                }
+            }
+            FromChild::Error(message) => self.link.reported(message),
+            FromChild::Log { message, level } => log(origin, &message, level),
+            FromChild::Metrics { name, params } => tracing::info!(task = %origin, metric = name, %params, "metrics"),
+            FromChild::Sync => {}
+            FromChild::Pid(_) => return Err("a process id after the greeting".into()),
+        }
+        Ok(true)
+    }
+
+    /// The tuple an id stands for; none for a tick.
+    fn settle(&self, id: &Json) -> Result<Option<crate::task::held::Anchor>, String> {
+        let unknown = || format!("unknown tuple id {id}: never sent, or settled before");
+        let text = id.as_str().map(str::to_owned).unwrap_or_else(|| id.to_string());
+        match self.id_of(&text).ok_or_else(unknown)? {
+            None => Ok(None),
+            Some(id) => self.open.settle(id).map(Some).ok_or_else(unknown),
+        }
+    }
+
+    /// Number of a tuple; the inner none for ticks and heartbeats, which have nothing to settle.
+    fn id_of(&self, id: &str) -> Option<Option<u64>> {
+        match id.strip_prefix('-') {
+            Some(tick) => (tick.parse::<u64>().ok()? <= self.ticks.load(Ordering::Relaxed)).then_some(None),
+            None if id == "0" => Some(None),
+            None => id.parse().ok().map(Some),
+        }
+    }
+
+    fn emit(&self, emit: Emit, owed: &Replies) -> Result<bool, String> {
+        let Emit { stream, values, anchors, to, need_task_ids, .. } = emit;
+        let (port, value) = tuple(&self.emitter, &self.spec, &stream, values)?;
+        let mut ids = Vec::with_capacity(anchors.len());
+        for anchor in &anchors {
+            ids.extend(self.id_of(anchor).ok_or_else(|| format!("unknown anchor `{anchor}`"))?);
+        }
+        let mut told: Option<Told> = None;
+        if need_task_ids && to.is_none() {
+            // Waits while too many are owed. Fails if the writer is gone, and with it the child.
+            if owed.asked.send(()).is_err() {
+                return Ok(false);
+            }
+            let replies = owed.replies.clone();
+            // There is room for all that are owed.
+            told = Some(Box::new(move |tasks: &[TaskId]| {
+                let _ = replies.try_send(tasks.iter().map(|task| task.0).collect());
+            }));
+        }
+        let emission = ManyEmission { port, value, to, told };
+        let emitted = match ids.is_empty() {
+            true => self.door.emit(emission),
+            false => self
+                .open
+                .under(&ids, |under| self.door.emit_anchored(under, emission))
+                .map_err(|id| format!("unknown anchor {id}: never sent, or settled before"))?,
+        };
+        Ok(emitted.is_ok())
+    }
+}
+
+/// The port of a stream and a tuple for it.
+pub(super) fn tuple(
+    emitter: &Emitter,
+    spec: &ShellSpec,
+    stream: &str,
+    values: Vec<crate::task::dynamic::Value>,
+) -> Result<(usize, StormTuple), String> {
+    let port = emitter.port(stream).map_err(|failure| failure.message().to_owned())?;
+    let (has, wants) = (values.len(), spec.streams[port].1.len());
+    if has != wants {
+        return Err(format!("{has} values for stream `{stream}`, which has {wants} fields"));
+    }
+    Ok((port, emitter.tuple(port, values)))
+}
+
+/// Puts a child's line into the log, at its level.
+pub(super) fn log(origin: &crate::error::Origin, message: &str, level: i64) {
+    match level {
+        ..=0 => tracing::trace!(task = %origin, "{message}"),
+        1 => tracing::debug!(task = %origin, "{message}"),
+        2 => tracing::info!(task = %origin, "{message}"),
+        3 => tracing::warn!(task = %origin, "{message}"),
+        4.. => tracing::error!(task = %origin, "{message}"),
+    }
+}

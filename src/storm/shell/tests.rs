@@ -1,0 +1,245 @@
+//! The protocol without processes: framing, messages, values, in pieces of any size and with anything in them.
+//!
+//! The long form: `PROPTEST_CASES=2000000 cargo test --release --lib storm::shell::tests` runs for more than ten minutes.
+
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::framing::{BadOutput, Incoming, MESSAGE_MAX_BYTES, NoMessage, Serializer, shorten};
+use super::protocol::{Delivered, Emit, FromChild, decode, encode};
+use super::value::{Read, Written, WrittenAll};
+use crate::task::TaskId;
+use crate::task::dynamic::Value;
+
+const BOTH: [Serializer; 2] = [Serializer::Json, Serializer::MsgPack];
+
+/// Gives out bytes in pieces of the given sizes, one after another and again.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    sizes: Vec<usize>,
+    turn: usize,
+}
+
+impl std::io::Read for Pieces<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let size = self.sizes[self.turn % self.sizes.len()].max(1).min(into.len()).min(self.bytes.len());
+        self.turn += 1;
+        let (piece, rest) = self.bytes.split_at(size);
+        into[..size].copy_from_slice(piece);
+        self.bytes = rest;
+        Ok(size)
+    }
+}
+
+/// All messages in these bytes, and how they end.
+fn messages(bytes: &[u8], sizes: &[usize], serializer: Serializer) -> (Vec<Vec<u8>>, NoMessage) {
+    let mut incoming = Incoming::new(Pieces { bytes, sizes: sizes.to_vec(), turn: 0 }, serializer);
+    let mut all = Vec::new();
+    loop {
+        match incoming.next() {
+            Ok(message) => all.push(message.to_vec()),
+            Err(end) => return (all, end),
+        }
+    }
+}
+
+fn json_of(text: &str) -> Result<FromChild, BadOutput> {
+    decode(text.as_bytes(), Serializer::Json)
+}
+
+#[test]
+fn a_message_may_span_lines_and_ends_with_a_line_that_says_so() {
+    let text = b"{\"command\":\n\"sync\"}\nend\n[1]\r\nend\r\n\nend\nend\n";
+    for size in [1, 2, 7, 1_000] {
+        let (all, end) = messages(text, &[size], Serializer::Json);
+        let shown: Vec<_> = all.iter().map(|message| String::from_utf8_lossy(message)).collect();
+        assert_eq!(shown, ["{\"command\":\n\"sync\"}", "[1]\r", "", ""], "in pieces of {size}");
+        assert!(matches!(end, NoMessage::End));
+    }
+}
+
+#[test]
+fn half_a_message_and_one_that_is_too_long_are_shown_shortened() {
+    let (_, end) = messages(b"{}\nend\n{\"command\": \"em", &[5], Serializer::Json);
+    let NoMessage::Bad(bad) = end else { panic!("{end:?}") };
+    assert_eq!(bad.to_string(), "its output ended in the middle of a message: {\"command\": \"em");
+    let (_, end) = messages(&[0x92, 0x01], &[1], Serializer::MsgPack);
+    assert!(matches!(end, NoMessage::Bad(_)));
+
+    let long = vec![b'x'; MESSAGE_MAX_BYTES + 100_000];
+    for serializer in BOTH {
+        let start: &[u8] = if serializer == Serializer::Json { b"" } else { &[0xdb, 0xff, 0xff, 0xff, 0xff] };
+        let (all, end) = messages(&[start, &long].concat(), &[usize::MAX], serializer);
+        let NoMessage::Bad(bad) = end else { panic!("{end:?}") };
+        assert!(all.is_empty() && bad.what.contains("more than 33554432 bytes"));
+        assert!(bad.shown.len() < 1_000 && bad.shown.contains("bytes)"), "{}", bad.shown);
+    }
+    assert_eq!(shorten("short\n".as_bytes()), "short");
+}
+
+#[test]
+fn every_command_of_a_child_is_understood() {
+    assert_eq!(json_of(r#"{"pid": 12}"#), Ok(FromChild::Pid(12)));
+    assert_eq!(json_of(r#"{"command":"sync"}"#), Ok(FromChild::Sync));
+    assert_eq!(json_of(r#"{"command":"ack","id":"7"}"#), Ok(FromChild::Ack(json!("7"))));
+    assert_eq!(json_of(r#"{"command":"fail","id":{"a":[1]}}"#), Ok(FromChild::Fail(json!({"a": [1]}))));
+    let log = |message: &str, level| Ok(FromChild::Log { message: message.into(), level });
+    assert_eq!(json_of(r#"{"command":"log","msg":"m"}"#), log("m", 2));
+    assert_eq!(json_of(r#"{"command":"log","msg":{"a":1},"level":4}"#), log("{\"a\":1}", 4));
+    assert_eq!(json_of(r#"{"command":"error","msg":"\u00e9\/"}"#), Ok(FromChild::Error("é/".into())));
+    let metrics = FromChild::Metrics { name: "n".into(), params: json!(3) };
+    assert_eq!(json_of(r#"{"command":"metrics","name":"n","params":3}"#), Ok(metrics));
+
+    let emit = |values: Vec<Value>| Emit {
+        stream: "default".into(),
+        values,
+        anchors: vec![],
+        id: None,
+        to: None,
+        need_task_ids: true,
+    };
+    let plain = r#"{"command":"emit","tuple":["a"],"stream":null,"task":0,"anchors":null,"unknown":[{}]}"#;
+    assert_eq!(json_of(plain), Ok(FromChild::Emit(emit(vec!["a".into()]))));
+    let full = r#"{"command":"emit","tuple":[],"stream":"s","task":3,"anchors":["1","2"],"id":5,"need_task_ids":false}"#;
+    let expected = Emit {
+        stream: "s".into(),
+        anchors: vec!["1".into(), "2".into()],
+        id: Some(json!(5)),
+        to: Some(TaskId(3)),
+        need_task_ids: false,
+        ..emit(vec![])
+    };
+    assert_eq!(json_of(full), Ok(FromChild::Emit(expected)));
+    let single = Emit { anchors: vec!["-12".into()], ..emit(vec![]) };
+    assert_eq!(json_of(r#"{"command":"emit","tuple":[],"anchors":"-12"}"#), Ok(FromChild::Emit(single)));
+}
+
+#[test]
+fn what_is_no_message_is_named_and_shown() {
+    let refused = |text: &str| json_of(text).unwrap_err().to_string();
+    assert!(refused("hello").starts_with("not a message in JSON (expected value at line 1"), "{}", refused("hello"));
+    assert!(refused("hello").ends_with(": hello"));
+    assert!(refused("").contains("not a message in JSON"));
+    assert!(refused("[1]").contains("not a message in JSON"));
+    assert!(refused("{}").starts_with("a message without `command`"));
+    assert!(refused(r#"{"command":"dance"}"#).starts_with("unknown command `dance`"));
+    assert!(refused(r#"{"command":"ack"}"#).starts_with("`ack` without `id`"));
+    assert!(refused(r#"{"command":"emit"}"#).starts_with("`emit` without `tuple`"));
+    assert!(refused(r#"{"command":"emit","tuple":"text"}"#).contains("not a message in JSON"));
+    assert!(refused(r#"{"command":"emit","tuple":[],"task":-1}"#).starts_with("there is no task -1"));
+    assert!(refused(r#"{"command":"emit","tuple":[18446744073709551615]}"#).contains("does not fit in 64 signed bits"));
+}
+
+#[test]
+fn numbers_are_typed_as_storm_types_them() {
+    let value = |text: &str| serde_json::from_str::<Read>(text).unwrap().0;
+    assert_eq!(value("2147483647"), Value::Int32(i32::MAX));
+    assert_eq!(value("-2147483648"), Value::Int32(i32::MIN));
+    assert_eq!(value("2147483648"), Value::Int(1 << 31));
+    assert_eq!(value("1.0"), Value::Float(1.0));
+    assert_eq!(value("1e2"), Value::Float(100.0));
+    assert_eq!(value("123456789012345678901234567890"), Value::Float(123456789012345678901234567890.0));
+    let text = |value: Value| serde_json::to_string(&Written(&value)).unwrap();
+    assert_eq!(text(1.0.into()), "1.0");
+    assert_eq!(text(f64::NAN.into()), "null");
+    assert_eq!(text(vec![0_u8, 127, 128, 255].into()), "[0,127,-128,-1]");
+}
+
+#[test]
+fn a_delivery_looks_as_storm_s_does() {
+    let (values, mut text) = ([Value::from("snow"), Value::Int32(3), Value::Null], Vec::new());
+    let tuple = WrittenAll(&values);
+    encode(
+        &Delivered { id: "-69", comp: Some("1"), stream: "s", task: 9, tuple },
+        Serializer::Json,
+        &mut text,
+    );
+    let expected = "{\"id\":\"-69\",\"comp\":\"1\",\"stream\":\"s\",\"task\":9,\"tuple\":[\"snow\",3,null]}\nend\n";
+    assert_eq!(String::from_utf8(text).unwrap(), expected);
+}
+
+/// Any JSON without integers that no `Value` has.
+fn any_json() -> impl Strategy<Value = Json> {
+    let text = "[a-z\n\"\\\\é😀]{0,6}";
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<i32>().prop_map(Json::from),
+        (-1e300..1e300).prop_map(Json::from),
+        text.prop_map(Json::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::vec((text, inner), 0..4).prop_map(|entries| Json::Object(entries.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn messages_come_out_as_they_went_in(
+        values in prop::collection::vec(any_json(), 0..5),
+        sizes in prop::collection::vec(1..40_usize, 1..6),
+        msgpack in any::<bool>(),
+    ) {
+        let serializer = BOTH[usize::from(msgpack)];
+        let mut bytes = Vec::new();
+        values.iter().for_each(|value| encode(value, serializer, &mut bytes));
+        let (all, end) = messages(&bytes, &sizes, serializer);
+        prop_assert!(matches!(end, NoMessage::End));
+        let read: Vec<Json> = all.iter().map(|message| match serializer {
+            Serializer::Json => serde_json::from_slice(message).unwrap(),
+            Serializer::MsgPack => rmp_serde::from_slice(message).unwrap(),
+        }).collect();
+        prop_assert_eq!(read, values);
+    }
+
+    #[test]
+    fn values_survive_the_way_there_and_back(value in any_json(), msgpack in any::<bool>()) {
+        let mut bytes = Vec::new();
+        let Read(read) = serde_json::from_str(&value.to_string()).unwrap();
+        let back = if msgpack {
+            encode(&Written(&read), Serializer::MsgPack, &mut bytes);
+            rmp_serde::from_slice::<Read>(&bytes).unwrap().0
+        } else {
+            encode(&Written(&read), Serializer::Json, &mut bytes);
+            serde_json::from_slice::<Read>(&bytes[..bytes.len() - 5]).unwrap().0
+        };
+        prop_assert_eq!(back, read);
+    }
+
+    /// Whatever a child writes, in whatever pieces: messages or an error, the same in all pieces, and never a panic.
+    #[test]
+    fn any_bytes_are_taken_the_same_way_in_any_pieces(
+        bytes in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..200),
+            "(\\{\"command\":\"(emit|ack|sync|log)\"[,:\\[\\]\"0-9a-z ]{0,20}\\}?|\n|end|end\n|\nend\n|[0-9]{1,3}){0,9}"
+                .prop_map(String::into_bytes),
+        ],
+        sizes in prop::collection::vec(1..50_usize, 1..5),
+        msgpack in any::<bool>(),
+    ) {
+        let serializer = BOTH[usize::from(msgpack)];
+        let (whole, whole_end) = messages(&bytes, &[usize::MAX], serializer);
+        let (pieces, pieces_end) = messages(&bytes, &sizes, serializer);
+        prop_assert_eq!(&whole, &pieces);
+        prop_assert_eq!(format!("{whole_end:?}"), format!("{pieces_end:?}"));
+        for message in &whole {
+            let _ = decode(message, serializer);
+        }
+    }
+
+    #[test]
+    fn any_object_with_a_command_is_a_message_or_refused(
+        command in "emit|ack|fail|log|error|metrics|sync|x",
+        fields in prop::collection::vec(
+            ("id|stream|task|tuple|anchors|need_task_ids|msg|level|name|params|pid|x", any_json()), 0..6),
+    ) {
+        let mut object: serde_json::Map<String, Json> = fields.into_iter().collect();
+        object.insert("command".into(), command.into());
+        let text = Json::Object(object).to_string();
+        let _ = decode(text.as_bytes(), Serializer::Json);
+    }
+}

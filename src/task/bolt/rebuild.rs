@@ -1,0 +1,74 @@
+//! How the instance of a bolt task is built, breaks down, and is built anew.
+
+use crate::error::Failure;
+use crate::task::bolt::BoltShell;
+use crate::task::bolt::state::bind_all;
+use crate::task::component::Outcome;
+use crate::task::context::BoltContext;
+use crate::task::header::Header;
+use crate::task::metrics::TaskState;
+use crate::task::shell::guarded;
+use crate::task::style::Logic;
+
+impl<H: Header, L: Logic> BoltShell<H, L> {
+    pub(super) fn instantiate(&mut self) -> Outcome {
+        let mut ctx = BoltContext { base: self.parts.context(self.out.core.counts.rebuilt), door: self.door.clone() };
+        let (factory, info, snapshots) = (&self.factory, &self.parts.info, self.parts.snapshots.as_ref());
+        let wall_ns = self.wall_ns();
+        let mut has_states = false;
+        let bolt = guarded(&self.origin, || {
+            let mut bolt = factory();
+            has_states = bind_all(&mut bolt, info, snapshots, wall_ns)?;
+            bolt.prepare(&mut ctx)?;
+            if let (Some(port), Some(checkpointed)) = (snapshots, bolt.checkpointed()) {
+                let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);
+                checkpointed.restore(resumed, &port.restored_own(info.count))?;
+            }
+            Ok(bolt)
+        })?;
+        self.bolt = Some(bolt);
+        self.states.any = has_states;
+        self.is_ready = true;
+        self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
+        Ok(())
+    }
+
+    /// Rebuilds a backing-off instance when its time has come. True if there is one now.
+    pub(super) fn revive(&mut self, now_ns: u64) -> bool {
+        if self.state != TaskState::BackingOff || now_ns < self.rebuild_at_ns {
+            return false;
+        }
+        match self.instantiate() {
+            Ok(()) => true,
+            Err(failure) => {
+                self.break_down(failure);
+                false
+            }
+        }
+    }
+
+    /// The instance is gone: schedule the next one, or give up.
+    pub(super) fn break_down(&mut self, failure: Failure) {
+        if failure.is_fatal() || self.parts.snapshots.is_some() {
+            return self.stop_for(&failure);
+        }
+        tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
+        self.out.handover = None;
+        self.out.core.forget_call();
+        self.state = TaskState::BackingOff;
+        if let Some(broken) = self.bolt.take() {
+            // A panic in its destructor has nothing left to break.
+            let _ = guarded(&self.origin, || {
+                drop(broken);
+                Ok(())
+            });
+        }
+        self.out.core.counts.rebuilt += 1;
+        let core = &self.out.core;
+        let metrics = &self.parts.metrics;
+        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure, metrics) {
+            Ok(at_ns) => self.rebuild_at_ns = at_ns,
+            Err(fatal) => self.fatal = Some(fatal),
+        }
+    }
+}
