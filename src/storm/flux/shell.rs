@@ -164,11 +164,11 @@ pub(super) fn bolt(definition: ShellDefinition, wiring: JsonMap<String, Json>) -
 }
 
 fn spec(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> ShellSpec {
-    let fields = |stream: &StreamDeclaration| stream.fields.names().iter().map(|name| name.to_string()).collect();
+    let fields = |stream: &StreamDeclaration| stream.fields.names().iter().map(ToString::to_string).collect();
     ShellSpec {
+        streams: definition.streams.iter().map(|stream| (stream.name.to_string(), fields(stream))).collect(),
         environment: definition.environment,
         working_dir: definition.working_dir,
-        streams: definition.streams.iter().map(|stream| (stream.name.to_string(), fields(stream))).collect(),
         conf: definition.conf,
         wiring,
         serializer: if definition.is_msgpack { Serializer::MsgPack } else { Serializer::Json },
