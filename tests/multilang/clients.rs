@@ -140,10 +140,7 @@ fn storm_py_all_that_a_bolt_can_say() {
     let (seen, direct) = (Seen::default(), Seen::default());
     let mut t = TopologyBuilder::new("telling");
     let asked = ["plain", "context", "tasks", "direct", "numbers", "log", "fail-once"];
-    let source = t.source("source", move || {
-        let made = numbered(asked.len() as u64, |n| n as i64);
-        made
-    });
+    let source = t.source("source", move || numbered(asked.len() as u64, |n| n as i64));
     let ask = move |tuple: StormTuple| {
         let n = tuple.values()[0].as_i64().unwrap() as usize;
         let numbers = Value::list([1.into(), 1.5.into(), Value::Int(1 << 40), Value::Null, true.into()]);

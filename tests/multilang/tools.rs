@@ -60,6 +60,9 @@ fn make_resources() -> Result<PathBuf, String> {
     }
     for component in std::fs::read_dir(fixtures()).map_err(|error| error.to_string())? {
         let from = component.map_err(|error| error.to_string())?.path();
+        if from.is_dir() {
+            continue;
+        }
         // By renaming: another run of the tests may be reading it.
         let new = resources.join(format!(".{}.{}", std::process::id(), from.file_name().unwrap().to_string_lossy()));
         std::fs::copy(&from, &new).map_err(|error| error.to_string())?;

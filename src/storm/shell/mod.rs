@@ -27,3 +27,5 @@ pub use bolt::ShellBolt;
 pub use framing::{MESSAGE_MAX_BYTES, Serializer};
 pub use spec::ShellSpec;
 pub use spout::{ShellId, ShellSpout};
+
+pub use crate::storm::child;

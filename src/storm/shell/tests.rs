@@ -155,6 +155,33 @@ fn a_delivery_looks_as_storm_s_does() {
     assert_eq!(String::from_utf8(text).unwrap(), expected);
 }
 
+/// What children write, rightly and wrongly.
+fn corpus() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/multilang/corpus");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+/// Whatever a child writes, in whatever pieces: messages or an error, the same in all pieces, and never a panic.
+fn take(bytes: &[u8], sizes: &[usize], serializer: Serializer) -> Result<(), TestCaseError> {
+    let (whole, whole_end) = messages(bytes, &[usize::MAX], serializer);
+    let (pieces, pieces_end) = messages(bytes, sizes, serializer);
+    prop_assert_eq!(&whole, &pieces);
+    prop_assert_eq!(format!("{whole_end:?}"), format!("{pieces_end:?}"));
+    for message in &whole {
+        let _ = decode(message, serializer);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_corpus_is_taken_as_it_is() {
+    for bytes in corpus() {
+        BOTH.iter().for_each(|serializer| take(&bytes, &[1, 3], *serializer).unwrap());
+    }
+}
+
 /// Any JSON without integers that no `Value` has.
 fn any_json() -> impl Strategy<Value = Json> {
     let text = "[a-z\n\"\\\\é😀]{0,6}";
@@ -207,7 +234,28 @@ proptest! {
         prop_assert_eq!(back, read);
     }
 
-    /// Whatever a child writes, in whatever pieces: messages or an error, the same in all pieces, and never a panic.
+    #[test]
+    fn the_corpus_is_taken_in_any_pieces_with_anything_changed(
+        file in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 0..8),
+        sizes in prop::collection::vec(1..50_usize, 1..5),
+        msgpack in any::<bool>(),
+    ) {
+        let mut bytes = file.get(&corpus()).clone();
+        for (at, byte, change) in changes {
+            let at = at.index(bytes.len());
+            match change {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ if bytes.len() > 1 => {
+                    bytes.remove(at);
+                }
+                _ => {}
+            }
+        }
+        take(&bytes, &sizes, BOTH[usize::from(msgpack)])?;
+    }
+
     #[test]
     fn any_bytes_are_taken_the_same_way_in_any_pieces(
         bytes in prop_oneof![
@@ -218,14 +266,7 @@ proptest! {
         sizes in prop::collection::vec(1..50_usize, 1..5),
         msgpack in any::<bool>(),
     ) {
-        let serializer = BOTH[usize::from(msgpack)];
-        let (whole, whole_end) = messages(&bytes, &[usize::MAX], serializer);
-        let (pieces, pieces_end) = messages(&bytes, &sizes, serializer);
-        prop_assert_eq!(&whole, &pieces);
-        prop_assert_eq!(format!("{whole_end:?}"), format!("{pieces_end:?}"));
-        for message in &whole {
-            let _ = decode(message, serializer);
-        }
+        take(&bytes, &sizes, BOTH[usize::from(msgpack)])?;
     }
 
     #[test]
