@@ -330,7 +330,7 @@ impl Running {
         &self.executor_cpus
     }
 
-    /// The counters of every component as of its tasks' last turns, in order of declaration. Cheap: some loads per
+    /// The counters of every component, in order of declaration, at most about a millisecond old. Cheap: some loads per
     /// task, and no executor is asked; for progress lines.
     pub fn counts(&self) -> Vec<ComponentCounts> {
         let of_component = |(component, tasks): (&ComponentPlan, &Vec<Arc<TaskMetrics>>)| {

@@ -394,8 +394,8 @@ impl<H, T> TxEnd<H, T> {
 
 /// The consuming end of a ring.
 ///
-/// The place that the next item will have lies on another cache line than the mark that tells of the item. Whoever waits
-/// for both, one after the other, waits twice; so a look asks for the place along with the mark.
+/// The place that the next item will have lies on another cache line than the mark that tells of the item. Whoever
+/// waits for both, one after the other, waits twice; so a look asks for the place along with the mark.
 pub(crate) struct RingRx<T> {
     ring: rtrb::Consumer<T>,
     /// Address of the first place, and the number of the next one: only told to the processor's cache.

@@ -310,7 +310,7 @@ impl Dues {
         let due = match self.deadlines {
             Deadlines::Off => u64::MAX,
             Deadlines::Precise { after_ns } => {
-                now_ns.saturating_add(after_ns + ((1 << self.tick_bits) - 1)) >> self.tick_bits
+                now_ns.saturating_add(after_ns).saturating_add((1 << self.tick_bits) - 1) >> self.tick_bits
             }
             Deadlines::Rotating { .. } => self.rotation + 2,
         };

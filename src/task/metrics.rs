@@ -1,4 +1,4 @@
-//! What a task counts: plain numbers in the task, copied once per turn into cells that anyone may read.
+//! What a task counts: plain numbers in the task, copied now and then into cells that anyone may read.
 
 use hdrhistogram::Histogram;
 

@@ -56,8 +56,8 @@ pub trait PortSet: Default + 'static {
 #[doc(hidden)]
 pub struct PortOut<T> {
     edges: Vec<Box<dyn EdgeOut<T>>>,
-    /// There is one edge, and this is a short way along it: one of the three, apart because a test of each costs less than
-    /// a jump by a table.
+    /// There is one edge, and this is a short way along it: one of the three, apart because a test of each costs less
+    /// than a jump by a table.
     bare: Option<LocalEnd<Bare, T>>,
     tracked: Option<LocalEnd<Tracked, T>>,
     full: Option<LocalEnd<Full, T>>,
