@@ -32,7 +32,7 @@ struct Everything {
 impl Everything {
     fn new() -> Self {
         let day = Duration::from_secs(86_400);
-        let add = |(sum, count): &mut (u64, u64), value| (*sum, *count) = (*sum + value, *count + 1);
+        let add = |(sum, count): &mut (u64, u64), value: u64| (*sum, *count) = (*sum + value, *count + 1);
         Everything {
             last: ValueState::new("last").ttl(Ttl::new(day).refresh(Refresh::OnRead)),
             all: ListState::new("all"),

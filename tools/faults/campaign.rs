@@ -257,7 +257,8 @@ impl Campaign {
             Some(Fault::Below(below)) => Some(below.drawn(random)),
             _ => None,
         };
-        if let Some(Fault::Below(below)) = fault {
+        // A copy from before stays until a process has gone on from what is there.
+        if let (Some(Fault::Below(below)), None) = (fault, &way.copy) {
             way.copy = Some((copy_state(&way.dir)?, below.name()));
         }
         let start = Instant::now();
@@ -299,9 +300,10 @@ impl Campaign {
                     fault.name()
                 };
                 *outcome.faults.entry(name).or_default() += 1;
-                if !matches!(fault, Fault::Below(_)) {
-                    way.copy = self.damage(fault, &way.dir, random)?.map(|copy| (copy, fault.name()));
-                }
+                // What failed below it may have left what only the next start finds.
+                let has_gone_on = writing(&state) > before && !matches!(fault, Fault::Below(_));
+                way.copy.take_if(|_| has_gone_on);
+                self.damage(fault, way, random)?;
                 Ok(None)
             }
             (None, None) => unreachable!("without a fault its end is waited for"),
@@ -350,16 +352,18 @@ impl Campaign {
         }
     }
 
-    /// Damages what a dead process left; where the state was copied to before.
-    fn damage(&self, fault: Fault, dir: &Path, random: &mut Random) -> Result<Option<PathBuf>, String> {
-        let state = dir.join("state");
+    /// Damages what a dead process left, after copying it, unless there is a copy of something better.
+    fn damage(&self, fault: Fault, way: &mut Way<'_>, random: &mut Random) -> Result<(), String> {
+        let state = way.state();
         let file = match fault {
             Fault::DamageManifest => Some(state.join(format!("manifest.{}", writing(&state) % 2))),
             Fault::DamageStore => newest_file(&state)?,
             _ => None,
         };
-        let Some(file) = file else { return Ok(None) };
-        let copy = copy_state(dir)?;
+        let Some(file) = file else { return Ok(()) };
+        if way.copy.is_none() {
+            way.copy = Some((copy_state(&way.dir)?, fault.name()));
+        }
         let mut bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
         if !bytes.is_empty() {
             let at = random.below(bytes.len() as u64) as usize;
@@ -369,8 +373,7 @@ impl Campaign {
                 bytes[at] ^= 1 << random.below(8);
             }
         }
-        fs::write(&file, bytes).map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok(Some(copy))
+        fs::write(&file, bytes).map_err(|error| format!("{}: {error}", file.display()))
     }
 
     fn judge(&self, way: &Way<'_>, status: ExitStatus, outcome: &mut Outcome) -> Result<(), String> {
