@@ -78,7 +78,7 @@ impl KeyedBolt for Everything {
     }
 
     fn on_timer(&mut self, key: CurrentKey<u64>, timer: Timer, _: &mut Outlet<Nothing>) -> Outcome {
-        self.fired.get_or_insert_with(&key, Vec::new).push(timer.at_ns - FAR_NS);
+        self.fired.get_or_insert_with(&key, Vec::new).push(timer.at.as_nanos() as u64 - FAR_NS);
         Ok(())
     }
 }
