@@ -196,9 +196,9 @@ How to read it: a flat curve is ideal. Keys outgrow the caches at some point, pa
         name: "state",
         about: "What keyed state costs beside a bare hash map, and stores beside a bare write and sync",
         teaches: "\
-Without an engine, on one thread: reading, changing and writing a counter among a million keys, in turns with a bare hash \
-map of the same keys; inserting up to ten million keys, each insertion timed; memory, freezing, encoding and restoring a \
-million keys of 16 bytes with values of 100; and for each store appending 10,000 changed keys durably, in turns with a \
+Without an engine, on one thread: reading, changing and writing a counter among a million keys, in turns with a bare \
+hash map of the same keys; inserting up to ten million keys, each insertion timed; memory, freezing, encoding and \
+restoring a million keys of 16 bytes with values of 100; and for each store appending 10,000 changed keys durably, in turns with a \
 bare write and sync of the same bytes, and reading all back. Stores write to a folder of their own in the system's \
 temporary folder, removed in the end.
 
@@ -223,9 +223,9 @@ entry, for it encodes the entry first. An append cannot be faster than its `bare
         teaches: "\
 A word count with its counts as keyed state, exactly once, on one executor: without checkpoints, and with one every \
 second, 100 ms and 10 ms, in memory and in the log on this machine's disk (a folder of its own in the system's \
-temporary folder, removed in the end). Then in open loop 100,000 events a second into a million keys of 100 bytes, without \
-checkpoints and with one every 100 ms, in turns; and for each store the shortest interval at that rate of which none is \
-given up.
+temporary folder, removed in the end). Then in open loop 100,000 events a second into a million keys of 100 bytes, \
+without checkpoints and with one every 100 ms, in turns; and for each store the shortest interval at that rate of \
+which none is given up.
 
 How to read it: `ratio_to_none` is the throughput that is left, from the same round; `pause_*_us` is the longest time \
 that any task was kept from its work by one checkpoint; `given_up` must be 0 for an interval that can be sustained.",

@@ -10,8 +10,8 @@
 //! goes without a trace.
 //!
 //! Lists of entries hold the tags of their hashes, since growing moves entries. Several entries of one tag are no
-//! trouble: for each frozen one there is an item in the list of frozen ones, so looking as often for *a* frozen entry of
-//! the tag finds each; and the same for graves.
+//! trouble: for each frozen one there is an item in the list of frozen ones, so looking as often for *a* frozen entry
+//! of the tag finds each; and the same for graves.
 
 use crate::state::codec::EncodeError;
 use crate::state::delta::{Delta, Space};

@@ -137,7 +137,8 @@ fn to_json(args: &Args, outcome: &Outcome) -> String {
     let [p50, p99, max] = recovery_ms(outcome);
     let json = serde_json::json!({
         "store": args.store, "seed": args.seed, "faults": outcome.faults, "processes": outcome.runs,
-        "refused": outcome.refused, "stopped": outcome.stopped, "ended": outcome.ended, "effects": outcome.events, "lost": outcome.lost,
+        "refused": outcome.refused, "stopped": outcome.stopped, "ended": outcome.ended,
+        "effects": outcome.events, "lost": outcome.lost,
         "duplicated": outcome.duplicated, "wrong": outcome.wrong, "books_wrong": outcome.books_wrong,
         "recoveries": outcome.recoveries.len(), "recovery_ms": { "p50": p50, "p99": p99, "max": max },
         "holds": outcome.holds(),

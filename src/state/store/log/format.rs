@@ -11,8 +11,8 @@
 //! | 4 | CRC32 of the 16 bytes before |
 //! | 4 | zero |
 //!
-//! A file header that does not verify is done without: each segment says by a stamp which one it continues. Segments are
-//! found again behind bytes that do not verify; only those that continue what is before them count.
+//! A file header that does not verify is done without: each segment says by a stamp which one it continues. Segments
+//! are found again behind bytes that do not verify; only those that continue what is before them count.
 //!
 //! Nothing is ever overwritten or cut off: going back to checkpoint *n* starts a file that begins with *n* + 1,
 //! and so does every opening, leaving behind what a crash tore.
