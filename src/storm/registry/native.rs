@@ -14,6 +14,8 @@ use crate::topology::component::{IntoBolt, Unkeyed};
 
 /// The handle of a legacy bolt.
 pub(crate) type LegacyBolt = BoltHandle<StormTuple, Many<StormTuple>, Unkeyed>;
+/// Declares a component under an id, recording what it does if there is a tape.
+type Declare<H> = Box<dyn FnOnce(&mut TopologyBuilder, &str, Option<Tape>) -> H>;
 /// The handle of a legacy spout.
 pub(crate) type LegacySpout = SpoutHandle<Many<StormTuple>>;
 
@@ -21,7 +23,7 @@ pub(crate) type LegacySpout = SpoutHandle<Many<StormTuple>>;
 pub struct NativeSpout {
     pub(crate) streams: Vec<StreamDeclaration>,
     pub(crate) conf: JsonMap<String, Json>,
-    pub(crate) declare: Box<dyn FnOnce(&mut TopologyBuilder, &str, Option<Tape>) -> LegacySpout>,
+    pub(crate) declare: Declare<LegacySpout>,
 }
 
 /// A bolt with its streams.
@@ -30,7 +32,7 @@ pub struct NativeBolt {
     pub(crate) conf: JsonMap<String, Json>,
     /// Instead of the configured period.
     pub(crate) tick: Option<Duration>,
-    pub(crate) declare: Box<dyn FnOnce(&mut TopologyBuilder, &str, Option<Tape>) -> LegacyBolt>,
+    pub(crate) declare: Declare<LegacyBolt>,
 }
 
 impl NativeSpout {

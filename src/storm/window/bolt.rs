@@ -183,7 +183,7 @@ impl<W: WindowedBolt> Listener<StormTuple, Held> for Telling<'_, W> {
 
     fn activated(&mut self, window: &TupleWindow<'_>) {
         let mut anchored = self.out.anchored(AllOf(window));
-        let outcome = self.bolt.execute(window, &mut WindowOutlet { emits: self.emits, out: &mut *anchored });
+        let outcome = self.bolt.execute(window, &mut WindowOutlet { emits: self.emits, out: &mut anchored });
         if self.failed.is_ok() {
             *self.failed = outcome;
         }

@@ -102,17 +102,11 @@ impl Substitution {
     }
 
     fn look_up(&self, name: &str) -> Found<'_> {
-        if let Some(variable) = name.strip_prefix("ENV-") {
-            if let Some(environment) = &self.environment {
-                return environment.get(variable).map_or_else(
-                    || {
-                        Found::Missing(format!(
-                            "the environment has no variable {variable}; ${{{name}}} stays as it is"
-                        ))
-                    },
-                    |value| Found::Value(value),
-                );
-            }
+        if let (Some(variable), Some(environment)) = (name.strip_prefix("ENV-"), &self.environment) {
+            return environment.get(variable).map_or_else(
+                || Found::Missing(format!("the environment has no variable {variable}; ${{{name}}} stays as it is")),
+                |value| Found::Value(value),
+            );
         }
         if let Some(value) = self.properties.get(name) {
             return Found::Value(value);
