@@ -44,7 +44,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Asks a manual bolt whether it takes input; one that cannot go on is rebuilt.
     pub(super) fn ask_whether_ready(&mut self) {
-        let Some(bolt) = self.bolt.as_mut().filter(|_| L::MANUAL) else { return };
+        let Some(bolt) = self.bolt.as_mut().filter(|_| L::MANUAL && !self.end_sent) else { return };
         match guarded(&self.origin, || bolt.ready()) {
             Ok(is_ready) => self.is_ready = is_ready,
             Err(failure) => self.break_down(failure),
