@@ -232,14 +232,7 @@ fn wait_for_exit(events: &Receiver<Event>, otherwise: &str) -> String {
 }
 
 /// Says how the child ended.
-fn farewell(
-    pid: u32,
-    status: Option<ExitStatus>,
-    cause: &str,
-    tail: &Tail,
-    spec: &ShellSpec,
-    link: &Link,
-) -> Failure {
+fn farewell(pid: u32, status: Option<ExitStatus>, cause: &str, tail: &Tail, spec: &ShellSpec, link: &Link) -> Failure {
     if link.is_stopping() {
         return Failure::retry(format!("process {pid} was stopped with its component"));
     }
