@@ -100,6 +100,10 @@ impl ManualBolt for ShellBolt {
         Ok(())
     }
 
+    fn works_elsewhere(&self) -> bool {
+        true
+    }
+
     fn ready(&mut self) -> Result<bool, Failure> {
         let Some(running) = &self.running else { return Ok(true) };
         match running.link.failure() {

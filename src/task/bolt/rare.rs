@@ -51,6 +51,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
+    /// Somebody else works on what the bolt holds.
+    pub(super) fn is_working_elsewhere(&self) -> bool {
+        self.held.open() > 0 && self.bolt.as_ref().is_some_and(L::works_elsewhere)
+    }
+
     /// There is input that the bolt does not take now.
     pub(super) fn is_held_back(&self) -> bool {
         !self.is_ready && self.bolt.is_some() && self.lanes.iter().any(|lane| !lane.is_empty())
