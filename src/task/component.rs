@@ -335,8 +335,8 @@ pub trait ManualBolt: Sized + 'static {
     /// The handle decides about the tuple; an error here is reported, and a handle dropped on the way fails its trees.
     fn execute(&mut self, tuple: Tuple<Self::In>, out: &mut Outlet<Self::Out>) -> Outcome;
 
-    /// True if what it holds is being worked on elsewhere, by a process or a service, and will be settled without anything
-    /// more coming in. While it holds anything, a topology in which nothing else is left to do is then not at its end.
+    /// True if what it holds is being worked on elsewhere, by a process or a service, and will be settled without
+    /// anything more coming in. While it holds anything, a topology with nothing else left to do is then not at its end.
     fn works_elsewhere(&self) -> bool {
         false
     }
