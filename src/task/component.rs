@@ -336,7 +336,7 @@ pub trait ManualBolt: Sized + 'static {
     fn execute(&mut self, tuple: Tuple<Self::In>, out: &mut Outlet<Self::Out>) -> Outcome;
 
     /// True if what it holds is being worked on elsewhere, by a process or a service, and will be settled without
-    /// anything more coming in. While it holds anything, a topology with nothing else left to do is then not at its end.
+    /// anything more coming in. While it holds anything, a topology with nothing else to do is then not at its end.
     fn works_elsewhere(&self) -> bool {
         false
     }
