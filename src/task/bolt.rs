@@ -536,6 +536,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
         self.out.core.blocked_lanes == 0
             && self.out.handover.is_none()
             && self.door_inside.is_empty()
+            && !self.is_working_elsewhere()
             && self.state != TaskState::BackingOff
             && self.lanes.iter().all(LaneRx::is_empty)
     }

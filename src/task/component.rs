@@ -353,6 +353,12 @@ pub trait ManualBolt: Sized + 'static {
     /// The handle decides about the tuple; an error here is reported, and a handle dropped on the way fails its trees.
     fn execute(&mut self, tuple: Tuple<Self::In>, out: &mut Outlet<Self::Out>) -> Outcome;
 
+    /// True if what it holds is being worked on elsewhere, by a process or a service, and will be settled without
+    /// anything more coming in. While it holds anything, a topology with nothing else to do is then not at its end.
+    fn works_elsewhere(&self) -> bool {
+        false
+    }
+
     /// Whether it takes another input now: asked in every turn and before each input, so it should cost next to
     /// nothing. After `false` its inputs wait, and so their producers (counted as `blocked`), until the task gets a
     /// turn: a held tuple of its is settled, something comes through its door, or its [`Waker`](crate::Waker) is used.

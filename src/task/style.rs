@@ -30,6 +30,10 @@ pub(crate) trait Logic: Sized + 'static {
     fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome;
     fn cleanup(&mut self);
     fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed>;
+    /// Of a manual bolt: what it holds is being worked on.
+    fn works_elsewhere(&self) -> bool {
+        false
+    }
     /// Of a manual bolt: it takes input now.
     fn ready(&mut self) -> Result<bool, Failure> {
         Ok(true)
@@ -163,6 +167,9 @@ impl<B: ManualBolt> Logic for Manual<B> {
     fn execute(&mut self, value: B::In, input: Input<'_>, out: &mut Outlet<B::Out>) -> Outcome {
         let (roots, table) = input.manual.expect("the shell gives a manual bolt its handles");
         self.0.execute(Tuple::new(value, table.hold(roots)), out)
+    }
+    fn works_elsewhere(&self) -> bool {
+        self.0.works_elsewhere()
     }
     #[inline]
     fn ready(&mut self) -> Result<bool, Failure> {

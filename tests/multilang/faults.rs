@@ -19,7 +19,7 @@ fn survives(fault: &str, lives: u64, named: &str) {
     let mut spec = spec(&["python3", "plain.py", fault, directory, &count], &fixtures(), &["n"]);
     spec.pid_dir = place.path().join("pids");
     if fault == "hang" || fault == "spin" {
-        spec.timeout = Duration::from_millis(500);
+        spec.timeout = Duration::from_secs(2);
     }
     let (seen, report) = through(spec, numbered(TUPLES, |n| n as i64));
 

@@ -71,7 +71,7 @@ fn a_stubborn_child_is_ended_with_its_topology() {
     let file = place.path().join("pid");
     let spec = stubborn(&file);
     let mut t = squall::TopologyBuilder::new("stubborn");
-    t.settings(|settings| settings.drain_timeout = Duration::ZERO);
+    t.settings(|settings| settings.drain_timeout = Duration::from_millis(1));
     let source = t.source("source", || numbered(10, |n| n as i64));
     t.bolt("child", move || spec.bolt()).streams([("default", "n")]).shuffle(&source);
     let running = t.build().unwrap().start().unwrap();

@@ -274,6 +274,9 @@ impl<B: ManualBolt<In = StormTuple, Out = Many<StormTuple>>> ManualBolt for Tick
         tuple.ack();
         ticked
     }
+    fn works_elsewhere(&self) -> bool {
+        self.0.works_elsewhere()
+    }
     fn ready(&mut self) -> std::result::Result<bool, Failure> {
         self.0.ready()
     }

@@ -19,7 +19,7 @@ use crate::sys::thread;
 use crate::task::TaskId;
 use crate::task::component::{ManualBolt, Outcome};
 use crate::task::context::BoltContext;
-use crate::task::door::Door;
+use crate::task::door::{Door, DoorError};
 use crate::task::held::Tuple;
 use crate::task::many::{Many, ManyEmission, Told};
 use crate::task::outlet::Outlet;
@@ -98,6 +98,10 @@ impl ManualBolt for ShellBolt {
         let tick_period_s = spec.conf.get("topology.tick.tuple.freq.secs").and_then(Json::as_i64).unwrap_or(0);
         self.running = Some(Running { link, items, queue, open, last_id: 0, ticks, tick_period_s });
         Ok(())
+    }
+
+    fn works_elsewhere(&self) -> bool {
+        true
     }
 
     fn ready(&mut self) -> Result<bool, Failure> {
@@ -273,7 +277,11 @@ impl Conversation {
                 .under(&ids, |under| self.door.emit_anchored(under, emission))
                 .map_err(|id| format!("unknown anchor {id}: never sent, or settled before"))?,
         };
-        Ok(emitted.is_ok())
+        // After the end of the bolt's output an emit goes nowhere.
+        if let Err(DoorError::Closed(ManyEmission { told: Some(told), .. })) = emitted {
+            told(&[]);
+        }
+        Ok(true)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use serde_json::{Map, Value as Json};
 
 use super::launch::{Ending, Pipes, greet, launch};
@@ -139,14 +139,21 @@ where
                 let pid = process.id();
                 let reporter = link.reporter.clone();
                 let logged = tail.clone();
-                let log = thread::spawn_helper("squall-stderr", move || drain(spawned.stderr, pid, &logged, &reporter));
+                let (is_drained, drained) = bounded::<()>(0);
+                let log = thread::spawn_helper("squall-stderr", move || {
+                    drain(spawned.stderr, pid, &logged, &reporter);
+                    drop(is_drained);
+                });
                 let pipes = Pipes { stdin: spawned.stdin, incoming: Incoming::new(spawned.stdout, spec.serializer) };
                 let converses = converse(spec.clone(), context, link.clone(), &process, pipes, talk);
                 let cause = match log.map(drop).and(converses) {
                     Err(error) => format!("cannot be served: {error}"),
                     Ok(()) => look_after(&mut process, &spec, &link, &events, heartbeat),
                 };
-                let failure = farewell(&mut process, &cause, &tail, &spec, &link);
+                let status = process.kill();
+                // Its last words; a process that left its group may hold the pipe open.
+                let _ = drained.recv_timeout(GRACE);
+                let failure = farewell(pid, status, &cause, &tail, &spec, &link);
                 // An empty file that nobody looks for: it may be gone, or never have been there.
                 let _ = std::fs::remove_file(spec.pid_dir.join(pid.to_string()));
                 failure
@@ -224,10 +231,8 @@ fn wait_for_exit(events: &Receiver<Event>, otherwise: &str) -> String {
     }
 }
 
-/// Kills what is left of the child and says how it ended.
-fn farewell(process: &mut Process, cause: &str, tail: &Tail, spec: &ShellSpec, link: &Link) -> Failure {
-    let pid = process.id();
-    let status = process.kill();
+/// Says how the child ended.
+fn farewell(pid: u32, status: Option<ExitStatus>, cause: &str, tail: &Tail, spec: &ShellSpec, link: &Link) -> Failure {
     if link.is_stopping() {
         return Failure::retry(format!("process {pid} was stopped with its component"));
     }

@@ -44,11 +44,16 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Asks a manual bolt whether it takes input; one that cannot go on is rebuilt.
     pub(super) fn ask_whether_ready(&mut self) {
-        let Some(bolt) = self.bolt.as_mut().filter(|_| L::MANUAL) else { return };
+        let Some(bolt) = self.bolt.as_mut().filter(|_| L::MANUAL && !self.end_sent) else { return };
         match guarded(&self.origin, || bolt.ready()) {
             Ok(is_ready) => self.is_ready = is_ready,
             Err(failure) => self.break_down(failure),
         }
+    }
+
+    /// Somebody else works on what the bolt holds.
+    pub(super) fn is_working_elsewhere(&self) -> bool {
+        self.held.open() > 0 && self.bolt.as_ref().is_some_and(L::works_elsewhere)
     }
 
     /// There is input that the bolt does not take now.
