@@ -64,7 +64,7 @@ impl KeyedBolt for Everything {
         self.last.set(&key, value);
         self.all.push(&key, value);
         // Elements come and go, so that deletions are among what is saved.
-        if value % 7 == 0 {
+        if value.is_multiple_of(7) {
             self.by_digit.remove(&key, &(value / KEYS % 10));
         } else {
             *self.by_digit.get_or_insert_with(&key, value / KEYS % 10, || 0) += 1;

@@ -509,7 +509,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
 
     /// What is emitted in `emit` descends from this position of a split: for spouts that replay by themselves, so that
     /// ids are the same when they do.
-    pub(crate) fn from_place(&mut self, split: Option<SplitName>, position: u64, emit: impl FnOnce(&mut Self)) {
+    pub(crate) fn emitting_at(&mut self, split: Option<SplitName>, position: u64, emit: impl FnOnce(&mut Self)) {
         let Some(split) = split.filter(|_| self.out.core.traces) else { return emit(self) };
         self.out.core.set_lineage(Lineage::at(split, position));
         emit(self);

@@ -163,7 +163,7 @@ impl<S: Source> Spout for Replaying<S> {
             let place = self.pending.place_of(id);
             let split = place.and_then(|(split, _)| self.split_names.get(split)).copied();
             let position = place.map_or(0, |(_, position)| position.0);
-            out.from_place(split, position, |out| out.emit_tracked_on::<0>(id, value));
+            out.emitting_at(split, position, |out| out.emit_tracked_on::<0>(id, value));
             return Ok(Next::Emitted);
         }
         if self.is_exhausted || self.is_winding_down {
@@ -180,7 +180,7 @@ impl<S: Source> Spout for Replaying<S> {
                     return Ok(Next::Emitted);
                 }
                 let id = self.pending.insert(value.clone(), split, position);
-                out.from_place(name, position.0, |out| out.emit_tracked_on::<0>(id, value));
+                out.emitting_at(name, position.0, |out| out.emit_tracked_on::<0>(id, value));
                 Next::Emitted
             }
             Polled::Idle => self.rest(now_ns, Next::Idle),
