@@ -198,9 +198,9 @@ How to read it: a flat curve is ideal. Keys outgrow the caches at some point, pa
         teaches: "\
 Without an engine, on one thread: reading, changing and writing a counter among a million keys, in turns with a bare \
 hash map of the same keys; inserting up to ten million keys, each insertion timed; memory, freezing, encoding and \
-restoring a million keys of 16 bytes with values of 100; and for each store appending 10,000 changed keys durably, in turns with a \
-bare write and sync of the same bytes, and reading all back. Stores write to a folder of their own in the system's \
-temporary folder, removed in the end.
+restoring a million keys of 16 bytes with values of 100; and for each store appending 10,000 changed keys durably, in \
+turns with a bare write and sync of the same bytes, and reading all back. Stores write to a folder of their own in \
+the system's temporary folder, removed in the end.
 
 How to read it: `ratio_to_map` is what state costs above the map. A write costs most where a checkpoint has frozen the \
 entry, for it encodes the entry first. An append cannot be faster than its `bare_` figures.",

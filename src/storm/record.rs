@@ -1,4 +1,4 @@
-//! A record of what a legacy topology does: every tuple that a bolt takes, every ack and fail of a spout, as JSON lines.
+//! A record of what a legacy topology does: every tuple a bolt takes, every ack and fail of a spout, as JSON lines.
 //!
 //! One object per line, told apart by `event`: `task` (`id`, `component`), `subscription` (`component`, `source`,
 //! `stream`, `grouping`, `fields`), `execute` (`component`, `task`, `source`, `source_task`, `stream`, `values` with

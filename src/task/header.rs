@@ -209,8 +209,8 @@ pub enum Layout {
     Bare,
     /// Tree membership: 24 bytes.
     Tracked,
-    /// With the intended time of the spout's event and its lineage as well: 56 bytes, in open-loop measurement, with ids
-    /// that survive replay, and after a step back.
+    /// With the intended time of the spout's event and its lineage as well: 56 bytes, in open-loop measurement, with
+    /// ids that survive replay, and after a step back.
     Full,
 }
 

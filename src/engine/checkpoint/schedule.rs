@@ -66,6 +66,8 @@ impl Schedule {
     pub fn stepped_back(&mut self, to: CheckpointId) {
         self.under_way = None;
         self.next_at_ns = None;
+        // Whoever wanted it will want it again.
+        self.last_wanted = None;
         self.next_id = CheckpointId(to.0 + 1);
     }
 

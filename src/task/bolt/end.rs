@@ -29,8 +29,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let is_over = self.open_lanes == 0 && !self.loop_open && self.snapshot_due.is_none();
         if is_over && self.may_go_on(*left) && self.call_back_last(left) {
             self.finish();
-            self.pull_handover(left);
-            self.send_end();
+            // What could not end is gone back from: nobody may take it for done.
+            if self.fatal.is_none() {
+                self.pull_handover(left);
+                self.send_end();
+            }
         }
     }
 

@@ -46,7 +46,7 @@ impl KeyedBolt for Count {
         let seen = self.seen.get_or_insert_with(&key, || (0, 0));
         *seen = (seen.0 + 1, seen.1 + value);
         out.emit(value);
-        match self.breaks.lock().expect("one thread").draw() {
+        match self.breaks.lock().expect("one thread").draw(value) {
             true => Err(Failure::retry("breaks by chance")),
             false => Ok(()),
         }
@@ -114,18 +114,28 @@ impl Replayable for Values {
     }
 }
 
-/// Now and then something breaks; not at the same place again after a step back, and not for ever.
+/// Now and then something breaks; not at the same place again after a step back, not for ever, and not so often at one
+/// value that it would be given up.
 struct Breaks {
     chance: f64,
     left: u32,
     random: Random,
+    of_value: BTreeMap<u64, u32>,
 }
 
 const BREAKS_MAX: u32 = 10;
+const BREAKS_OF_VALUE_MAX: u32 = 2;
 
 impl Breaks {
-    fn draw(&mut self) -> bool {
+    fn draw(&mut self, value: u64) -> bool {
         let breaks = self.left > 0 && self.random.chance(self.chance);
+        if breaks {
+            let of_value = self.of_value.entry(value).or_default();
+            if *of_value == BREAKS_OF_VALUE_MAX {
+                return false;
+            }
+            *of_value += 1;
+        }
         self.left -= u32::from(breaks);
         breaks
     }
@@ -170,7 +180,12 @@ impl Spec {
         let pass = |n: u64, out: &mut Outlet<u64>| out.emit(n);
         let left = t.bolt("left", pass).parallelism(left).shuffle(&numbers);
         let right = t.bolt("right", pass).parallelism(right).shuffle(&numbers);
-        let breaks = Arc::new(Mutex::new(Breaks { chance: breaks, left: BREAKS_MAX, random: random.fork(1) }));
+        let breaks = Arc::new(Mutex::new(Breaks {
+            chance: breaks,
+            left: BREAKS_MAX,
+            random: random.fork(1),
+            of_value: BTreeMap::new(),
+        }));
         let count = move || Count { seen: ValueState::new("seen"), breaks: breaks.clone() };
         let firsts = t.bolt("first", count.clone()).parallelism(first);
         let firsts = firsts.fields_by(&left, move |n| n % keys).fields_by(&right, move |n| n % keys);
