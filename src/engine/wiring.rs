@@ -115,7 +115,7 @@ impl Shared {
         self.traces.load(Ordering::Relaxed)
     }
 
-    /// The header of every lane. Buffers are sized for the plan's: a topology that has stepped back takes a little more.
+    /// The header of every lane. Buffers are sized for the plan's: one that has stepped back takes somewhat more.
     pub fn layout(&self) -> Layout {
         if self.traces() { Layout::Full } else { self.placed.layout }
     }

@@ -350,8 +350,8 @@ impl<O: Outputs> Outlet<O> {
     }
 
     /// What identifies the input at hand: the same when it comes again after a failure, whatever else came meanwhile,
-    /// as long as every bolt on its way is [replay stable](crate::topology::builder::BoltHandle::replay_stable). None for
-    /// what descends from no position of a source, and where nobody in the topology has asked for ids.
+    /// as long as every bolt on its way is [replay stable](crate::topology::builder::BoltHandle::replay_stable).
+    /// None for what descends from no position of a source, and where nobody in the topology has asked for ids.
     pub fn input_id(&self) -> Option<ReplayId> {
         self.core.lineage.id()
     }
