@@ -34,7 +34,7 @@ fn survives(store: &str) {
     assert!(outcome.faults.values().sum::<u64>() >= KILLS, "{outcome:?}");
     // What fails below squall's own store leaves what was there; only damage to what is stored may be too much.
     let is_damage = |fault: &&str| fault.contains("damaged");
-    assert!(store != "log" || outcome.refused.keys().all(|fault| is_damage(fault)), "{outcome:?}");
+    assert!(store != "log" || outcome.refused.keys().all(is_damage), "{outcome:?}");
 }
 
 #[test]
