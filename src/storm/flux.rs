@@ -1,8 +1,8 @@
 //! Flux: topologies as YAML files, run as they are.
 //!
-//! What a file says is resolved in three steps: [`load`](load::load) reads it with all its includes, [`resolve`] finds
+//! What a file says is resolved in three steps: `load` reads it with all its includes, `resolve` finds
 //! out what every class name is (a native component, a multilang process, or something that only a JVM can run), and
-//! [`build`] declares it all to a [`TopologyBuilder`](crate::TopologyBuilder). Everything that is wrong is reported at
+//! `build` declares it all to a [`TopologyBuilder`](crate::TopologyBuilder). Everything that is wrong is reported at
 //! once, with file, line and column.
 
 mod build;
