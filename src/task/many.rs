@@ -38,7 +38,8 @@ use crate::task::payload::{Outputs, Payload, PortOut, PortSet};
 /// let numbers = t.spout("numbers", || Numbers(0)).streams([("even", "u64"), ("odd", "u64")]);
 /// t.bolt("odd", move || sink.clone()).global(&numbers.stream(1));
 /// t.build()?.run()?;
-/// assert_eq!(odd.try_iter().collect::<Vec<_>>(), [1, 3, 5, 7, 9]);
+/// let got: Vec<u64> = std::iter::from_fn(|| odd.try_recv().ok()).collect();
+/// assert_eq!(got, [1, 3, 5, 7, 9]);
 /// # Ok::<(), squall::Error>(())
 /// ```
 pub struct Many<T>(PhantomData<fn() -> T>);
