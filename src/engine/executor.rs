@@ -58,13 +58,13 @@ pub(crate) struct TurnLimits {
 }
 
 /// A turn costs as much as several tuples, so one for a single tuple does not pay.
-const TUPLES_PER_CONSUMER: usize = 4;
-const TUPLES_STRETCH_MAX: usize = 64;
+const TUPLES_PER_CONSUMER: usize = 16;
+const TUPLES_STRETCH_MAX: usize = 128;
 const TIME_STRETCH_MAX: usize = 8;
 
 impl TurnLimits {
     /// Those of a task with so many consumer tasks: as the settings say, and more where its turn would otherwise give
-    /// most of its consumers a single tuple each.
+    /// most of its consumers a tuple or two.
     pub fn new(settings: &Settings, consumers: usize) -> Self {
         let wanted = consumers.saturating_mul(TUPLES_PER_CONSUMER) / settings.turn_tuples_max;
         let stretch = wanted.clamp(1, TUPLES_STRETCH_MAX);
