@@ -110,8 +110,8 @@ impl Load {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn backlog(&self, topology: Topology, clock: &Clock) -> Result<Backlog> {
-        // Longer than it is looked at: while the spouts still have something to do.
-        let load = Load { length: self.length * 2, ..*self };
+        // Longer than it is looked at, also where the machine hesitates: while the spouts still have something to do.
+        let load = Load { length: self.length + HESITATION_MAX, ..*self };
         let running = topology.paced(load.pace()).start()?;
         let mut backlog = Backlog { rate: self.rate.get(), seen: Vec::with_capacity(LOOKS), ended_early: false };
         backlog.ended_early = ends_within(&running, self.warmup)?;
@@ -137,6 +137,8 @@ fn stop(running: &Running) -> Result<()> {
     running.wait()
 }
 
+/// What the machine may hesitate during a trial before its schedule ends.
+const HESITATION_MAX: Duration = Duration::from_secs(60);
 /// How often a backlog is looked at.
 const LOOKS: usize = 20;
 /// A backlog that grows by more than this share of the rate is not the machine's hesitation.
