@@ -153,5 +153,8 @@ fn an_interrupted_bench_leaves_its_rows_and_ends_as_the_signal_says() {
     assert!(rest.contains("interrupted: ending with the measurement under way"), "{rest}");
     let rows = rows(&std::fs::read_to_string(&json).unwrap());
     assert_eq!(rows[0]["interrupted"], true);
-    assert!(rows.iter().any(|row| row["row"] == "clock_read"), "the rows of the rounds so far");
+    // On a machine that is too busy the bench says that it did not wait for the rows.
+    let has_given_up = rest.contains("interrupted: what was being measured did not end within");
+    let has_row = rows.iter().any(|row| row["row"] == "clock_read");
+    assert!(has_row || has_given_up, "the rows of the rounds so far: {rest}");
 }

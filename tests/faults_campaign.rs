@@ -13,6 +13,7 @@ mod subject;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use below::Below;
 use campaign::Campaign;
 use oracle::{Balances, Difference, compare, compare_words};
 use subject::Subject;
@@ -32,6 +33,8 @@ fn survives(store: &str) {
     let outcome = campaign.run().unwrap_or_else(|error| panic!("{error}"));
     assert!(outcome.holds(), "{outcome:?}");
     assert!(outcome.faults.values().sum::<u64>() >= KILLS, "{outcome:?}");
+    // Where the library below the program meets nothing, the fault counts as a kill.
+    assert!(Below::ALL.iter().any(|below| outcome.faults.contains_key(below.name())), "{outcome:?}");
     // What fails below squall's own store leaves what was there; only damage to what is stored may be too much.
     let is_damage = |fault: &&str| fault.contains("damaged");
     assert!(store != "log" || outcome.refused.keys().all(is_damage), "{outcome:?}");

@@ -9,6 +9,7 @@ mod clients;
 mod faults;
 #[path = "multilang/lives.rs"]
 mod lives;
+mod needs;
 #[path = "multilang/stage.rs"]
 mod stage;
 #[path = "multilang/tools.rs"]

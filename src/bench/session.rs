@@ -199,9 +199,13 @@ impl Interruption {
         state.is_interrupted = true;
         let left = state.step_end.saturating_sub(Duration::from_nanos(self.clock.now_ns()));
         let is_running = |state: &mut State| state.report.is_some();
-        let waited = self.shared.ended.wait_timeout_while(state, (left + GRACE).min(GRACE_MAX), is_running);
+        let grace = (left + GRACE).min(GRACE_MAX);
+        let waited = self.shared.ended.wait_timeout_while(state, grace, is_running);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.report.take().map_or(Ok(()), |report| report.write(true))
+        let Some(report) = state.report.take() else { return Ok(()) };
+        let within = duration_text(grace);
+        note(format_args!("interrupted: what was being measured did not end within {within}: its rows are lost"));
+        report.write(true)
     }
 }
 

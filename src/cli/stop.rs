@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use crate::cli::output::{BAD_USAGE, DONE, FAILED, complain, note, print};
+use crate::cli::output::{BAD_USAGE, note, print};
+use crate::cli::run::code_of;
 use crate::cli::state::make_savepoint;
 use crate::error::{Error, Result};
 use crate::state::directory::StateDirectory;
 use crate::sys::disk::Disk;
 use crate::sys::process::OtherProcess;
+use crate::topology::settings::parse_duration;
 
 const HELP: &str = "\
 It sends the process a SIGTERM, as `kill` does: with a state directory that means a last checkpoint and an end, and \
@@ -33,7 +35,7 @@ struct Stop {
     #[arg(long, value_name = "SAVEPOINT")]
     savepoint: Option<PathBuf>,
     /// How long to wait for its end
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse_duration)]
     timeout: Duration,
 }
 
@@ -43,18 +45,11 @@ pub(super) fn command() -> Command {
 
 /// Does it and returns the exit code.
 pub(super) fn act(matches: &ArgMatches) -> u8 {
-    let options = match Stop::from_arg_matches(matches) {
-        Ok(options) => options,
+    match Stop::from_arg_matches(matches) {
+        Ok(options) => code_of("stop", stop(&options)),
         Err(refusal) => {
             note(refusal);
-            return BAD_USAGE;
-        }
-    };
-    match stop(&options) {
-        Ok(()) => DONE,
-        Err(error) => {
-            complain("stop", &error);
-            if error.is_usage() { BAD_USAGE } else { FAILED }
+            BAD_USAGE
         }
     }
 }

@@ -86,27 +86,18 @@ impl Table {
 
 impl<T> Clone for UpsertTable<T> {
     fn clone(&self) -> Self {
-        UpsertTable {
-            shared: self.shared.clone(),
-            is_at_least_once: self.is_at_least_once,
-            table: None,
-            random: Random::new(0),
-            values: PhantomData,
-        }
+        UpsertTable { is_at_least_once: self.is_at_least_once, ..Self::of(self.shared.clone()) }
     }
 }
 
 impl<T> UpsertTable<T> {
     /// The table in this folder, made if it is not there. Nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        let shared = Shared { path: path.into(), open: Mutex::new(std::sync::Weak::new()) };
-        UpsertTable {
-            shared: Arc::new(shared),
-            is_at_least_once: false,
-            table: None,
-            random: Random::new(0),
-            values: PhantomData,
-        }
+        Self::of(Arc::new(Shared { path: path.into(), open: Mutex::new(std::sync::Weak::new()) }))
+    }
+
+    fn of(shared: Arc<Shared>) -> Self {
+        UpsertTable { shared, is_at_least_once: false, table: None, random: Random::new(0), values: PhantomData }
     }
 
     /// Takes values whatever way they have come: then one that comes again under another id is there twice.
@@ -187,14 +178,6 @@ impl<T> Checkpointed for UpsertTable<T> {
             None => Ok(()),
         };
         Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(sync)) })
-    }
-
-    fn restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
-        Ok(())
-    }
-
-    fn committed(&mut self, _checkpoint: CheckpointId) -> Outcome {
-        Ok(())
     }
 
     fn visibility(&self) -> Visibility {

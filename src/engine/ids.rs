@@ -24,8 +24,11 @@ pub(crate) fn check(topology: &Topology, plan: &Plan) -> Result<()> {
     let mut problems = Vec::new();
     for sink in asking(topology, plan) {
         let sink_id = &plan.components[sink].id;
-        for component in upstream(plan, sink) {
-            let of = &plan.components[component];
+        let upstream = plan.upstream(sink);
+        for (component, of) in plan.components.iter().enumerate() {
+            if !upstream[component] || component == sink {
+                continue;
+            }
             let problem = if of.kind == Kind::Spout {
                 let lost = !topology.task_kit(component).can_replay();
                 lost.then(|| format!("{sink_id} writes by id, and this spout cannot give its input again"))
@@ -42,18 +45,4 @@ pub(crate) fn check(topology: &Topology, plan: &Plan) -> Result<()> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }
-}
-
-/// All components that a component gets something from, however indirectly.
-fn upstream(plan: &Plan, sink: usize) -> Vec<usize> {
-    let mut found = vec![false; plan.components.len()];
-    let mut next = vec![sink];
-    while let Some(at) = next.pop() {
-        for edge in plan.edges.iter().filter(|edge| edge.to == at) {
-            if !std::mem::replace(&mut found[edge.from], true) {
-                next.push(edge.from);
-            }
-        }
-    }
-    (0..found.len()).filter(|&component| found[component] && component != sink).collect()
 }

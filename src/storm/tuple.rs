@@ -6,6 +6,11 @@ use std::sync::Arc;
 use crate::task::TaskId;
 use crate::task::dynamic::{Fields, RecordError, Value};
 
+/// The component that Storm's own tuples come from.
+pub const SYSTEM_COMPONENT: &str = "__system";
+/// The stream of its ticks.
+pub const TICK_STREAM: &str = "__tick";
+
 /// The stream that tuples come from, and the names of their values. Shared by all tuples of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -48,6 +53,11 @@ impl StormTuple {
     /// Number of the task that emitted it, −1 for the system's.
     pub fn task(&self) -> i32 {
         if self.task.0 == 0 { -1 } else { self.task.0 as i32 }
+    }
+
+    /// True for a tick, which Storm itself sends among a bolt's tuples.
+    pub fn is_tick(&self) -> bool {
+        &*self.source.component == SYSTEM_COMPONENT && &*self.source.stream == TICK_STREAM
     }
 
     /// Its values, in the order of the fields.

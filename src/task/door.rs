@@ -98,7 +98,15 @@ impl<O: Outputs> Door<O> {
         Ok(())
     }
 
-    fn deliver(&self, delivery: Delivery<O::Emission>) -> Result<(), DoorError<O::Emission>> {
+    /// A value under anchors, their edges drawn: for whoever reaches anchors only under a lock, which must not be held
+    /// while a door is waited for. If it is not taken in the end, nobody gives the edges back: only right where the
+    /// anchors cannot outlive the door.
+    pub(crate) fn anchored(anchors: impl Anchors, emission: O::Emission) -> Delivery<O::Emission> {
+        Delivery { emission, roots: draw(&anchors).0 }
+    }
+
+    /// Waits while the door is full.
+    pub(crate) fn deliver(&self, delivery: Delivery<O::Emission>) -> Result<(), DoorError<O::Emission>> {
         self.sender.send(delivery).map_err(|error| DoorError::Closed(error.0.emission))?;
         self.waker.wake();
         Ok(())

@@ -102,6 +102,22 @@ impl<H: Header, Src, Dst: Payload, C, R> Edge<H, Src, Dst, C, R> {
         }
     }
 
+    /// Pushes to the tasks that the grouping has listed.
+    #[inline(never)]
+    fn push_listed(&mut self, value: Dst, core: &mut EmitCore) {
+        let mut listed = std::mem::take(&mut self.listed);
+        if let Some((&last, others)) = listed.split_last() {
+            for &position in others {
+                self.push(position, value.clone(), core);
+                core.ordinal += 1;
+            }
+            self.push(last, value, core);
+            core.ordinal = 0;
+        }
+        listed.clear();
+        self.listed = listed;
+    }
+
     #[cold]
     fn note_blocked(&mut self, position: usize, core: &mut EmitCore) {
         self.blocked.push(position);
@@ -127,19 +143,7 @@ where
         self.listed.clear();
         match self.router.pick(&value, &mut self.listed) {
             Pick::One(position) => self.push(position, value, core),
-            Pick::Listed => {
-                let mut listed = std::mem::take(&mut self.listed);
-                if let Some((&last, others)) = listed.split_last() {
-                    for &position in others {
-                        self.push(position, value.clone(), core);
-                        core.ordinal += 1;
-                    }
-                    self.push(last, value, core);
-                    core.ordinal = 0;
-                }
-                listed.clear();
-                self.listed = listed;
-            }
+            Pick::Listed => self.push_listed(value, core),
         }
     }
 

@@ -261,9 +261,9 @@ impl<H, T> LocalQueue<H, T> {
 
     #[inline(always)]
     fn has_room(&self) -> bool {
-        // SAFETY: as in `push`; growing moves values, it drops none.
-        let queue = unsafe { &mut *self.queue.get() };
-        queue.len() < queue.limit || queue.grow()
+        // SAFETY: as in `push`.
+        let queue = unsafe { &*self.queue.get() };
+        queue.len() < queue.limit
     }
 
     #[inline(always)]
@@ -278,6 +278,7 @@ impl<H, T> LocalQueue<H, T> {
 pub struct LocalEnd<H, T>(Rc<LocalQueue<H, T>>);
 
 impl<H, T> LocalEnd<H, T> {
+    /// True if there is a place. If not, there may be one yet: a lane's own `send` has the queue grow.
     #[inline(always)]
     pub fn has_room(&self) -> bool {
         self.0.has_room()
@@ -332,17 +333,22 @@ impl<H, T> LaneTx<H, T> {
     #[inline(always)]
     pub fn send(&mut self, item: Slot<H, T>) -> Sent {
         if !self.overflow.is_empty() {
-            self.overflow.push_back(item);
+            self.keep(item);
             return Sent::Kept;
         }
         match self.end.push(item) {
             Ok(false) => Sent::BelowLowWater,
             Ok(true) => Sent::AboveLowWater,
             Err(item) => {
-                self.overflow.push_back(item);
+                self.keep(item);
                 Sent::Blocked
             }
         }
+    }
+
+    #[cold]
+    fn keep(&mut self, item: Slot<H, T>) {
+        self.overflow.push_back(item);
     }
 
     /// Moves overflow into the lane while there is room. True if none is left.

@@ -1,8 +1,7 @@
 //! Where a tuple comes from: the place in a source that it descends from, and the way it has come.
 //!
 //! After a failure the same place is read again, and by the same way the same tuples come: so a lineage is an identity
-//! that survives replay, as long as what every bolt emits depends on its input alone. The idea is that of deterministic
-//! ids along a path (as in Flink's `uid`s of operators and Storm's Trident transactions of batches, here per tuple).
+//! that survives replay, as long as what every bolt emits depends on its input alone.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 

@@ -428,8 +428,13 @@ impl<Id> SelfAcked<Id> {
     fn push(&mut self, id: Id) {
         match self.first {
             None => self.first = Some(id),
-            Some(_) => self.others.push_back(id),
+            Some(_) => self.queue(id),
         }
+    }
+
+    #[cold]
+    fn queue(&mut self, id: Id) {
+        self.others.push_back(id);
     }
 
     /// The oldest.
@@ -437,9 +442,14 @@ impl<Id> SelfAcked<Id> {
     pub fn take(&mut self) -> Option<Id> {
         let id = self.first.take()?;
         if !self.others.is_empty() {
-            self.first = self.others.pop_front();
+            self.move_up();
         }
         Some(id)
+    }
+
+    #[cold]
+    fn move_up(&mut self) {
+        self.first = self.others.pop_front();
     }
 }
 
@@ -480,7 +490,25 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        self.tracked(id, |out| out.emit_on::<N>(value));
+        if self.ended {
+            return;
+        }
+        if self.ledger.is_some() {
+            return self.emit_in_tree::<N>(id, value);
+        }
+        O::port(&mut self.out.set).emit_bare(value, &mut self.out.core);
+        self.self_acked.push(id);
+    }
+
+    /// Apart from the untracked case, which needs few registers and can be inlined.
+    #[inline(never)]
+    fn emit_in_tree<const N: usize>(&mut self, id: Id, value: <O as PortAt<N>>::Item)
+    where
+        O: PortAt<N>,
+    {
+        let slot = self.open(|_| id);
+        O::port(&mut self.out.set).emit_tracked(value, &mut self.out.core);
+        self.seal(slot);
     }
 
     /// Emits untracked to one task of the direct subscribers of port `N`; see [`Outlet::emit_direct`].

@@ -94,9 +94,43 @@ impl<T: Payload> PortOut<T> {
             if let Some(queue) = open(&self.tracked) {
                 return push(queue, value, core);
             }
-            if let Some(queue) = open(&self.full) {
-                return push(queue, value, core);
-            }
+        }
+        self.emit_the_long_way(value, core);
+    }
+
+    /// As [`emit`](Self::emit), for a task that tracks nothing: it looks at one short way only.
+    #[inline(always)]
+    pub fn emit_bare(&mut self, value: T, core: &mut EmitCore) {
+        if core.blocked_lanes == 0
+            && let Some(queue) = open(&self.bare)
+        {
+            return push(queue, value, core);
+        }
+        self.emit_the_long_way(value, core);
+    }
+
+    /// As [`emit`](Self::emit), for a task that tracks: it looks at one short way only.
+    #[inline(always)]
+    pub fn emit_tracked(&mut self, value: T, core: &mut EmitCore) {
+        if core.blocked_lanes == 0
+            && let Some(queue) = open(&self.tracked)
+        {
+            return push(queue, value, core);
+        }
+        self.emit_the_long_way(value, core);
+    }
+
+    /// What the others leave. Apart from them, so that they need few registers and can be inlined.
+    #[inline(never)]
+    fn emit_the_long_way(&mut self, value: T, core: &mut EmitCore) {
+        if core.blocked_lanes == 0
+            && let Some(queue) = open(&self.full)
+        {
+            return push(queue, value, core);
+        }
+        if let [only] = &mut self.edges[..] {
+            core.counts.emitted += 1;
+            return only.send(value, core);
         }
         self.emit_to_all(value, core);
     }

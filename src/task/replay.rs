@@ -33,7 +33,7 @@ pub struct DeadLetter<T> {
     pub origin: Option<Origin>,
     /// The last failure's message.
     pub error: String,
-    /// How often the value was emitted.
+    /// How often the value was emitted; under exactly-once, how often it is known to have failed.
     pub attempts: u32,
 }
 
@@ -111,7 +111,8 @@ impl<S: Source> Replaying<S> {
             return None;
         }
         let place = Lineage::at(split?, position.0).place;
-        self.poison.iter().find(|poison| poison.place == place).cloned()
+        let at = self.poison.binary_search_by_key(&place, |poison| poison.place).ok()?;
+        Some(self.poison[at].clone())
     }
 
     /// After an assignment or a revocation: forgets the items of the splits concerned and follows the others.

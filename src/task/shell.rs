@@ -84,16 +84,10 @@ pub(crate) struct Fatal {
 impl Fatal {
     /// A task cannot go on after a failure of its component. With checkpoints that means a step back, unless the
     /// component says that going on is pointless.
-    pub fn of(failure: &Failure, has_checkpoints: bool) -> Self {
+    pub fn of(failure: &Failure, has_checkpoints: bool, while_handling: Lineage) -> Self {
         let steps_back = has_checkpoints && !failure.is_fatal();
-        let culprit = steps_back.then(|| (Lineage::NONE.place, failure.clone()));
+        let culprit = (steps_back && !while_handling.is_none()).then(|| (while_handling.place, failure.clone()));
         Fatal { state: "failed", message: failure.to_string(), steps_back, culprit }
-    }
-
-    /// The failure came of an input with this lineage, or of none.
-    pub fn while_handling(mut self, lineage: Lineage) -> Self {
-        self.culprit = self.culprit.filter(|_| !lineage.is_none()).map(|(_, failure)| (lineage.place, failure));
-        self
     }
 }
 

@@ -71,11 +71,13 @@ pub trait Checkpointed {
 
     /// Called once per instance, after `prepare` and before any input: the checkpoint that is resumed, none at a fresh
     /// start, and the bytes that the tasks of this component had stored in it. After a change of parallelism one task
-    /// gets those of several, or none.
+    /// gets those of several, or none. Nothing to do for what stores nothing of its own.
     ///
     /// # Errors
     /// Stops the start.
-    fn restore(&mut self, resumed: Option<CheckpointId>, parts: &[&[u8]]) -> Outcome;
+    fn restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
+        Ok(())
+    }
 
     /// This checkpoint, and with it every older one, is durable: it will never be undone.
     ///
@@ -83,7 +85,9 @@ pub trait Checkpointed {
     ///
     /// # Errors
     /// Stops the topology: what was promised cannot be kept.
-    fn committed(&mut self, checkpoint: CheckpointId) -> Outcome;
+    fn committed(&mut self, _checkpoint: CheckpointId) -> Outcome {
+        Ok(())
+    }
 
     /// When its output is seen. The kind is printed at the start.
     fn visibility(&self) -> Visibility {
@@ -157,7 +161,7 @@ pub(crate) struct SnapshotPort {
     /// What the task resumes from; none at a fresh start, and none once it has started.
     pub restored: Option<Arc<Restored>>,
     pub catalogue: Arc<Catalogue>,
-    /// Inputs that sources give up.
+    /// Inputs that sources give up, in order of the place.
     pub poison: Arc<[Poison]>,
 }
 
@@ -225,7 +229,7 @@ pub(crate) struct Restored {
     /// By component, which of its tasks had made their last call.
     pub finished_tasks: BTreeMap<usize, Vec<bool>>,
     pub groups: Groups,
-    /// Inputs that have failed too often since the process started.
+    /// Inputs that have failed too often since the process started, in order of the place.
     pub poison: Arc<[Poison]>,
 }
 

@@ -224,7 +224,7 @@ impl<S: Spout> SpoutShell<S> {
     fn break_down(&mut self, failure: &Failure) {
         let has_checkpoints = self.parts.snapshots.is_some();
         if failure.is_fatal() || has_checkpoints {
-            self.fatal = Some(Fatal::of(failure, has_checkpoints).while_handling(Lineage::NONE));
+            self.fatal = Some(Fatal::of(failure, has_checkpoints, Lineage::NONE));
             return;
         }
         tracing::warn!(task = %self.origin, %failure, "rebuilding a spout");

@@ -145,22 +145,28 @@ impl Plan {
         self.components[component].kind != Kind::Spout && self.edges.iter().all(|edge| edge.from != component)
     }
 
+    /// Which components a component gets something from, however indirectly; itself only in a cycle.
+    pub(crate) fn upstream(&self, component: usize) -> Vec<bool> {
+        self.reach(component, |edge| (edge.to, edge.from))
+    }
+
+    fn reach(&self, from: usize, step: fn(&EdgePlan) -> (usize, usize)) -> Vec<bool> {
+        let mut reached = vec![false; self.components.len()];
+        let mut next = vec![from];
+        while let Some(at) = next.pop() {
+            for (from, to) in self.edges.iter().map(step) {
+                if from == at && !std::mem::replace(&mut reached[to], true) {
+                    next.push(to);
+                }
+            }
+        }
+        reached
+    }
+
     /// The components outside the cycles through a component that have an edge into one of them: as long as one of
     /// these has not ended, something may still come round.
     pub(crate) fn loop_feeders(&self, head: usize) -> Vec<usize> {
-        let reach = |step: fn(&EdgePlan) -> (usize, usize)| {
-            let mut reached = vec![false; self.components.len()];
-            let mut next = vec![head];
-            while let Some(at) = next.pop() {
-                for (from, to) in self.edges.iter().map(step) {
-                    if from == at && !std::mem::replace(&mut reached[to], true) {
-                        next.push(to);
-                    }
-                }
-            }
-            reached
-        };
-        let (after, before) = (reach(|edge| (edge.from, edge.to)), reach(|edge| (edge.to, edge.from)));
+        let (after, before) = (self.reach(head, |edge| (edge.from, edge.to)), self.upstream(head));
         let inside = |component: usize| after[component] && before[component];
         let entries = self.edges.iter().filter(|edge| inside(edge.to) && !inside(edge.from));
         let mut feeders: Vec<usize> = entries.map(|edge| edge.from).collect();

@@ -1,31 +1,17 @@
-//! What the tests need besides squall: interpreters, Storm's published clients, Python packages. What is missing skips
-//! a test, with the reason; with `CI=true` it fails it.
+//! What the tests need besides squall and interpreters: Storm's published clients, Python packages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+pub use crate::needs::has;
+use crate::needs::missing;
 
 const STORM: &str = "2.8.3";
 const PACKAGES: [&str; 3] = ["streamparse==5.0.1", "pystorm==3.1.4", "msgpack"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn missing(what: &str) {
-    assert!(std::env::var("CI").is_err(), "{what}, which CI has to have");
-    eprintln!("skipped: {what}");
-}
-
-/// True if all these programs can be run.
-pub fn has(programs: &[&str]) -> bool {
-    programs.iter().all(|program| {
-        let runs = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
-        if !runs {
-            missing(&format!("there is no `{program}`"));
-        }
-        runs
-    })
 }
 
 /// A folder with our components beside Storm's own clients, as the `resources` of a topology's jar would be.
@@ -50,13 +36,15 @@ fn make_resources() -> Result<PathBuf, String> {
     let resources = folder.join("resources");
     for language in ["python", "javascript", "ruby"] {
         let jar = folder.join(format!("multilang-{language}-{STORM}.jar"));
-        if jar.exists() {
+        let marker = folder.join(format!("{language}-unpacked"));
+        if marker.exists() {
             continue;
         }
         let artifact = format!("-Dartifact=org.apache.storm:multilang-{language}:{STORM}");
         let to = format!("-DoutputDirectory={}", folder.display());
         run(Command::new("mvn").args(["-q", "-B", "dependency:copy", &artifact, &to, "-Dtransitive=false"]))?;
         run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&jar).arg(&folder))?;
+        std::fs::write(&marker, "").map_err(|error| error.to_string())?;
     }
     for component in std::fs::read_dir(fixtures()).map_err(|error| error.to_string())? {
         let from = component.map_err(|error| error.to_string())?.path();
@@ -76,9 +64,10 @@ pub fn packages() -> Option<PathBuf> {
     static READY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let install = || {
         let folder = root().join("target/multilang/python-packages");
-        if !folder.join("installed").exists() {
+        let wanted = PACKAGES.join(" ");
+        if std::fs::read_to_string(folder.join("installed")).ok().as_ref() != Some(&wanted) {
             run(Command::new("python3").args(["-m", "pip", "install", "-q", "--target"]).arg(&folder).args(PACKAGES))?;
-            std::fs::write(folder.join("installed"), "").map_err(|error| error.to_string())?;
+            std::fs::write(folder.join("installed"), wanted).map_err(|error| error.to_string())?;
         }
         Ok(folder)
     };

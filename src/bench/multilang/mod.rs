@@ -6,7 +6,7 @@
 
 mod bare;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::bench::open_loop::START_STOP;
 use crate::bench::row::{Row, Unit, histogram};
 use crate::bench::session::{Options, Session, Subject};
 use crate::bench::timing::Timing;
+use crate::bench::working_folder::WorkingFolder;
 use crate::error::{Error, Failure, Result};
 use crate::storm::shell::ShellSpec;
 use crate::storm::tuple::{Source, StormTuple};
@@ -59,7 +60,11 @@ fn waits(options: &Options) -> &[WaitPolicy] {
 /// When a child or a topology fails, or the scripts cannot be written.
 pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Result<()> {
     let timing = Timing::of(&session.options);
-    let folder = Folder::make()?;
+    let folder = WorkingFolder::make()?;
+    for (_, _, script, text) in CHILDREN {
+        let path = folder.path().join(script);
+        std::fs::write(&path, text).map_err(|error| Error::io(format!("writing {}", path.display()), &error))?;
+    }
     for (name, program, script, _) in CHILDREN {
         let command = [program.to_owned(), script.to_owned()];
         if !is_there(program) {
@@ -72,8 +77,8 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
             for round in 1..=timing.repeat {
                 let step = format!("{name}, {wait}, round {round} of {}", timing.repeat);
                 session.step(&step, timing.round(4) + START_STOP * 4);
-                bares.push(bare::measure(&command, &folder.0, &timing, &session.clock)?);
-                engines.push(measure(&command, &folder.0, wait, &timing, &session.clock)?);
+                bares.push(bare::measure(&command, folder.path(), &timing, &session.clock)?);
+                engines.push(measure(&command, folder.path(), wait, &timing, &session.clock)?);
             }
             session.row(row(name, wait, &bares, &engines));
         }
@@ -198,28 +203,4 @@ fn through(
     running.wait()?;
     let trips = meter.trips.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     Ok((trips, acked as f64 * 1e9 / ns.max(1) as f64))
-}
-
-/// A folder of this process for the scripts, removed in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("squall-multilang-{}", std::process::id()));
-        let folder = Folder(path);
-        let write = || {
-            std::fs::create_dir_all(&folder.0)?;
-            CHILDREN.iter().try_for_each(|(_, _, script, text)| std::fs::write(folder.0.join(script), text))
-        };
-        write().map_err(|error| Error::io(format!("writing to {}", folder.0.display()), &error))?;
-        Ok(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, "{} stays behind", self.0.display());
-        }
-    }
 }

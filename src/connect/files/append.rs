@@ -95,12 +95,4 @@ impl<T> Checkpointed for AppendFile<T> {
         };
         Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(sync)) })
     }
-
-    fn restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
-        Ok(())
-    }
-
-    fn committed(&mut self, _checkpoint: CheckpointId) -> Outcome {
-        Ok(())
-    }
 }

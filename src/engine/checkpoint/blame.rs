@@ -19,6 +19,7 @@ const INPUTS_MAX: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct Blame {
     failures: BTreeMap<Place, u32>,
+    /// In order of the place.
     poison: Vec<Poison>,
 }
 
@@ -38,17 +39,19 @@ impl Blame {
         if *failures < FAILURES_MAX && !failure.is_reject() {
             return false;
         }
-        // The attempt before the first one that was traced is not counted twice.
+        // Those whose lineage was known; the input may have failed once more, before lineages were carried.
         let attempts = *failures;
         self.failures.remove(place);
         let origin = failure.origin().cloned().unwrap_or(Origin { component: "unknown".into(), task_index: 0 });
         tracing::warn!(%origin, %failure, "an input has failed too often and becomes a dead letter");
         let error = failure.message().to_owned();
-        self.poison.push(Poison { place: *place, origin, error, attempts });
+        let poison = Poison { place: *place, origin, error, attempts };
+        let at = self.poison.partition_point(|other| other.place < poison.place);
+        self.poison.insert(at, poison);
         true
     }
 
-    /// All inputs to be given up.
+    /// All inputs to be given up, in order of the place.
     pub fn poison(&self) -> Arc<[Poison]> {
         self.poison.clone().into()
     }

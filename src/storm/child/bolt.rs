@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
 use serde_json::{Value as Json, json};
 
-use super::parent::{Emitted, Parent, Replies, Setup, greet, is_tick};
+use super::parent::{Emitted, Parent, Replies, Setup, greet};
 use crate::error::{Failure, Result};
 use crate::storm::tuple::StormTuple;
 use crate::sys::sync::{Arc, Mutex};
@@ -247,7 +247,7 @@ impl<B: Bolt<In = StormTuple, Out = Many<StormTuple>>> Bolt for Ticking<B> {
         self.0.prepare(ctx)
     }
     fn execute(&mut self, tuple: StormTuple, out: &mut Outlet<Self::Out>) -> Outcome {
-        if is_tick(&tuple) { self.0.tick(out) } else { self.0.execute(tuple, out) }
+        if tuple.is_tick() { self.0.tick(out) } else { self.0.execute(tuple, out) }
     }
     fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome {
         self.0.finish(out)
@@ -267,7 +267,7 @@ impl<B: ManualBolt<In = StormTuple, Out = Many<StormTuple>>> ManualBolt for Tick
         self.0.prepare(ctx)
     }
     fn execute(&mut self, tuple: Tuple<StormTuple>, out: &mut Outlet<Self::Out>) -> Outcome {
-        if !is_tick(&tuple) {
+        if !tuple.is_tick() {
             return self.0.execute(tuple, out);
         }
         let ticked = self.0.tick(out);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::error::{Error, Result};
 use crate::storm::emitter::StreamDeclaration;
 use crate::storm::shell::framing::{Incoming, NoMessage, Serializer};
-use crate::storm::shell::protocol::{SYSTEM_COMPONENT, encode};
+use crate::storm::shell::protocol::{HEARTBEAT_STREAM, encode};
 use crate::storm::shell::value::{Read as ReadValue, WrittenAll};
 use crate::storm::tuple::{Source, StormTuple};
 use crate::sys::sync::{Arc, Mutex};
@@ -154,13 +154,8 @@ impl<R: Read> Parent<R> {
 
 impl Message {
     pub fn is_heartbeat(&self) -> bool {
-        self.stream.as_deref() == Some("__heartbeat")
+        self.stream.as_deref() == Some(HEARTBEAT_STREAM)
     }
-}
-
-/// True for what a worker sends instead of a call of `tick`.
-pub(super) fn is_tick(tuple: &StormTuple) -> bool {
-    &*tuple.source().component == SYSTEM_COMPONENT && &*tuple.source().stream == "__tick"
 }
 
 /// The writing side, shared by all who answer. A write may wait for the worker to read.

@@ -83,9 +83,10 @@ fn system_tasks(conf: &Conf) -> Vec<(String, usize)> {
 fn own_settings(component: &Component, topology: &Conf) -> ComponentSettings {
     let conf = &component.conf;
     let tick = match &component.what {
-        What::Bolt(bolt) => bolt.tick.or_else(|| conf.tick()),
         // Spouts never see ticks.
-        _ => None,
+        _ if component.is_spout => None,
+        What::Bolt(bolt) => bolt.tick.or_else(|| conf.tick()),
+        _ => conf.tick(),
     };
     let pending = conf.max_spout_pending().filter(|trees| topology.max_spout_pending() != Some(*trees));
     ComponentSettings {

@@ -71,11 +71,6 @@ where
     Ok(NativeBolt::new(streams, factory))
 }
 
-/// True for a tuple that Storm itself sent; squall's own bolts take no notice of it.
-pub(super) fn is_tick(tuple: &StormTuple) -> bool {
-    &*tuple.source().component == "__system" && &*tuple.source().stream == "__tick"
-}
-
 /// The value of a field, or of the first one.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::storm::emitter::{Emitter, StreamDeclaration};
-use crate::storm::tuple::{Source, StormTuple};
+use crate::storm::tuple::{SYSTEM_COMPONENT, Source, StormTuple, TICK_STREAM};
 use crate::task::context::TaskInfo;
 use crate::task::dynamic::{Fields, Value};
 
@@ -41,7 +41,7 @@ impl TickTuples {
     /// A period of less than a second, which Storm does not have, is a fraction.
     pub fn new(period: Duration) -> Self {
         let fields = Fields::new(["rate_secs"]).expect("one name does not occur twice");
-        let source = Arc::new(Source { component: "__system".into(), stream: "__tick".into(), fields });
+        let source = Arc::new(Source { component: SYSTEM_COMPONENT.into(), stream: TICK_STREAM.into(), fields });
         let whole = i32::try_from(period.as_secs()).ok().filter(|_| period.subsec_nanos() == 0);
         let rate_secs = whole.map_or_else(|| Value::Float(period.as_secs_f64()), Value::Int32);
         TickTuples { source, rate_secs }

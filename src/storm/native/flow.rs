@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use crate::error::{Failure, Problem};
-use crate::storm::native::each::{each, is_tick, value_of};
+use crate::storm::native::each::{each, value_of};
 use crate::storm::native::emits::{Emits, shown};
 use crate::storm::registry::{Argument, Arguments, NativeBolt, Registry};
 use crate::storm::tuple::StormTuple;
@@ -39,7 +39,7 @@ fn split(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     each(args, &["word"], move || {
         let field = field.clone();
         move |tuple, to| {
-            if !is_tick(tuple) {
+            if !tuple.is_tick() {
                 let text = shown(value_of(tuple, field.as_deref())?);
                 text.split_whitespace().for_each(|word| to.emit([Value::from(word)]));
             }
@@ -55,7 +55,7 @@ fn count(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
         let field = field.clone();
         let mut counts: HashMap<FieldsKey, i64> = HashMap::new();
         move |tuple, to| {
-            if !is_tick(tuple) {
+            if !tuple.is_tick() {
                 let value = value_of(tuple, field.as_deref())?;
                 let count = counts.entry(FieldsKey::new([value])).or_default();
                 *count += 1;
@@ -130,7 +130,7 @@ fn sum(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     each(args, &["sum"], move || {
         let (field, mut sum) = (field.clone(), Value::Int(0));
         move |tuple, to| {
-            if !is_tick(tuple) {
+            if !tuple.is_tick() {
                 sum = add(&sum, value_of(tuple, field.as_deref())?)?;
                 to.emit([sum.clone()]);
             }
@@ -186,7 +186,7 @@ fn filter(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     each(args, &names, move || {
         let (tested, tests, selected) = (tested.clone(), tests.clone(), selected.clone());
         move |tuple, to| {
-            if is_tick(tuple) {
+            if tuple.is_tick() {
                 return Ok(());
             }
             let value = value_of(tuple, Some(&tested))?;
@@ -215,7 +215,7 @@ fn project(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     each(args, &names, move || {
         let selected = selected.clone();
         move |tuple, to| {
-            if !is_tick(tuple) {
+            if !tuple.is_tick() {
                 to.emit(fields_of(tuple, &selected)?);
             }
             Ok(())
@@ -229,7 +229,7 @@ fn ticks(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     }
     each(args, &["seconds"], || {
         |tuple, to| {
-            if is_tick(tuple) {
+            if tuple.is_tick() {
                 to.emit(tuple.values().to_vec());
             }
             Ok(())
@@ -243,7 +243,7 @@ fn ledger(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
         let (account, amount) = (account.clone(), amount.clone());
         let mut balances: HashMap<FieldsKey, Value> = HashMap::new();
         move |tuple, to| {
-            if is_tick(tuple) {
+            if tuple.is_tick() {
                 return Ok(());
             }
             let account = value_of(tuple, account.as_deref())?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Failure, Problem};
-use crate::storm::native::each::{each, is_tick, value_of};
+use crate::storm::native::each::{each, value_of};
 use crate::storm::native::emits::shown;
 use crate::storm::registry::{Arguments, NativeBolt, Registry};
 use crate::storm::tuple::StormTuple;
@@ -32,7 +32,7 @@ fn print(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     each(args, &[], move || {
         let prefix = prefix.clone();
         move |tuple, _| {
-            if !is_tick(tuple) {
+            if !tuple.is_tick() {
                 // A pipe that nobody reads is no reason to fail tuples for ever.
                 let printed = writeln!(io::stdout().lock(), "{prefix}{}", line(tuple));
                 printed.map_err(|error| Failure::fatal(format!("standard output: {error}")))?;

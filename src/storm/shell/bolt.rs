@@ -272,10 +272,13 @@ impl Conversation {
         let emission = ManyEmission { port, value, to, told };
         let emitted = match ids.is_empty() {
             true => self.door.emit(emission),
-            false => self
-                .open
-                .under(&ids, |under| self.door.emit_anchored(under, emission))
-                .map_err(|id| format!("unknown anchor {id}: never sent, or settled before"))?,
+            false => {
+                // Delivered without the lock: whoever empties the door may be waiting for it. A closed door has no
+                // open tuples behind it.
+                let drawn = self.open.under(&ids, |under| Door::<Many<StormTuple>>::anchored(under, emission));
+                let drawn = drawn.map_err(|id| format!("unknown anchor {id}: never sent, or settled before"))?;
+                self.door.deliver(drawn)
+            }
         };
         // After the end of the bolt's output an emit goes nowhere.
         if let Err(DoorError::Closed(ManyEmission { told: Some(told), .. })) = emitted {

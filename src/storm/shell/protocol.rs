@@ -15,8 +15,6 @@ use crate::task::dynamic::Value;
 pub const DEFAULT_STREAM: &str = "default";
 
 /// The source component and stream of a tick.
-pub const SYSTEM_COMPONENT: &str = "__system";
-pub const TICK_STREAM: &str = "__tick";
 pub const HEARTBEAT_STREAM: &str = "__heartbeat";
 
 /// Anything a child writes. What a command does not use is ignored.

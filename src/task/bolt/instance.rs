@@ -77,7 +77,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     }
 
     pub(super) fn stop_for(&mut self, failure: &Failure) {
-        let fatal = Fatal::of(failure, self.parts.snapshots.is_some());
-        self.fatal = Some(fatal.while_handling(self.out.core.lineage));
+        self.fatal = Some(Fatal::of(failure, self.parts.snapshots.is_some(), self.out.core.lineage));
     }
 }
