@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use squall::connect::Generator;
@@ -11,8 +11,8 @@ use squall::state::{StateVisitor, ValueState};
 use squall::testing::{Captured, TestDriver, capture, feeder};
 use squall::topology::settings::Settings;
 use squall::{
-    CurrentKey, Failure, Guarantee, Held, KeyedBolt, ManualBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder,
-    Tuple,
+    CurrentKey, Failure, Guarantee, Held, KeyedBolt, ManualBolt, Nothing, Outcome, Outlet, Stream, Topology,
+    TopologyBuilder, Tuple,
 };
 
 /// Counts per key; breaks the first time it comes to each of these values.
@@ -62,11 +62,21 @@ impl Default for Run {
 
 impl Run {
     fn topology(&self) -> (Topology, Captured<(u64, u64)>) {
+        self.topology_with(|t, numbers| {
+            t.bolt("pass", |n: u64, out: &mut Outlet<u64>| out.emit(n)).parallelism(2).shuffle(numbers).clone()
+        })
+    }
+
+    /// With something between the source and the bolt that counts.
+    fn topology_with(
+        &self,
+        between: impl FnOnce(&mut TopologyBuilder, &Stream<u64>) -> Stream<u64>,
+    ) -> (Topology, Captured<(u64, u64)>) {
         let mut t = TopologyBuilder::new("counts");
         let (values, panics, settings) = (self.values, self.panics, self.settings);
         let breaks_at = Arc::new(self.breaks_at.iter().map(|at| (*at, AtomicBool::new(false))).collect::<Vec<_>>());
         let numbers = t.source("numbers", move || Generator::new(values, |n| n).rate(100_000)).parallelism(2);
-        let passed = t.bolt("pass", |n: u64, out: &mut Outlet<u64>| out.emit(n)).parallelism(2).shuffle(&numbers);
+        let passed = between(&mut t, &numbers);
         let count = move || Count { seen: ValueState::new("seen"), breaks_at: breaks_at.clone(), panics };
         let counts = t.bolt("count", count).parallelism(self.counters).fields_by(&passed, |n| n % KEYS);
         let captured = capture(&mut t, &counts);
@@ -93,10 +103,15 @@ fn highest(captured: &Captured<(u64, u64)>) -> BTreeMap<u64, u64> {
 #[track_caller]
 fn check_counts(run: &Run, step_backs: u64) {
     let (topology, captured) = run.topology();
+    check_run(run, topology, &captured, step_backs);
+}
+
+#[track_caller]
+fn check_run(run: &Run, topology: Topology, captured: &Captured<(u64, u64)>, step_backs: u64) {
     let mut driver = TestDriver::start(topology).expect("starts");
     driver.run_to_end().expect("ends well");
     let expected: BTreeMap<u64, u64> = (0..KEYS).map(|key| (key, run.values / KEYS)).collect();
-    assert_eq!(highest(&captured), expected);
+    assert_eq!(highest(captured), expected);
     let checkpoints = driver.report().checkpoints.expect("there are checkpoints");
     assert_eq!(checkpoints.step_backs, step_backs);
     assert!(checkpoints.completed > 5, "{checkpoints:?}");
@@ -248,7 +263,7 @@ struct Holding<const DECLARED: bool>;
 impl<const DECLARED: bool> ManualBolt for Holding<DECLARED> {
     type In = u64;
     type Out = Nothing;
-    const HELD: Option<Held> = if DECLARED { Some(Held::Drain) } else { None };
+    const HELD: Option<Held<u64>> = if DECLARED { Some(Held::Drain) } else { None };
     fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<Nothing>) -> Outcome {
         tuple.ack();
         Ok(())
@@ -269,13 +284,62 @@ fn a_manual_bolt_has_to_say_what_becomes_of_what_it_holds() {
     start::<true>().expect("starts").run_to_end().expect("ends well");
 }
 
+/// Passes numbers on in batches.
+struct Batches {
+    held: Vec<Tuple<u64>>,
+    redelivered: Arc<AtomicU64>,
+}
+
+impl Batches {
+    fn emit(&mut self, out: &mut Outlet<Vec<u64>>) {
+        out.anchored(&self.held).emit(self.held.iter().map(|number| **number).collect());
+        self.held.drain(..).for_each(Tuple::ack);
+    }
+}
+
+impl ManualBolt for Batches {
+    type In = u64;
+    type Out = Vec<u64>;
+    const HELD: Option<Held<u64>> = Some(Held::in_state());
+
+    fn execute(&mut self, number: Tuple<u64>, out: &mut Outlet<Vec<u64>>) -> Outcome {
+        self.redelivered.fetch_add(u64::from(number.is_redelivered()), Ordering::Relaxed);
+        self.held.push(number);
+        if self.held.len() == 777 {
+            self.emit(out);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Outlet<Vec<u64>>) -> Outcome {
+        self.emit(out);
+        Ok(())
+    }
+}
+
+#[test]
+fn tuples_held_in_state_hold_no_checkpoint_up_and_count_once_whatever_steps_back() {
+    let run = Run { breaks_at: &[3_000, 5_000, 9_998], ..Run::default() };
+    let redelivered = Arc::new(AtomicU64::new(0));
+    let (topology, captured) = run.topology_with(|t, numbers| {
+        let redelivered = redelivered.clone();
+        let batches = move || Batches { held: Vec::new(), redelivered: redelivered.clone() };
+        let batches = t.bolt("batches", batches).shuffle(numbers);
+        t.bolt("numbers-again", |batch: Vec<u64>, out: &mut Outlet<u64>| batch.into_iter().for_each(|n| out.emit(n)))
+            .shuffle(&batches)
+            .clone()
+    });
+    check_run(&run, topology, &captured, 3);
+    assert!(redelivered.load(Ordering::Relaxed) > 0, "every checkpoint but the last has some");
+}
+
 /// A bolt that stays blocked by what it holds: no checkpoint gets past it.
 struct Never(Vec<Tuple<u64>>);
 
 impl ManualBolt for Never {
     type In = u64;
     type Out = Nothing;
-    const HELD: Option<Held> = Some(Held::Drain);
+    const HELD: Option<Held<u64>> = Some(Held::Drain);
     fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<Nothing>) -> Outcome {
         self.0.push(tuple);
         Ok(())

@@ -72,7 +72,7 @@ impl ManualBolt for Service {
     type In = u64;
     type Out = Answer;
     /// Answers come whatever else does.
-    const HELD: Option<Held> = Some(Held::Drain);
+    const HELD: Option<Held<u64>> = Some(Held::Drain);
 
     fn prepare(&mut self, ctx: &mut BoltContext<Answer>) -> Outcome {
         self.ways_out = Some((ctx.offload(), ctx.door()));

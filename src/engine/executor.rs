@@ -15,6 +15,7 @@ use crate::task::lane::{Peers, Signal};
 use crate::task::measured::Measured;
 use crate::task::metrics::{Counts, TaskMetrics};
 use crate::task::shell::{Order, Task, TurnEnd, Wants};
+use crate::topology::settings::Settings;
 
 /// What a pass found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +41,38 @@ pub(crate) struct Seat {
     signal: Rc<Signal>,
     woken: Rc<Cell<bool>>,
     metrics: Arc<TaskMetrics>,
+    limits: TurnLimits,
     /// Tuples of its next turn: halved by a turn that took too long, recovering slowly.
     budget: usize,
     /// What it had done when it last ended a turn blocked.
     done_when_blocked: u64,
     due_ns: u64,
     done: bool,
+}
+
+/// What one turn of a task may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TurnLimits {
+    tuples_max: usize,
+    time_max_ns: u64,
+}
+
+/// A turn costs as much as several tuples, so one for a single tuple does not pay.
+const TUPLES_PER_CONSUMER: usize = 16;
+const TUPLES_STRETCH_MAX: usize = 128;
+const TIME_STRETCH_MAX: usize = 8;
+
+impl TurnLimits {
+    /// Those of a task with so many consumer tasks: as the settings say, and more where its turn would otherwise give
+    /// most of its consumers a tuple or two.
+    pub fn new(settings: &Settings, consumers: usize) -> Self {
+        let wanted = consumers.saturating_mul(TUPLES_PER_CONSUMER) / settings.turn_tuples_max;
+        let stretch = wanted.clamp(1, TUPLES_STRETCH_MAX);
+        TurnLimits {
+            tuples_max: settings.turn_tuples_max * stretch,
+            time_max_ns: settings.turn_time_max.as_nanos() as u64 * stretch.min(TIME_STRETCH_MAX) as u64,
+        }
+    }
 }
 
 impl Seat {
@@ -55,6 +82,7 @@ impl Seat {
         signal: Rc<Signal>,
         woken: Rc<Cell<bool>>,
         metrics: Arc<TaskMetrics>,
+        limits: TurnLimits,
     ) -> Self {
         Seat {
             reference,
@@ -62,11 +90,22 @@ impl Seat {
             signal,
             woken,
             metrics,
-            budget: usize::MAX,
+            limits,
+            budget: limits.tuples_max,
             done_when_blocked: 0,
             due_ns: u64::MAX,
             done: false,
         }
+    }
+
+    /// After a turn that took so long.
+    fn adapt_budget(&mut self, elapsed_ns: u64) {
+        let TurnLimits { tuples_max, time_max_ns } = self.limits;
+        self.budget = if elapsed_ns > time_max_ns {
+            (self.budget / 2).max(1)
+        } else {
+            (self.budget + tuples_max.div_ceil(64)).min(tuples_max)
+        };
     }
 
     /// True if a task that ended its turn blocked has done something since it last did.
@@ -322,18 +361,15 @@ impl Executor {
 
     /// One turn of one task; returns whether it got on, and the time now.
     fn turn(&mut self, position: usize, now_ns: u64) -> (bool, u64) {
-        let settings = &self.shared.settings;
-        let (tuples_max, time_max_ns) = (settings.turn_tuples_max, settings.turn_time_max.as_nanos() as u64);
         self.pulse.position.store(position as u64, Ordering::Relaxed);
         self.pulse.since_ns.store(now_ns.max(1), Ordering::Relaxed);
         let seat = &mut self.seats[position];
-        let end = seat.task.turn(now_ns, seat.budget.min(tuples_max));
+        let end = seat.task.turn(now_ns, seat.budget);
         let after_ns = self.shared.clock.now_ns();
         self.pulse.since_ns.store(0, Ordering::Relaxed);
         let elapsed_ns = after_ns.saturating_sub(now_ns);
         let wants = seat.task.after_turn(elapsed_ns);
-        let budget = seat.budget.min(tuples_max);
-        seat.budget = if elapsed_ns > time_max_ns { (budget / 2).max(1) } else { (budget + 1).min(tuples_max) };
+        seat.adapt_budget(elapsed_ns);
         seat.due_ns = wants.due_ns.unwrap_or(u64::MAX);
         self.unpublished.set(position);
         if end == TurnEnd::Blocked {

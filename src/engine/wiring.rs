@@ -11,7 +11,7 @@ use crossbeam::channel::{Receiver, Sender};
 use crate::engine::checkpoint::Checkpointing;
 use crate::engine::control::checkpoints::Checkpoints;
 use crate::engine::control::{Command, Event};
-use crate::engine::executor::{Executor, Seat};
+use crate::engine::executor::{Executor, Seat, TurnLimits};
 use crate::engine::ids;
 use crate::engine::placement::{POLLED_LANES_MAX, Placed, TaskRef};
 use crate::sys::bits::{Bits, SharedBits};
@@ -291,8 +291,9 @@ pub(crate) fn build(shared: Arc<Shared>, mut package: Package) -> Executor {
     let seats = wirings.into_iter().map(|wiring| {
         let (reference, signal, woken) = (wiring.reference, wiring.signal.clone(), wiring.woken.clone());
         let metrics = shared.metrics[wiring.reference.component][wiring.reference.index].clone();
+        let limits = TurnLimits::new(&shared.settings, wiring.edges.iter().map(|(_, lanes)| lanes.len()).sum());
         let task = build_task(&shared, executor, wiring, &acks, package.restored.as_ref());
-        Seat::new(reference, task, signal, woken, metrics)
+        Seat::new(reference, task, signal, woken, metrics, limits)
     });
     let seats = seats.collect();
     Executor::new(shared, package.into_ends(), seats, ready, peers, acks, incoming_lanes)

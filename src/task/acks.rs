@@ -111,10 +111,14 @@ impl Acks {
         }
         match &self.places.borrow()[root.spout()] {
             LedgerPlace::Here(ledger) => ledger.ack(root, xor),
-            LedgerPlace::There(lane) => {
-                self.lanes.borrow_mut()[*lane].send(root, AckMessage::Ack(xor), &self.peers);
-            }
+            LedgerPlace::There(lane) => self.ack_there(*lane, root, xor),
         }
+    }
+
+    /// Apart from the local case, which needs few registers.
+    #[inline(never)]
+    fn ack_there(&self, lane: usize, root: Root, xor: u64) {
+        self.lanes.borrow_mut()[lane].send(root, AckMessage::Ack(xor), &self.peers);
     }
 
     /// Delivers or sends a message about a tree, other than an ack.

@@ -4,9 +4,11 @@ mod checkpoint;
 mod end;
 mod instance;
 mod rare;
+mod redeliver;
 mod state;
 mod wants;
 
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use crate::error::{Failure, Origin};
@@ -26,9 +28,10 @@ use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, Wants, guarded};
-use crate::task::snapshot::{Held, Visibility};
+use crate::task::snapshot::Visibility;
 use crate::task::style::{Input, Logic};
 use rare::Visit;
+use redeliver::keeps_values;
 
 /// The typed kit of a bolt: its factory.
 pub(crate) struct BoltKit<L> {
@@ -50,8 +53,8 @@ impl<L: Logic> TaskKit for BoltKit<L> {
         (self.factory)().checkpointed().map_or(Visibility::Immediate, |checkpointed| checkpointed.visibility())
     }
 
-    fn held(&self) -> Option<Held> {
-        L::HELD
+    fn declares_held(&self) -> bool {
+        L::HELD.is_some()
     }
 }
 
@@ -76,6 +79,8 @@ struct BoltShell<H, L: Logic> {
     snapshot_due: Option<CheckpointId>,
     states: States,
     held: HeldTable,
+    /// What was held in the checkpoint that has been resumed: delivered before any input.
+    redelivered: VecDeque<L::In>,
     /// When tuples still held after the end of input are failed.
     let_go_at_ns: Option<u64>,
     door: Door<L::Out>,
@@ -126,7 +131,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             align,
             snapshot_due: None,
             states: States::default(),
-            held: HeldTable::new(parts.waker.clone(), mix(seed)),
+            held: HeldTable::new(parts.waker.clone(), mix(seed), keeps_values::<L>(&parts)),
+            redelivered: VecDeque::new(),
             let_go_at_ns: None,
             door,
             door_inside,
@@ -169,6 +175,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         self.take_deliveries(&mut left);
         self.call_back(&mut left);
+        self.redeliver(&mut left);
         self.take_inputs(&mut left);
         // Not only at the end of the turn: a spout may be waiting for it.
         self.out.core.flush_acks();
@@ -212,7 +219,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// True if there is input, or the turn ended early: then it has not come to what stands last in it, the end.
     fn has_more(&self, left: usize) -> bool {
         let ended_early = left == 0 || self.out.core.above_low_water;
-        let has_input = self.is_ready && !self.parts.signal.lanes.is_empty();
+        let has_input = self.is_ready && (!self.parts.signal.lanes.is_empty() || !self.redelivered.is_empty());
         ended_early || has_input || !self.door_inside.is_empty()
     }
 
@@ -392,7 +399,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     }
                     None
                 };
-                let executed = bolt.execute(value, Input { number, wall_ns, manual }, out);
+                let executed = bolt.execute(value, Input { number, wall_ns, manual, redelivered: false }, out);
                 if H::FULL
                     && executed.is_ok()
                     && let Some(meter) = meter

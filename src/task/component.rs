@@ -7,11 +7,12 @@ use crate::state::{CurrentKey, StateVisitor};
 use crate::task::TaskId;
 use crate::task::context::{BoltContext, SpoutContext};
 use crate::task::held::Tuple;
+use crate::task::held_state::Held;
 use crate::task::key::Key;
 use crate::task::keyed::Timer;
 use crate::task::outlet::{Outlet, SpoutOutlet};
 use crate::task::payload::{Outputs, Payload};
-use crate::task::snapshot::{Checkpointed, Held};
+use crate::task::snapshot::Checkpointed;
 
 /// What user code returns: nothing, or why it did not succeed.
 pub type Outcome = Result<(), Failure>;
@@ -337,7 +338,7 @@ pub trait ManualBolt: Sized + 'static {
     type Out: Outputs;
     /// What it promises about the tuples it holds when a barrier comes. Exactly-once refuses a bolt that promises
     /// nothing.
-    const HELD: Option<Held> = None;
+    const HELD: Option<Held<Self::In>> = None;
 
     /// As [`Bolt::prepare`]; the context also gives the door through which other threads emit.
     ///

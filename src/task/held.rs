@@ -7,6 +7,9 @@
 use std::fmt;
 use std::ops::Deref;
 
+use bytes::Bytes;
+use hashbrown::HashMap;
+
 use crate::error::{Failure, Origin};
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
@@ -144,11 +147,33 @@ pub(crate) struct HeldTable {
     open: usize,
     waker: Waker,
     seed: u64,
+    /// The encoded value of each held tuple, with the number of the tuple; none if values are not kept.
+    values: Option<Values>,
+}
+
+#[derive(Default)]
+struct Values {
+    by_slot: HashMap<(u32, u32), (u64, Bytes)>,
+    next: u64,
 }
 
 impl HeldTable {
-    pub fn new(waker: Waker, seed: u64) -> Self {
-        HeldTable { segments: Vec::new(), roots: Vec::new(), free: Vec::new(), open: 0, waker, seed }
+    pub fn new(waker: Waker, seed: u64, keeps_values: bool) -> Self {
+        let values = keeps_values.then(Values::default);
+        HeldTable { segments: Vec::new(), roots: Vec::new(), free: Vec::new(), open: 0, waker, seed, values }
+    }
+
+    /// True if held tuples are to be given with their values.
+    pub fn keeps_values(&self) -> bool {
+        self.values.is_some()
+    }
+
+    /// The values of all held tuples, in the order in which they came in.
+    pub fn values(&self) -> Vec<Bytes> {
+        let Some(values) = &self.values else { return Vec::new() };
+        let mut all: Vec<&(u64, Bytes)> = values.by_slot.values().collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all.into_iter().map(|(_, value)| value.clone()).collect()
     }
 
     /// Handles that have not been acked, failed or dropped, as far as the task knows.
@@ -156,8 +181,8 @@ impl HeldTable {
         self.open
     }
 
-    /// A handle for a tuple with these trees.
-    pub fn hold(&mut self, roots: Roots) -> Anchor {
+    /// A handle for a tuple with these trees and, where values are kept, this one.
+    pub fn hold(&mut self, roots: Roots, value: Option<Bytes>) -> Anchor {
         if self.free.is_empty() {
             let segment = self.segments.len() as u32;
             let seed = mix(self.seed ^ u64::from(segment));
@@ -170,6 +195,10 @@ impl HeldTable {
         shared.slots[index as usize].drawn.store(0, Ordering::Relaxed);
         self.roots[segment as usize][index as usize] = roots.clone();
         self.open += 1;
+        if let (Some(values), Some(value)) = (&mut self.values, value) {
+            values.by_slot.insert((segment, index), (values.next, value));
+            values.next += 1;
+        }
         Anchor { slot: SlotRef { segment: shared.clone(), index }, roots, done: false }
     }
 
@@ -188,6 +217,9 @@ impl HeldTable {
         self.roots.clear();
         self.free.clear();
         self.open = 0;
+        if let Some(values) = &mut self.values {
+            values.by_slot.clear();
+        }
     }
 
     /// Takes everything that happened to handles since the last call.
@@ -205,7 +237,11 @@ impl HeldTable {
                     return;
                 }
                 let roots = std::mem::take(held);
-                self.free.push((number as u32, index));
+                let slot = (number as u32, index);
+                if let Some(values) = &mut self.values {
+                    values.by_slot.remove(&slot);
+                }
+                self.free.push(slot);
                 self.open -= 1;
                 each(if events & ACK != 0 {
                     HeldEvent::Acked { roots, drawn }
@@ -321,11 +357,18 @@ impl fmt::Debug for Anchor {
 pub struct Tuple<T> {
     value: T,
     anchor: Anchor,
+    redelivered: bool,
 }
 
 impl<T> Tuple<T> {
-    pub(crate) fn new(value: T, anchor: Anchor) -> Self {
-        Tuple { value, anchor }
+    pub(crate) fn new(value: T, anchor: Anchor, redelivered: bool) -> Self {
+        Tuple { value, anchor, redelivered }
+    }
+
+    /// True if it was held in the checkpoint that has been resumed, and came in before that; see
+    /// [`Held::in_state`](crate::Held::in_state).
+    pub fn is_redelivered(&self) -> bool {
+        self.redelivered
     }
 
     /// The value.
@@ -415,7 +458,7 @@ mod tests {
     use crate::task::header::Root;
 
     fn table() -> HeldTable {
-        HeldTable::new(Waker::disconnected(), 1)
+        HeldTable::new(Waker::disconnected(), 1, false)
     }
 
     fn roots(n: u32) -> Roots {
@@ -438,7 +481,7 @@ mod tests {
     #[test]
     fn handles_settle_from_another_thread() {
         let mut table = table();
-        let (a, b, c) = (table.hold(roots(1)), table.hold(roots(2)), table.hold(roots(3)));
+        let (a, b, c) = (table.hold(roots(1), None), table.hold(roots(2), None), table.hold(roots(3), None));
         a.as_held().unwrap().1.draw(5);
         crate::sys::thread::spawn_named("held-test", move || {
             a.reset_deadline();
@@ -459,11 +502,11 @@ mod tests {
     #[test]
     fn slots_are_used_again_and_segments_added() {
         let mut table = table();
-        let many: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n))).collect();
+        let many: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), None)).collect();
         assert_eq!(table.segments.len(), 2);
         many.into_iter().for_each(Anchor::ack);
         assert_eq!(events(&mut table).len(), SEGMENT_SLOTS + 1);
-        let again: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n))).collect();
+        let again: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), None)).collect();
         assert_eq!(table.segments.len(), 2);
         drop(again);
     }
@@ -471,7 +514,7 @@ mod tests {
     #[test]
     fn after_the_task_is_gone_handles_do_nothing() {
         let mut table = table();
-        let anchor = table.hold(roots(1));
+        let anchor = table.hold(roots(1), None);
         drop(table);
         anchor.ack();
     }
@@ -489,8 +532,8 @@ mod loom_tests {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(|| {
-            let mut table = HeldTable::new(Waker::disconnected(), 1);
-            let held = |table: &mut HeldTable, n| table.hold(Roots::One(Root::new(0, n, 1), 7));
+            let mut table = HeldTable::new(Waker::disconnected(), 1, false);
+            let held = |table: &mut HeldTable, n| table.hold(Roots::One(Root::new(0, n, 1), 7), None);
             let (a, b) = (held(&mut table, 1), held(&mut table, 2));
             let first = loom::thread::spawn(move || {
                 a.reset_deadline();

@@ -13,6 +13,7 @@ pub mod dynamic;
 pub(crate) mod edge;
 pub(crate) mod header;
 pub mod held;
+pub mod held_state;
 pub use crate::state::key;
 pub mod keyed;
 pub(crate) mod lane;

@@ -23,7 +23,7 @@ use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, TaskMetrics};
 use crate::task::pace::{Pacer, Schedule};
 use crate::task::reporter::Reporter;
-use crate::task::snapshot::{Held, SnapshotPort, Visibility};
+use crate::task::snapshot::{SnapshotPort, Visibility};
 use crate::task::waker::Waker;
 
 /// What a task wants after a turn.
@@ -133,9 +133,9 @@ pub(crate) trait TaskKit: Send + Sync {
         Visibility::Immediate
     }
 
-    /// For a manual bolt: what it promises about the tuples it holds; others hold none.
-    fn held(&self) -> Option<Held> {
-        Some(Held::Drain)
+    /// True if it is known what becomes of the tuples it holds when a barrier comes; only manual bolts hold any.
+    fn declares_held(&self) -> bool {
+        true
     }
 
     /// For a spout: it can go back to a position, told by an instance made for the purpose.

@@ -50,14 +50,6 @@ impl std::fmt::Display for Visibility {
     }
 }
 
-/// What a bolt that holds tuples promises under exactly-once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// It settles whatever it holds without waiting for further input: a barrier waits until it holds nothing. Right
-    /// for calls to elsewhere; a collector that waits for more tuples would hold up checkpoints for ever.
-    Drain,
-}
-
 /// The part of a bolt or sink that takes part in checkpoints itself: a sink that prepares and commits transactions,
 /// a component that keeps a position in something outside. Keyed state needs none of this.
 ///
@@ -209,6 +201,12 @@ impl SnapshotPort {
     pub fn has_finished(&self, info: &TaskInfo) -> Result<bool, Failure> {
         let restored = self.restored.as_ref();
         restored.map_or(Ok(false), |restored| restored.has_finished(self.component, info.index, info.count))
+    }
+
+    /// Tasks that this component had in the checkpoint that is resumed.
+    pub fn tasks_stored(&self) -> usize {
+        let restored = self.restored.as_ref();
+        restored.and_then(|restored| restored.own.get(&self.component)).map_or(0, Vec::len)
     }
 
     /// What the tasks of this component stored that fall to this one, of `count` tasks now.

@@ -9,11 +9,12 @@ use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::header::Roots;
 use crate::task::held::{HeldTable, Tuple};
+use crate::task::held_state::Held;
 use crate::task::key::{KEY_GROUPS_DEFAULT, key_hash};
 use crate::task::keyed::{Each, Timer};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
-use crate::task::snapshot::{Checkpointed, Held};
+use crate::task::snapshot::Checkpointed;
 
 /// What the shell needs of a bolt, whichever of the three styles it is written in.
 pub(crate) trait Logic: Sized + 'static {
@@ -22,7 +23,7 @@ pub(crate) trait Logic: Sized + 'static {
     /// The bolt settles its inputs itself, through handles.
     const MANUAL: bool;
     /// What it promises about the tuples it holds when a barrier comes; whoever holds none promises that.
-    const HELD: Option<Held> = Some(Held::Drain);
+    const HELD: Option<Held<Self::In>> = Some(Held::Drain);
 
     fn prepare(&mut self, ctx: &mut BoltContext<Self::Out>) -> Outcome;
     fn execute(&mut self, value: Self::In, input: Input<'_>, out: &mut Outlet<Self::Out>) -> Outcome;
@@ -54,6 +55,8 @@ pub(crate) struct Input<'a> {
     pub wall_ns: u64,
     /// Manual style: the input's trees and where handles are made.
     pub manual: Option<(Roots, &'a mut HeldTable)>,
+    /// It was held in the checkpoint that has been resumed.
+    pub redelivered: bool,
 }
 
 /// Automatic style.
@@ -159,14 +162,18 @@ impl<B: ManualBolt> Logic for Manual<B> {
     type In = B::In;
     type Out = B::Out;
     const MANUAL: bool = true;
-    const HELD: Option<Held> = B::HELD;
+    const HELD: Option<Held<B::In>> = B::HELD;
 
     fn prepare(&mut self, ctx: &mut BoltContext<B::Out>) -> Outcome {
         self.0.prepare(ctx)
     }
     fn execute(&mut self, value: B::In, input: Input<'_>, out: &mut Outlet<B::Out>) -> Outcome {
         let (roots, table) = input.manual.expect("the shell gives a manual bolt its handles");
-        self.0.execute(Tuple::new(value, table.hold(roots)), out)
+        let kept = match B::HELD {
+            Some(Held::InState(codec)) if table.keeps_values() => Some(codec.write(&value)?),
+            _ => None,
+        };
+        self.0.execute(Tuple::new(value, table.hold(roots, kept), input.redelivered), out)
     }
     fn works_elsewhere(&self) -> bool {
         self.0.works_elsewhere()

@@ -10,9 +10,9 @@ use crate::sys::sync::{Arc, AtomicBool, AtomicUsize, Ordering};
 use crate::task::component::{ManualBolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::held::{Anchor, Tuple};
+use crate::task::held_state::Held;
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Nothing, Payload};
-use crate::task::snapshot::Held;
 
 use super::waiting::{Presence, Waiters, block_on, poll_with};
 
@@ -128,7 +128,7 @@ impl<T: Payload> ManualBolt for ChannelSink<T> {
     type In = T;
     type Out = Nothing;
     /// The receiver settles them, whatever else comes.
-    const HELD: Option<Held> = Some(Held::Drain);
+    const HELD: Option<Held<T>> = Some(Held::Drain);
 
     fn prepare(&mut self, ctx: &mut BoltContext<Nothing>) -> Outcome {
         self.enter(ctx.info().index);
@@ -240,11 +240,11 @@ mod tests {
         fn new(capacity: usize) -> (Bench, Receiver<u32>) {
             let (mut sink, receiver) = collector(capacity);
             sink.enter(0);
-            (Bench { sink, table: HeldTable::new(Waker::disconnected(), 1) }, receiver)
+            (Bench { sink, table: HeldTable::new(Waker::disconnected(), 1, false) }, receiver)
         }
 
         fn deliver(&mut self, value: u32, roots: Roots) {
-            let anchor = self.table.hold(roots);
+            let anchor = self.table.hold(roots, None);
             self.sink.deliver(value, anchor);
         }
 

@@ -149,10 +149,10 @@ fn check_replay(topology: &Topology, plan: &Plan) -> Result<()> {
 fn check_held(topology: &Topology, plan: &Plan) -> Result<()> {
     let manual = plan.components.iter().enumerate().filter(|(_, component)| component.kind == Kind::ManualBolt);
     for (position, component) in manual {
-        if topology.task_kit(position).held().is_none() {
+        if !topology.task_kit(position).declares_held() {
             let why = "under exactly-once a bolt in manual style has to say what becomes of the tuples it holds when a \
-                       barrier comes: declare `const HELD: Option<Held> = Some(Held::Drain)` if it settles them \
-                       without waiting for more input; one that collects tuples keeps their values in state instead";
+                       barrier comes: declare `const HELD: Option<Held<Self::In>> = Some(Held::Drain)` if it settles \
+                       them without waiting for more input, `Some(Held::in_state())` if it collects tuples";
             return Err(crate::Error::usage(component.id.to_string(), why));
         }
     }

@@ -4,6 +4,7 @@ use crate::error::Failure;
 use crate::task::align::{Aligned, CheckpointId};
 use crate::task::bolt::BoltShell;
 use crate::task::header::Header;
+use crate::task::held_state::OwnPart;
 use crate::task::lane::Control;
 use crate::task::payload::PortSet;
 use crate::task::shell::guarded;
@@ -45,12 +46,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    /// Takes the snapshot that is due, once nothing is half done: no running iterator, no held tuple, no foreign emit.
+    /// Takes the snapshot that is due, once nothing is half done: no running iterator, no foreign emit, no held tuple
+    /// but for those whose values go into the snapshot.
     pub(super) fn take_snapshot(&mut self) {
         let Some(id) = self.snapshot_due else { return };
         let Some(port) = self.parts.snapshots.clone() else { return };
         self.settle_held();
-        let half_done = self.out.handover.is_some() || self.held.open() > 0 || !self.door_inside.is_empty();
+        let half_done = self.out.handover.is_some() || !self.held_is_safe() || !self.door_inside.is_empty();
         let Some(bolt) = self.bolt.as_mut().filter(|_| !half_done) else { return };
         self.snapshot_due = None;
         let began_ns = self.parts.clock.now_ns();
@@ -77,7 +79,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
         let stats = SnapshotStats { align_ns, freeze_ns, ..SnapshotStats::default() };
         let finished = self.finish_called;
-        let snapshot = Box::new(TaskSnapshot { own: own.bytes, before: own.before, finished, stats });
+        let part = OwnPart { own: own.bytes.into(), held: self.held.values() };
+        let snapshot = Box::new(TaskSnapshot { own: part.write(), before: own.before, finished, stats });
         if self.states.any {
             self.states.encode(id, snapshot);
         } else {

@@ -26,7 +26,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// After all input: the timers that are left, the last call, the end of its own output.
     pub(super) fn come_to_the_end(&mut self, left: &mut usize) {
-        let is_over = self.open_lanes == 0 && !self.loop_open && self.snapshot_due.is_none();
+        let is_over =
+            self.open_lanes == 0 && !self.loop_open && self.snapshot_due.is_none() && self.redelivered.is_empty();
         if is_over && self.may_go_on(*left) && self.call_back_last(left) {
             self.finish();
             // What could not end is gone back from: nobody may take it for done.

@@ -1,7 +1,10 @@
 //! The user's object in a bolt task: built, broken, built again.
 
+use std::collections::VecDeque;
+
 use crate::error::Failure;
 use crate::task::bolt::BoltShell;
+use crate::task::bolt::redeliver::read_parts;
 use crate::task::bolt::state::bind_all;
 use crate::task::component::Outcome;
 use crate::task::context::BoltContext;
@@ -16,6 +19,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let (factory, info, snapshots) = (&self.factory, &self.parts.info, self.parts.snapshots.as_ref());
         let wall_ns = self.wall_ns();
         let (mut has_states, mut has_finished) = (false, self.finish_called);
+        let mut redelivered = VecDeque::new();
         let bolt = guarded(&self.origin, || {
             let mut bolt = factory();
             has_states = bind_all(&mut bolt, info, snapshots, wall_ns)?;
@@ -23,13 +27,18 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             if let Some(port) = snapshots {
                 has_finished |= port.has_finished(info)?;
             }
-            if let (Some(port), Some(checkpointed)) = (snapshots, bolt.checkpointed()) {
-                let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);
-                checkpointed.restore(resumed, &port.restored_own(info.count))?;
+            if let Some(port) = snapshots {
+                let parts = read_parts::<L>(port, info.count)?;
+                if let Some(checkpointed) = bolt.checkpointed() {
+                    let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);
+                    checkpointed.restore(resumed, &parts.own.iter().map(|own| &own[..]).collect::<Vec<_>>())?;
+                }
+                redelivered = parts.held;
             }
             Ok(bolt)
         })?;
         self.bolt = Some(bolt);
+        self.redelivered = redelivered;
         self.states.any = has_states;
         self.finish_called = has_finished;
         self.is_ready = true;

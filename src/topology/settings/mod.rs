@@ -122,9 +122,10 @@ settings! {
         rebuild_progress_tuples: u64 = 1_000, 1..=1_000_000_000;
         /// The pause before the first rebuild; it doubles with every further one.
         rebuild_backoff: Duration = MS, Duration::ZERO..=HOUR;
-        /// Tuples that a task handles in one turn, at most.
+        /// Tuples that a task handles in one turn, at most; of one with many consumer tasks 16 for each of them.
         turn_tuples_max: usize = 64, 1..=65_536;
-        /// Time of a turn above which the next one gets fewer tuples.
+        /// Time of a turn above which the next one gets fewer tuples; up to 8 times as long for one with many consumer
+        /// tasks.
         turn_time_max: Duration = 20 * US, US..=SECOND;
         /// Seed of every random choice. Not set: a new one for each run.
         seed: Option<u64> = None, 0..=i64::MAX as u64;
