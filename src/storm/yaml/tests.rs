@@ -122,7 +122,7 @@ fn places_are_those_of_the_file_as_it_was_written() {
 #[test]
 fn a_carriage_return_ends_a_line_too() {
     let text = Text::new("f.yaml", "a: 1\r\rb: ${x}\r\nc: ${old}\rd: x");
-    let properties = [("x".to_owned(), "1".to_owned()), ("old".to_owned(), "[\r1]".to_owned())];
+    let properties = [("x".to_owned(), "1".to_owned()), ("old".to_owned(), "[\r  1]".to_owned())];
     let (text, _) = Substitution { properties: properties.into(), ..substitution() }.apply(&text);
     let root = parse(&text).unwrap();
     let Content::Map(entries) = &root.content else { panic!("{root:?}") };
