@@ -15,8 +15,11 @@ use crate::task::dynamic::Value;
 #[cfg(test)]
 mod tests;
 
-/// The readers, by the names of their corpora.
-pub const TARGETS: [(&str, fn(&[u8])); 3] =
+/// A reader, by the name of its corpus.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// The readers.
+pub const TARGETS: [Target; 3] =
     [("flux", flux), ("multilang_json", multilang_json), ("multilang_msgpack", multilang_msgpack)];
 
 /// A Flux file: it ends in a topology or in problems, and every place is within the file.
