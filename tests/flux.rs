@@ -1,8 +1,12 @@
 //! Flux files and Storm's rules on the command line.
 
+mod needs;
+
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
+
+use needs::has;
 
 fn squall(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
@@ -75,6 +79,22 @@ fn a_native_file_runs_to_its_end() {
     let windows: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("verses in the window: ")).collect();
     assert_eq!(windows, ["100", "200", "200"]);
     assert!(shown.lines().any(|line| line.ends_with("\tthe")), "{shown}");
+}
+
+/// The same verses, split in Python and in JavaScript.
+#[test]
+fn files_with_a_bolt_in_another_language_run_to_their_end() {
+    if !has(&["python3", "node"]) {
+        return;
+    }
+    for file in ["topologies/flux/word_count.yaml", "topologies/flux/node.yaml"] {
+        let output = run(&[&["run", file, "--quiet"][..], &ONE_EXECUTOR].concat());
+        assert_eq!(output.status.code(), Some(0), "{file}: {}", text(&output.stderr));
+        let shown = text(&output.stdout);
+        let frequent: Vec<&str> = shown.lines().collect();
+        assert_eq!(frequent.len(), 13, "{file}: {shown}");
+        assert!(frequent.contains(&"629\tthe") && frequent.contains(&"81\tGod"), "{file}: {shown}");
+    }
 }
 
 #[test]

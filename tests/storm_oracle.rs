@@ -100,19 +100,13 @@ fn on_squall(case: &str, record: &Path) -> Vec<String> {
     found
 }
 
-/// Cases in which squall is known to differ so far, with what differs; see docs/migrating-from-storm.md.
-const KNOWN_TO_DIFFER: [(&str, &str); 1] =
-    [("shell_tasks", "a child's direct emit to a task that it was told of arrives, and Storm's recording has none")];
-
 #[test]
 fn squall_does_what_real_storm_did() {
     if !has(&["python3"]) {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut cases = names(&oracle().join("cases"), ".yaml");
-    cases.retain(|case| KNOWN_TO_DIFFER.iter().all(|(known, _)| known != case));
-    KNOWN_TO_DIFFER.iter().for_each(|(case, how)| println!("{case} is left out: {how}"));
+    let cases = names(&oracle().join("cases"), ".yaml");
     let waiting: Mutex<Vec<&String>> = Mutex::new(cases.iter().collect());
     let differing = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -136,19 +130,78 @@ fn real_storm_still_does_what_is_recorded() {
         return;
     }
     let cases = names(&oracle().join("cases"), ".yaml");
-    let out = tempfile::tempdir().expect("a temporary folder");
-    let mut run = Command::new(oracle().join("run"));
-    run.arg("--out").arg(out.path()).stdin(Stdio::null());
-    run.args(cases.iter().map(|case| oracle().join("cases").join(format!("{case}.yaml"))));
-    let output = run.output().expect("tools/storm-oracle/run starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{}{said}", output.status, String::from_utf8_lossy(&output.stdout));
-    let compared = cases.into_iter().map(|case| {
-        let fresh = read(&out.path().join(format!("{case}.jsonl")));
+    let files: Vec<PathBuf> = cases.iter().map(|case| oracle().join("cases").join(format!("{case}.yaml"))).collect();
+    let compared = cases.into_iter().zip(on_storm(&files)).map(|(case, record)| {
+        let fresh = Recording::parse(&record).unwrap_or_else(|error| panic!("{case}: {error}"));
         let found = differences(&recorded(&case), &fresh);
         (case, found)
     });
     report(compared.collect());
+}
+
+/// Runs these Flux files on real Storm; what each did, as text.
+fn on_storm(cases: &[PathBuf]) -> Vec<String> {
+    let out = tempfile::tempdir().expect("a temporary folder");
+    let mut run = Command::new(oracle().join("run"));
+    run.arg("--out").arg(out.path()).arg("--resources").arg(oracle().join("cases/resources"));
+    let output = run.args(cases).stdin(Stdio::null()).output().expect("tools/storm-oracle/run starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{}{said}", output.status, String::from_utf8_lossy(&output.stdout));
+    let record = |case: &PathBuf| out.path().join(case.file_stem().expect("a name")).with_extension("jsonl");
+    cases.iter().map(|case| fs::read_to_string(record(case)).expect("a record")).collect()
+}
+
+/// `topologies/storm_child.rs`, which is built with the tests.
+fn child_program() -> String {
+    let squall = Path::new(env!("CARGO_BIN_EXE_squall"));
+    let program = squall.with_file_name("examples").join("storm_child");
+    assert!(program.exists(), "there is no {}: cargo build --example storm_child", program.display());
+    program.display().to_string()
+}
+
+/// What a record says but for the ids of a spout's emits, which a spout of squall's chooses itself.
+fn without_ids(record: &str) -> Recording {
+    let line = |line: &str| match line.split_once("\"id\":") {
+        Some((callback, _)) if !line.contains("\"event\":\"task\"") => format!("{callback}\"id\":0}}\n"),
+        _ => format!("{line}\n"),
+    };
+    Recording::parse(&record.lines().map(line).collect::<String>()).expect("a record")
+}
+
+/// A bolt and a spout of squall's in the place of a Python bolt and of the oracle's own spout, under Storm itself.
+#[test]
+fn components_of_squall_do_as_children_of_real_storm_what_others_do() {
+    if !has(&["javac", "jar", "mvn", "python3"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = child_program();
+    let changed = |case: &str, changes: &[(&str, String)]| {
+        let mut text = fs::read_to_string(oracle().join("cases").join(format!("{case}.yaml"))).expect("a case");
+        for (from, to) in changes {
+            assert!(text.contains(from), "{case} has no {from}");
+            text = text.replace(from, to);
+        }
+        let path = folder.path().join(format!("{case}.yaml"));
+        fs::write(&path, text).expect("a case");
+        path
+    };
+    let bolt = changed("word_count", &[("\"python3\", \"split.py\"", format!("\"{program}\", \"split\""))]);
+    let of_flux = "org.apache.storm.flux.wrappers.spouts.FluxShellSpout".to_owned();
+    let spout = changed(
+        "shell_fail",
+        &[
+            ("squall.oracle.ListSpout", of_flux),
+            ("[\"n\"]\n      - [[1], [2], [3], [4], [5], [6], [7], [8], [9], [10]]", {
+                format!("[\"{program}\", \"numbers\", \"10\"]\n      - [\"n\"]")
+            }),
+        ],
+    );
+    let records = on_storm(&[bolt, spout]);
+    let recorded = fs::read_to_string(oracle().join("recorded/shell_fail.jsonl")).expect("a record");
+    let bolt = differences(&self::recorded("word_count"), &Recording::parse(&records[0]).expect("a record"));
+    let spout = differences(&without_ids(&recorded), &without_ids(&records[1]));
+    report(vec![("word_count".into(), bolt), ("shell_fail".into(), spout)]);
 }
 
 /// The record of a case with one line put through `change`: what it differs in.

@@ -249,13 +249,13 @@ A child process in Python, and one in Node, that echoes every tuple and acks it:
 its pipe and reads from it, and as a bolt between a spout and a sink, in turns. The round trip of one tuple at a time, \
 from the emit to the ack, and tuples a second with 100 under way.
 
-How to read it: `ratio_to_bare_*` is what is left of the child's own speed. Most of the time is the child's.",
+How to read it: `ratio_to_bare_*` is what is left of the child's own speed. Most of the time is the child's. \
+An executor that sleeps until the child has answered, with --wait adaptive or park, is a wake-up later.",
         takes_topology: false,
         refuses: &[
             (Flag::Rate, "it is a closed loop: a tuple waits for room in the window"),
             (Flag::Executors, "the bolt's work is done by its child"),
             (Flag::Guarantee, "it measures up to the ack"),
-            (Flag::Wait, "it takes the default"),
             (Flag::Input, "it sends numbers, not text"),
         ],
         duration: SECOND.saturating_mul(5),

@@ -89,8 +89,13 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         .about(about)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(by_name("run", "Run a topology until its input ends or a signal comes", run_command))
-        .subcommand(by_name("explain", ABOUT_EXPLAIN, explain_command))
+        .subcommand(
+            by_name("run", "Run a topology until its input ends or a signal comes", run_command)
+                .after_help(flux::instead_of_a_name(&program, "run")),
+        )
+        .subcommand(
+            by_name("explain", ABOUT_EXPLAIN, explain_command).after_help(flux::instead_of_a_name(&program, "explain")),
+        )
         .subcommand(config.mut_arg("toml", |toml| toml.hide(true)))
         .subcommand(bench_command(&program, shipped, false, command_line))
         .subcommand(state::command())

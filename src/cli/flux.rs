@@ -101,6 +101,11 @@ fn migrate_command() -> Command {
     FluxArgs::augment_args(Command::new("migrate").about(ABOUT_MIGRATE)).arg(json)
 }
 
+/// What the help of a command that takes a topology's name says about files.
+pub(super) fn instead_of_a_name(program: &str, action: &str) -> String {
+    format!("A Flux file can stand in the place of a name: `{program} {action} FILE.yaml --help` tells what it takes.")
+}
+
 pub(super) fn examples(program: &str) -> String {
     let lines = [
         (format!("{program} run topology.yaml"), "a Flux file, as it is"),

@@ -84,6 +84,12 @@ impl Flux {
         Self::of(load::load(path, &wheres), path, &resources, registry)
     }
 
+    /// A text as if it were a file, without includes.
+    #[cfg(any(test, squall_fuzz))]
+    pub fn of_text(text: &crate::storm::yaml::Text, path: &Path) -> Self {
+        Self::of(load::load_text(text), path, Path::new("resources"), &registered())
+    }
+
     fn of(mut loaded: Loaded, path: &Path, resources: &Path, registry: &Registry) -> Self {
         let file = path.display().to_string();
         let (definition, resolved) = match loaded.definition.take() {

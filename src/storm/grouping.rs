@@ -94,11 +94,13 @@ pub(super) struct JavaPartialKey {
     pub selected: Option<Arc<[usize]>>,
     pub tasks: Vec<TaskId>,
     pub state: PartialKey,
+    /// Of the last tuple; kept for its room.
+    key: Vec<u8>,
 }
 
 impl JavaPartialKey {
     pub fn new(selected: Option<Arc<[usize]>>) -> Self {
-        JavaPartialKey { selected, tasks: Vec::new(), state: PartialKey::new(1) }
+        JavaPartialKey { selected, tasks: Vec::new(), state: PartialKey::new(1), key: Vec::new() }
     }
 }
 
@@ -111,13 +113,15 @@ impl Custom<StormTuple> for JavaPartialKey {
     fn choose(&mut self, tuple: &StormTuple, chosen: &mut Vec<TaskId>) {
         // An empty tuple has no key, and goes nowhere.
         let Some(first) = tuple.values().first() else { return };
-        let key = match &self.selected {
+        self.key.clear();
+        match &self.selected {
             Some(positions) => {
-                partial_key_bytes(positions.iter().map(|&position| value_hash(selected(tuple, position))))
+                let hashes = positions.iter().map(|&position| value_hash(selected(tuple, position)));
+                self.key.extend(hashes.flat_map(i32::to_be_bytes));
             }
-            None => to_java_string(first).into_bytes(),
-        };
-        chosen.push(self.tasks[self.state.choose(&key)]);
+            None => self.key.extend(to_java_string(first).bytes()),
+        }
+        chosen.push(self.tasks[self.state.choose(&self.key)]);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::Problem;
 use crate::storm::conf::Fate;
 use crate::storm::config_report::Row;
 use crate::storm::flux::{Flux, FluxOptions, GroupingDef, What};
+use crate::storm::registry::simple_name;
 use differences::{Difference, differences};
 
 /// How a part runs here.
@@ -156,7 +157,7 @@ fn parts(flux: &Flux) -> Vec<Part> {
 }
 
 fn java_to_do(class: &str, is_spout: bool) -> String {
-    let simple = class.rsplit(['.', '$']).next().unwrap_or(class);
+    let simple = simple_name(class);
     let known = [
         ("KafkaSpout", "read from Kafka by a multilang spout, or by a spout of your own, until there is a native one"),
         ("KafkaBolt", "write to Kafka by a multilang bolt, or by a bolt of your own, until there is a native one"),

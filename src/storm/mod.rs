@@ -8,6 +8,9 @@ mod conf;
 pub(crate) mod config_report;
 pub mod emitter;
 pub mod flux;
+#[cfg(any(test, squall_fuzz))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod grouping;
 pub mod java;
 pub(crate) mod migrate;

@@ -97,9 +97,12 @@ impl Recorder {
         Ok(())
     }
 
-    /// For one component; `tick` is the period of its tick tuples.
-    pub fn tape(&self, tick: Option<Duration>) -> Tape {
-        Tape { recorder: self.clone(), ticks: tick.map(TickTuples::new), component: "".into(), task: 0 }
+    /// For one component; `tick` is the period of its tick tuples, `engine_tick` that of the engine's ticks, which a
+    /// windowed bolt has more of.
+    pub fn tape(&self, tick: Option<Duration>, engine_tick: Option<Duration>) -> Tape {
+        let every = |tick: Duration| engine_tick.map_or(1, |engine| tick.as_nanos() / engine.as_nanos().max(1)).max(1);
+        let ticks = tick.map(|tick| (TickTuples::new(tick), every(tick)));
+        Tape { recorder: self.clone(), ticks, engine_ticks: 0, component: "".into(), task: 0 }
     }
 }
 
@@ -107,7 +110,9 @@ impl Recorder {
 #[derive(Clone)]
 pub(crate) struct Tape {
     recorder: Recorder,
-    ticks: Option<TickTuples>,
+    /// With how many of the engine's ticks make one.
+    ticks: Option<(TickTuples, u128)>,
+    engine_ticks: u128,
     component: Arc<str>,
     task: u32,
 }
@@ -270,7 +275,10 @@ impl<L: Logic<In = StormTuple, Out = Many<StormTuple>>> Logic for RecordedLogic<
         self.logic.ready()
     }
     fn tick(&mut self, out: &mut Outlet<Self::Out>) -> Outcome {
-        if let Some(ticks) = &self.tape.ticks {
+        self.tape.engine_ticks += 1;
+        if let Some((ticks, every)) = &self.tape.ticks
+            && self.tape.engine_ticks.is_multiple_of(*every)
+        {
             self.tape.execute(&ticks.tuple());
         }
         self.logic.tick(out)

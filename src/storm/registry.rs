@@ -86,6 +86,11 @@ pub(crate) fn current(class: &str) -> String {
     renamed.unwrap_or_else(|| class.to_owned())
 }
 
+/// A class's own name, without its package and the class around it.
+pub(crate) fn simple_name(class: &str) -> &str {
+    class.rsplit(['.', '$']).next().unwrap_or(class)
+}
+
 fn shared() -> &'static Mutex<Registry> {
     static SHARED: OnceLock<Mutex<Registry>> = OnceLock::new();
     SHARED.get_or_init(|| {

@@ -28,6 +28,7 @@ use crate::task::dynamic::{Fields, Value};
 use crate::task::outlet::{Outlet, SpoutOutlet};
 use crate::task::payload::Nothing;
 use crate::topology::builder::TopologyBuilder;
+use crate::topology::settings::WaitPolicy;
 
 /// Tuples under way when throughput is measured.
 const WINDOW: usize = 100;
@@ -45,7 +46,12 @@ struct Loop {
 /// How long a run takes.
 pub(crate) fn expected(options: &Options) -> Duration {
     let timing = Timing::of(options);
-    (timing.round(4) + START_STOP * 4) * (timing.repeat * CHILDREN.len()) as u32
+    (timing.round(4) + START_STOP * 4) * (timing.repeat * CHILDREN.len() * waits(options).len()) as u32
+}
+
+/// How the executor waits for the child. A child's answer takes longer than an executor that adapts will spin.
+fn waits(options: &Options) -> &[WaitPolicy] {
+    if options.waits.is_empty() { &[WaitPolicy::BusySpin] } else { &options.waits }
 }
 
 /// Measures each child in rounds.
@@ -66,13 +72,16 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
             session.row(Row::new("multilang", format!("{name} echo")).with("child", name).with("skipped", why));
             continue;
         }
-        let (mut bares, mut engines) = (Vec::new(), Vec::new());
-        for round in 1..=timing.repeat {
-            session.step(&format!("{name}, round {round} of {}", timing.repeat), timing.round(4) + START_STOP * 4);
-            bares.push(bare::measure(&command, folder.path(), &timing, &session.clock)?);
-            engines.push(measure(&command, folder.path(), &timing, &session.clock)?);
+        for wait in waits(&session.options).to_vec() {
+            let (mut bares, mut engines) = (Vec::new(), Vec::new());
+            for round in 1..=timing.repeat {
+                let step = format!("{name}, {wait}, round {round} of {}", timing.repeat);
+                session.step(&step, timing.round(4) + START_STOP * 4);
+                bares.push(bare::measure(&command, folder.path(), &timing, &session.clock)?);
+                engines.push(measure(&command, folder.path(), wait, &timing, &session.clock)?);
+            }
+            session.row(row(name, wait, &bares, &engines));
         }
-        session.row(row(name, &bares, &engines));
     }
     Ok(())
 }
@@ -82,7 +91,7 @@ fn is_there(program: &str) -> bool {
     run.is_ok_and(|status| status.success())
 }
 
-fn row(name: &str, bares: &[Loop], engines: &[Loop]) -> Row {
+fn row(name: &str, wait: WaitPolicy, bares: &[Loop], engines: &[Loop]) -> Row {
     let histograms = |loops: &[Loop]| loops.iter().map(|one| one.trips.clone()).collect::<Vec<_>>();
     let ratios = |of: &dyn Fn(&Loop) -> f64| {
         engines.iter().zip(bares).map(|(engine, bare)| of(engine) / of(bare)).collect::<Vec<_>>()
@@ -92,6 +101,7 @@ fn row(name: &str, bares: &[Loop], engines: &[Loop]) -> Row {
     Row::new("multilang", format!("{name} echo"))
         .with("row", "echo")
         .with("child", name)
+        .with("wait", wait.to_string())
         .with("window", WINDOW)
         .distributions("", Unit::Us, &histograms(engines))
         .distributions("bare_", Unit::Us, &histograms(bares))
@@ -141,15 +151,16 @@ impl Spout for Numbers {
 }
 
 /// Both loops through a topology.
-fn measure(command: &[String], folder: &Path, timing: &Timing, clock: &Clock) -> Result<Loop> {
-    let (trips, _) = through(command, folder, timing, clock, 1)?;
-    let (_, per_s) = through(command, folder, timing, clock, WINDOW)?;
+fn measure(command: &[String], folder: &Path, wait: WaitPolicy, timing: &Timing, clock: &Clock) -> Result<Loop> {
+    let (trips, _) = through(command, folder, wait, timing, clock, 1)?;
+    let (_, per_s) = through(command, folder, wait, timing, clock, WINDOW)?;
     Ok(Loop { trips, per_s })
 }
 
 fn through(
     command: &[String],
     folder: &Path,
+    wait: WaitPolicy,
     timing: &Timing,
     clock: &Clock,
     window: usize,
@@ -168,6 +179,7 @@ fn through(
     spec.streams = vec![("default".into(), vec!["n".into()])];
 
     let mut t = TopologyBuilder::new("multilang");
+    t.settings(|settings| settings.wait = wait);
     let metered = meter.clone();
     let spout = move || Numbers { source: source.clone(), meter: metered.clone(), next: 0 };
     let source = t.spout("source", spout).max_spout_pending(window);

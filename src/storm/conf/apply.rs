@@ -26,26 +26,19 @@ impl Conf {
 
     /// This, with what these keys say over it.
     pub fn over(&self, checked: &[Checked]) -> Self {
-        let mut values = self.values.clone();
+        let mut conf = self.clone();
         for entry in checked.iter().filter(|entry| !entry.is_dropped) {
-            match entry.value {
-                Json::Null => values.remove(&entry.key),
-                _ => values.insert(entry.key.clone(), entry.value.clone()),
-            };
+            conf.set(&entry.key, entry.value.clone());
         }
-        Conf { values }
+        conf
     }
 
-    /// This, with what these keys say where it says nothing.
-    pub fn under(&self, keys: &JsonMap<String, Json>) -> Self {
-        let mut values = keys.clone();
-        values.extend(self.values.clone());
-        Conf { values }
-    }
-
-    /// Sets a key.
+    /// Sets a key; without a value it is as if it were not there.
     pub fn set(&mut self, key: &str, value: impl Into<Json>) {
-        self.values.insert(key.to_owned(), value.into());
+        match value.into() {
+            Json::Null => self.values.remove(key),
+            value => self.values.insert(key.to_owned(), value),
+        };
     }
 
     /// The value of a key that is set.

@@ -116,12 +116,12 @@ fn declare(
     match what {
         What::Spout(spout) => {
             let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
-            let tape = recorder.map(|recorder| recorder.tape(None));
+            let tape = recorder.map(|recorder| recorder.tape(None, None));
             Handle::Spout((spout.declare)(t, id, tape).streams(streams))
         }
         What::Bolt(bolt) => {
             let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
-            let tape = recorder.map(|recorder| recorder.tape(component.conf.tick()));
+            let tape = recorder.map(|recorder| recorder.tape(component.conf.tick(), bolt.tick));
             Handle::Bolt((bolt.declare)(t, id, tape).streams(streams))
         }
         What::Shell(_) | What::NeedsJvm | What::Broken => Handle::None,

@@ -2,6 +2,7 @@
 
 use crate::error::Problem;
 use crate::storm::flux::model::Word;
+use crate::storm::registry::simple_name;
 use crate::storm::yaml::{Content, Node};
 
 /// The members of a map of which each may be asked for; what nobody may ask for is a problem.
@@ -116,10 +117,8 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 
 /// The class whose own name, without its package, is most similar.
 pub(crate) fn nearest_class<'a>(class: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    fn simple(class: &str) -> &str {
-        class.rsplit(['.', '$']).next().unwrap_or(class)
-    }
-    let scored = known.into_iter().map(|other| (strsim::normalized_levenshtein(simple(class), simple(other)), other));
+    let likeness = |other: &str| strsim::normalized_levenshtein(simple_name(class), simple_name(other));
+    let scored = known.into_iter().map(|other| (likeness(other), other));
     scored.filter(|(score, _)| *score > 0.7).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
 }
 

@@ -46,10 +46,10 @@ pub(crate) fn load(path: &Path, wheres: &Where) -> Loaded {
 }
 
 /// Reads a text as if it were a file, without includes.
-#[cfg(test)]
-pub(crate) fn load_text(name: &str, text: &str) -> Loaded {
+#[cfg(any(test, squall_fuzz))]
+pub(crate) fn load_text(text: &Text) -> Loaded {
     let mut loaded = Loaded::default();
-    match yaml::parse(&Text::new(name, text)) {
+    match yaml::parse(text) {
         Ok(root) => loaded.definition = Some(read(&root, &mut loaded.problems).0),
         Err(problems) => loaded.problems = problems,
     }

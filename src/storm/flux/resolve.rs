@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use hashbrown::HashMap;
+use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::error::Problem;
 use crate::storm::conf::Conf;
@@ -51,6 +52,18 @@ pub(crate) struct Resolved {
     pub needs_jvm: Vec<Problem>,
     /// The file's name.
     pub file: String,
+}
+
+/// Why a part of a file is not there.
+pub(super) enum Obstacle {
+    Wrong(Problem),
+    Java(Problem),
+}
+
+impl From<Problem> for Obstacle {
+    fn from(problem: Problem) -> Self {
+        Obstacle::Wrong(problem)
+    }
 }
 
 /// Resolves a file. Never fails: what is wrong is among its problems.
@@ -127,9 +140,13 @@ impl Resolver<'_> {
             false => self.registry.find_bolt(class).is_some(),
         };
         if is_native || is_shell(class) {
-            if let Err(problem) = self.make(vertex, &mut component, &mut resolved.problems) {
-                component.what = What::Broken;
-                resolved.problems.push(problem);
+            match self.make(vertex, &mut component, &mut resolved.problems) {
+                Ok(()) => {}
+                Err(Obstacle::Wrong(problem)) => resolved.problems.push(problem),
+                Err(Obstacle::Java(problem)) => {
+                    component.what = What::NeedsJvm;
+                    resolved.needs_jvm.push(problem);
+                }
             }
         } else {
             component.what = What::NeedsJvm;
@@ -141,50 +158,39 @@ impl Resolver<'_> {
         component
     }
 
-    fn make(&self, vertex: &Vertex, component: &mut Component, problems: &mut Vec<Problem>) -> Result<(), Problem> {
+    fn make(&self, vertex: &Vertex, component: &mut Component, problems: &mut Vec<Problem>) -> Result<(), Obstacle> {
         let inputs = self.inputs.get(&*vertex.id.text).copied().unwrap_or(0);
-        let args = self.arguments(&vertex.object, &component.conf, inputs)?;
+        let conf = component.conf.clone();
+        let args = self.arguments(&vertex.object, &conf, inputs)?;
         let class = &*vertex.object.class.text;
-        let conf = if is_shell(class) {
-            let definition = shell::define(&args)?;
-            component.streams = Some(definition.streams.clone());
-            let conf = definition.own_conf.clone();
-            component.what = What::Shell(definition);
-            conf
+        let (what, streams) = if is_shell(class) {
+            lay_under(&mut component.conf, &shell::own_conf(&args)?, vertex);
+            let definition = shell::define(&args, &component.conf)?;
+            let streams = definition.streams.clone();
+            (What::Shell(definition), streams)
         } else if let (true, Some(make)) = (component.is_spout, self.registry.find_spout(class)) {
             let spout = make(&args)?;
-            component.streams = Some(spout.streams.clone());
-            let conf = spout.conf.clone();
-            component.what = What::Spout(spout);
-            conf
+            lay_under(&mut component.conf, &spout.conf, vertex);
+            let streams = spout.streams.clone();
+            (What::Spout(spout), streams)
         } else {
             let bolt = self.registry.find_bolt(class).expect("it was found before")(&args)?;
-            component.streams = Some(bolt.streams.clone());
-            let conf = bolt.conf.clone();
-            component.what = What::Bolt(bolt);
-            conf
+            lay_under(&mut component.conf, &bolt.conf, vertex);
+            let streams = bolt.streams.clone();
+            (What::Bolt(bolt), streams)
         };
         problems.extend(args.unused());
-        // The component's own keys stand between the topology's and those that the file gives it.
-        let own = crate::storm::conf::Conf::default().over(&vertex.config);
-        let mut effective = component.conf.clone();
-        for (key, value) in conf {
-            if own.get(&key).is_none() && !(key == "topology.tasks" && vertex.tasks.is_some()) {
-                effective.set(&key, value);
-            }
-        }
-        drop(args);
-        component.conf = effective;
+        (component.what, component.streams) = (what, Some(streams));
         Ok(())
     }
 
-    fn arguments<'a>(&'a self, object: &'a Object, conf: &'a Conf, inputs: usize) -> Result<Arguments<'a>, Problem> {
+    fn arguments<'a>(&'a self, object: &'a Object, conf: &'a Conf, inputs: usize) -> Result<Arguments<'a>, Obstacle> {
         let place = object.class.place.to_string();
         if let Some(factory) = &object.factory
             && object.constructor_args.is_empty()
         {
             let message = format!("the factory method {:?} of {} needs the JVM", factory.text, object.class.text);
-            return Err(Problem::new(factory.place.to_string(), message));
+            return Err(Obstacle::Java(Problem::new(factory.place.to_string(), message)));
         }
         Ok(Arguments {
             class: &object.class.text,
@@ -200,21 +206,21 @@ impl Resolver<'_> {
     }
 
     /// A grouping of the user's own, or of Storm's.
-    pub fn grouping(&self, object: &Object, conf: &Conf) -> Result<GroupingFactory, Problem> {
+    pub fn grouping(&self, object: &Object, conf: &Conf) -> Result<GroupingFactory, Obstacle> {
         let class = &*object.class.text;
         let Some(make) = self.registry.find_grouping(class) else {
-            return Err(needs_jvm("the grouping", &object.class, &self.hint(class, false)));
+            return Err(Obstacle::Java(needs_jvm("the grouping", &object.class, &self.hint(class, false))));
         };
         let args = self.arguments(object, conf, 0)?;
         let made = make(&args)?;
-        args.unused().into_iter().next().map_or(Ok(made), Err)
+        args.unused().into_iter().next().map_or(Ok(made), |unused| Err(unused.into()))
     }
 
     /// The fields that a partial key grouping is given.
-    pub fn partial_key_fields(&self, object: &Object, conf: &Conf) -> Result<Option<Vec<String>>, Problem> {
+    pub fn partial_key_fields(&self, object: &Object, conf: &Conf) -> Result<Option<Vec<String>>, Obstacle> {
         let args = self.arguments(object, conf, 0)?;
         let fields = args.optional_fields("fields", 0)?;
-        args.unused().into_iter().next().map_or(Ok(fields), Err)
+        args.unused().into_iter().next().map_or(Ok(fields), |unused| Err(unused.into()))
     }
 
     fn hint(&self, class: &str, is_spout: bool) -> String {
@@ -242,7 +248,18 @@ impl Resolver<'_> {
     }
 }
 
-/// The words by which such problems can be found.
+/// A component's own keys stand between the topology's and those that the file gives it.
+fn lay_under(conf: &mut Conf, own: &JsonMap<String, Json>, vertex: &Vertex) {
+    for (key, value) in own {
+        let is_given = vertex.config.iter().any(|given| given.key == *key && !given.is_dropped)
+            || (key == "topology.tasks" && vertex.tasks.is_some());
+        if !is_given {
+            conf.set(key, value.clone());
+        }
+    }
+}
+
+/// What is said of all that is Java.
 pub(super) fn needs_jvm(what: &str, class: &Word, hint: &str) -> Problem {
     let message = format!("{what} needs the JVM: there is no native {}{hint}", class.text);
     Problem::new(class.place.to_string(), message)

@@ -6,9 +6,11 @@ use std::time::Duration;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::error::Problem;
+use crate::storm::conf::Conf;
 use crate::storm::emitter::StreamDeclaration;
+use crate::storm::flux::resolve::Obstacle;
 use crate::storm::registry::arguments::{Placed, fields_of};
-use crate::storm::registry::{Argument, Arguments, NativeBolt, NativeSpout, current};
+use crate::storm::registry::{Argument, Arguments, NativeBolt, NativeSpout, current, simple_name};
 use crate::storm::shell::{Serializer, ShellSpec};
 
 /// A process as a spout or bolt.
@@ -17,8 +19,7 @@ pub(crate) struct ShellDefinition {
     pub command: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub streams: Vec<StreamDeclaration>,
-    /// The component's own configuration.
-    pub own_conf: JsonMap<String, Json>,
+    /// What the child is told.
     pub conf: JsonMap<String, Json>,
     /// Where it is started: the folder of resources, unless the file wants it otherwise.
     pub working_dir: PathBuf,
@@ -41,12 +42,25 @@ pub(super) fn is_shell(class: &str) -> bool {
         "storm.petrel.GenericBolt",
     ];
     let class = current(class);
-    let simple = class.rsplit(['.', '$']).next().unwrap_or_default();
+    let simple = simple_name(&class);
     NAMES.contains(&&*class) || ["GenericBolt", "GenericSpout", "ShellBolt", "ShellSpout"].contains(&simple)
 }
 
-/// What a file says about a process.
-pub(super) fn define(args: &Arguments<'_>) -> Result<ShellDefinition, Problem> {
+/// The component's own configuration.
+pub(super) fn own_conf(args: &Arguments<'_>) -> Result<JsonMap<String, Json>, Problem> {
+    let mut own_conf = JsonMap::new();
+    for call in args.calls("addComponentConfig") {
+        let key = text_in(args, &call.args, 0)?;
+        match call.args.get(1).map(|placed| &placed.argument) {
+            Some(Argument::Value(value)) => own_conf.insert(key, value.clone()),
+            _ => return Err(Problem::new(&call.place, "addComponentConfig takes a key and a value")),
+        };
+    }
+    Ok(own_conf)
+}
+
+/// What a file says about a process whose whole configuration this is.
+pub(super) fn define(args: &Arguments<'_>, conf: &Conf) -> Result<ShellDefinition, Obstacle> {
     let command = match args.get("command", 0) {
         Some(argument) => fields_of(argument).filter(|command| !command.is_empty()),
         None => None,
@@ -65,54 +79,41 @@ pub(super) fn define(args: &Arguments<'_>) -> Result<ShellDefinition, Problem> {
         let name = text_in(args, &call.args, 0)?;
         streams.set(&name, &fields_in(args, &call.args, 1)?)?;
     }
-    let mut own_conf = JsonMap::new();
-    for call in args.calls("addComponentConfig") {
-        let key = text_in(args, &call.args, 0)?;
-        match call.args.get(1).map(|placed| &placed.argument) {
-            Some(Argument::Value(value)) => own_conf.insert(key, value.clone()),
-            _ => return Err(Problem::new(&call.place, "addComponentConfig takes a key and a value")),
-        };
-    }
-    let mut environment = texts_of(args.configured("topology.environment"));
+    let mut environment = texts_of(conf.get("topology.environment"));
     for call in args.calls("setEnv") {
         match call.args.first().map(|placed| &placed.argument) {
             Some(Argument::Value(value @ Json::Object(_))) => environment.extend(texts_of(Some(value))),
-            _ => return Err(Problem::new(&call.place, "setEnv takes a map of texts")),
+            _ => return Err(Problem::new(&call.place, "setEnv takes a map of texts").into()),
         }
     }
     let mut in_resources = true;
     for call in args.calls("changeChildCWD") {
         in_resources = call.args.first().is_none_or(|flag| flag.argument != Argument::Value(Json::Bool(false)));
     }
-    let conf = args.conf.under(&JsonMap::new());
     let setting = |key: &str| conf.whole(key).filter(|&number| number > 0);
     let seconds = setting("topology.subprocess.timeout.secs").or(setting("supervisor.worker.timeout.secs"));
-    let mut for_child = args.configuration();
-    for_child.extend(own_conf.clone());
     Ok(ShellDefinition {
         command,
         environment,
         streams: streams.all,
-        own_conf,
-        conf: for_child,
+        conf: conf.for_components(),
         working_dir: if in_resources { args.resources().to_path_buf() } else { PathBuf::from(".") },
-        is_msgpack: is_msgpack(args)?,
+        is_msgpack: is_msgpack(args, conf)?,
         max_pending: setting("topology.shellbolt.max.pending").unwrap_or(100) as usize,
         timeout: Duration::from_secs(seconds.unwrap_or(30)),
         idle_pause: Duration::from_millis(conf.whole("topology.sleep.spout.wait.strategy.time.ms").unwrap_or(1)),
     })
 }
 
-fn is_msgpack(args: &Arguments<'_>) -> Result<bool, Problem> {
-    let serializer =
-        args.configured("topology.multilang.serializer").and_then(Json::as_str).unwrap_or("JsonSerializer");
+fn is_msgpack(args: &Arguments<'_>, conf: &Conf) -> Result<bool, Obstacle> {
+    let serializer = conf.text("topology.multilang.serializer").unwrap_or("JsonSerializer");
     let name = serializer.to_lowercase();
     match (name.contains("msgpack") || name.contains("messagepack"), name.contains("json")) {
         (true, _) => Ok(true),
         (_, true) => Ok(false),
-        _ => Err(args.problem(format!(
+        _ => Err(Obstacle::Java(args.problem(format!(
             "the serializer {serializer} needs the JVM; JsonSerializer and those with MessagePack in their name do not"
-        ))),
+        )))),
     }
 }
 

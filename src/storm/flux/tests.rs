@@ -55,6 +55,29 @@ fn everything_that_is_wrong_is_told_at_once_with_its_place() {
 }
 
 #[test]
+fn a_process_s_own_keys_stand_between_the_topology_s_and_those_of_the_file() {
+    let own = |key: &str, value: u64| format!("      - {{name: addComponentConfig, args: [{key}, {value}]}}\n");
+    let text = format!(
+        "name: t\nconfig: {{topology.subprocess.timeout.secs: 60, topology.shellbolt.max.pending: 7}}\n\
+         spouts: [{{id: numbers, className: squall.Numbers}}]\nbolts:\n  - id: child\n    \
+         className: org.apache.storm.flux.wrappers.bolts.FluxShellBolt\n    constructorArgs: [[x], [y]]\n    \
+         configMethods:\n{}{}{}    config: {{mine: 2, none: ~}}\n\
+         streams: [{{from: numbers, to: child, grouping: {{type: SHUFFLE}}}}]\n",
+        own("topology.subprocess.timeout.secs", 5),
+        own("mine", 1),
+        own("none", 1),
+    );
+    assert_eq!(problems_of(&text), [""; 0]);
+    with_file(&text, |path| {
+        let flux = Flux::load(path, &FluxOptions::default());
+        let child = &flux.resolved().components[1];
+        let What::Shell(child) = &child.what else { panic!("no process") };
+        assert_eq!((child.timeout.as_secs(), child.max_pending), (5, 7));
+        assert_eq!((child.conf.get("mine"), child.conf.get("none")), (Some(&2.into()), None));
+    });
+}
+
+#[test]
 fn ends_fields_and_streams_that_do_not_exist_are_told() {
     let streams = "  - {from: number, to: sum, grouping: {type: SHUFFLE}}\n  \
                    - {from: numbers, to: numbers, grouping: {type: SHUFFLE}}\n  \

@@ -7,8 +7,8 @@ use hashbrown::{HashMap, HashSet};
 use crate::error::Problem;
 use crate::storm::flux::fields::{listed, nearest};
 use crate::storm::flux::model::{GroupingDef, StreamDef, Word};
-use crate::storm::flux::resolve::{Component, Resolved, Resolver};
-use crate::storm::registry::{GroupingFactory, current};
+use crate::storm::flux::resolve::{Component, Obstacle, Resolved, Resolver};
+use crate::storm::registry::{GroupingFactory, current, simple_name};
 use crate::storm::yaml::Place;
 
 /// A subscription that fits.
@@ -105,8 +105,8 @@ pub(super) fn subscriptions(
                 let place = stream.place.clone();
                 made.push(Subscription { from, port, to, grouping, is_feedback: false, place });
             }
-            Err(problem) if problem.message.contains("needs the JVM") => java.push(problem),
-            Err(problem) => problems.push(problem),
+            Err(Obstacle::Java(problem)) => java.push(problem),
+            Err(Obstacle::Wrong(problem)) => problems.push(problem),
         }
     }
     mark_feedback(resolved.components.len(), &mut made);
@@ -157,7 +157,7 @@ fn grouping(
     stream: &StreamDef,
     resolver: &Resolver<'_>,
     resolved: &Resolved,
-) -> Result<Wired, Problem> {
+) -> Result<Wired, Obstacle> {
     Ok(match &stream.grouping {
         GroupingDef::All => Wired::All,
         GroupingDef::Direct => Wired::Direct,
@@ -181,7 +181,7 @@ fn grouping(
         }
         GroupingDef::Custom(object) => {
             let class = &object.class.text;
-            let name = class.rsplit(['.', '$']).next().unwrap_or(class).to_owned();
+            let name = simple_name(class).to_owned();
             Wired::Custom { name, factory: resolver.grouping(object, &resolved.conf)? }
         }
     })

@@ -42,14 +42,18 @@ impl TickTuples {
     pub fn new(period: Duration) -> Self {
         let fields = Fields::new(["rate_secs"]).expect("one name does not occur twice");
         let source = Arc::new(Source { component: SYSTEM_COMPONENT.into(), stream: TICK_STREAM.into(), fields });
-        let whole = i32::try_from(period.as_secs()).ok().filter(|_| period.subsec_nanos() == 0);
-        let rate_secs = whole.map_or_else(|| Value::Float(period.as_secs_f64()), Value::Int32);
-        TickTuples { source, rate_secs }
+        TickTuples { source, rate_secs: rate_secs(period) }
     }
 
     pub fn tuple(&self) -> StormTuple {
         StormTuple::of_system(&self.source, [self.rate_secs.clone()])
     }
+}
+
+/// The one value of a tick tuple.
+pub(crate) fn rate_secs(period: Duration) -> Value {
+    let whole = i32::try_from(period.as_secs()).ok().filter(|_| period.subsec_nanos() == 0);
+    whole.map_or_else(|| Value::Float(period.as_secs_f64()), Value::Int32)
 }
 
 /// The text of a value as a Java program would print it; a text is itself.

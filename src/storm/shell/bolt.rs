@@ -1,5 +1,7 @@
 //! [`ShellBolt`]: a bolt whose work is done by a child process.
 
+use std::time::Duration;
+
 use crossbeam::channel::{Sender, TrySendError, bounded};
 use serde_json::Value as Json;
 
@@ -49,7 +51,7 @@ struct Running {
     open: Arc<OpenTuples>,
     last_id: u64,
     ticks: Arc<AtomicU64>,
-    tick_period_s: i64,
+    tick_period: Option<Duration>,
 }
 
 impl ShellBolt {
@@ -95,8 +97,10 @@ impl ManualBolt for ShellBolt {
             },
         }
         .start()?;
-        let tick_period_s = spec.conf.get("topology.tick.tuple.freq.secs").and_then(Json::as_i64).unwrap_or(0);
-        self.running = Some(Running { link, items, queue, open, last_id: 0, ticks, tick_period_s });
+        let number = |key: &str| spec.conf.get(key).and_then(Json::as_u64);
+        let millis = number("topology.tick.tuple.freq.millis").map(Duration::from_millis);
+        let tick_period = millis.or_else(|| number("topology.tick.tuple.freq.secs").map(Duration::from_secs));
+        self.running = Some(Running { link, items, queue, open, last_id: 0, ticks, tick_period });
         Ok(())
     }
 
@@ -128,7 +132,7 @@ impl ManualBolt for ShellBolt {
         let Some(running) = &mut self.running else { return Ok(()) };
         let number = running.ticks.fetch_add(1, Ordering::Relaxed) + 1;
         // A child that is so far behind has enough ticks before it.
-        if running.items.try_send(Item::Tick { number, period_s: running.tick_period_s }).is_err() {
+        if running.items.try_send(Item::Tick { number, period: running.tick_period.unwrap_or_default() }).is_err() {
             tracing::debug!(task = %running.link.reporter.origin(), "a tick found no room");
         }
         Ok(())
@@ -136,7 +140,7 @@ impl ManualBolt for ShellBolt {
 
     /// A child that gathers tuples until a tick gets a last one, so that it need not hold them for ever.
     fn finish(&mut self, out: &mut Outlet<Many<StormTuple>>) -> Outcome {
-        let has_ticks = self.running.as_ref().is_some_and(|running| running.tick_period_s > 0);
+        let has_ticks = self.running.as_ref().is_some_and(|running| running.tick_period.is_some());
         if has_ticks { self.tick(out) } else { Ok(()) }
     }
 

@@ -8,7 +8,7 @@ use memchr::memchr;
 /// The longest message a child may send.
 pub const MESSAGE_MAX_BYTES: usize = 32 << 20;
 
-/// Read at once.
+/// Room for every read.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Characters of an offending message that an error shows.
@@ -66,9 +66,12 @@ pub enum NoMessage {
 pub struct Incoming<R> {
     input: R,
     serializer: Serializer,
+    /// Made once and then kept: clearing it for each read would cost more than most reads.
     buffer: Vec<u8>,
     /// Where what has not been given out begins.
     start: usize,
+    /// Where what has been read ends.
+    end: usize,
     search: Search,
 }
 
@@ -94,7 +97,7 @@ type Found = Option<(usize, usize)>;
 
 impl<R: Read> Incoming<R> {
     pub fn new(input: R, serializer: Serializer) -> Self {
-        Incoming { input, serializer, buffer: Vec::new(), start: 0, search: Search::from(0) }
+        Incoming { input, serializer, buffer: Vec::new(), start: 0, end: 0, search: Search::from(0) }
     }
 
     /// Waits for the next message.
@@ -108,13 +111,13 @@ impl<R: Read> Incoming<R> {
                 self.search = Search::from(next);
                 return Ok(&self.buffer[start..end]);
             }
-            let waiting = &self.buffer[self.start..];
+            let waiting = &self.buffer[self.start..self.end];
             if waiting.len() > MESSAGE_MAX_BYTES {
                 let what = format!("a message of more than {MESSAGE_MAX_BYTES} bytes");
                 return Err(NoMessage::Bad(BadOutput::new(what, waiting)));
             }
             if self.read_more().map_err(NoMessage::Io)? == 0 {
-                let waiting = &self.buffer[self.start..];
+                let waiting = &self.buffer[self.start..self.end];
                 return Err(if waiting.is_empty() {
                     NoMessage::End
                 } else {
@@ -125,7 +128,7 @@ impl<R: Read> Incoming<R> {
     }
 
     fn find(&mut self) -> Found {
-        let (buffer, start) = (&self.buffer[..], self.start);
+        let (buffer, start) = (&self.buffer[..self.end], self.start);
         match self.serializer {
             Serializer::Json => find_end_line(buffer, start, &mut self.search),
             Serializer::MsgPack => find_end_of_value(buffer, &mut self.search),
@@ -134,22 +137,22 @@ impl<R: Read> Incoming<R> {
 
     fn read_more(&mut self) -> io::Result<usize> {
         // What has been given out makes room, once that moves little.
-        if self.start > 0 && self.buffer.len() - self.start <= self.start {
-            self.buffer.drain(..self.start);
+        if self.start > 0 && self.end - self.start <= self.start {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
             self.search.at -= self.start;
             self.search.line -= self.start;
             self.start = 0;
         }
-        let filled = self.buffer.len();
-        self.buffer.resize(filled + CHUNK_BYTES, 0);
-        let read = loop {
-            match self.input.read(&mut self.buffer[filled..]) {
+        if self.buffer.len() < self.end + CHUNK_BYTES {
+            self.buffer.resize(2 * self.end + CHUNK_BYTES, 0);
+        }
+        loop {
+            match self.input.read(&mut self.buffer[self.end..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => break read,
+                read => return read.inspect(|bytes| self.end += bytes),
             }
-        };
-        self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
-        read
+        }
     }
 }
 

@@ -1,6 +1,4 @@
 //! The protocol without processes: framing, messages, values, in pieces of any size and with anything in them.
-//!
-//! The long form, of more than ten minutes: `PROPTEST_CASES=2000000 cargo test --release --lib storm::shell::tests`.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};

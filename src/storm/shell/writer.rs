@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ChildStdin;
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, select_biased};
 
@@ -11,10 +12,9 @@ use super::launch::Ending;
 use super::open::{OPEN_MAX, OpenTuples};
 use super::protocol::{Delivered, HEARTBEAT_STREAM, encode};
 use super::value::WrittenAll;
-use crate::storm::tuple::StormTuple;
-use crate::storm::tuple::{SYSTEM_COMPONENT, TICK_STREAM};
+use crate::storm::native::emits::rate_secs;
+use crate::storm::tuple::{SYSTEM_COMPONENT, StormTuple, TICK_STREAM};
 use crate::sys::sync::{Arc, AtomicBool, Ordering, fence};
-use crate::task::dynamic::Value;
 use crate::task::held::Anchor;
 
 /// Bytes gathered for one write.
@@ -23,7 +23,7 @@ const GATHER_BYTES: usize = 32 << 10;
 /// What waits to be written to a bolt's child.
 pub(super) enum Item {
     Tuple { id: u64, value: StormTuple, anchor: Anchor },
-    Tick { number: u64, period_s: i64 },
+    Tick { number: u64, period: Duration },
 }
 
 /// What the executor puts in and the writer takes out.
@@ -127,8 +127,8 @@ impl Writer {
                 let delivered = Delivered { id: &id, comp, stream, task: value.task(), tuple };
                 encode(&delivered, self.serializer, buffer);
             }
-            Item::Tick { number, period_s } => {
-                let (values, id) = ([Value::Int(period_s)], format!("-{number}"));
+            Item::Tick { number, period } => {
+                let (values, id) = ([rate_secs(period)], format!("-{number}"));
                 let tuple = WrittenAll(&values);
                 let comp = Some(SYSTEM_COMPONENT);
                 let tick = Delivered { id: &id, comp, stream: TICK_STREAM, task: -1, tuple };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::source::{Line, Span, Text};
+use super::source::{Line, Span, Text, with_newlines};
 use crate::error::Problem;
 
 /// What `${}` is replaced by.
@@ -83,7 +83,7 @@ impl Substitution {
                 }
             };
             made.spans.push(replaced(column, original));
-            for (at, part) in value.split('\n').enumerate() {
+            for (at, part) in with_newlines(value).split('\n').enumerate() {
                 if at > 0 {
                     out.push('\n');
                     let next = Line { original: number, spans: vec![replaced(0, original)] };

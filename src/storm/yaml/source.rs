@@ -1,5 +1,6 @@
 //! [`Text`]: a file's text after `${}` was replaced, that still knows where everything stood.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::node::Place;
@@ -9,6 +10,7 @@ use super::node::Place;
 pub(crate) struct Text {
     pub name: Arc<str>,
     pub text: String,
+    lines: usize,
     /// Where each line of `text` came from, for those that are not what they were.
     moved: Vec<Option<Line>>,
 }
@@ -34,18 +36,21 @@ pub(super) struct Line {
 impl Text {
     /// A text as it stands.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
-        // A byte order mark is no content.
         let text = text.into();
-        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-        Text { name: name.into(), text, moved: Vec::new() }
+        // A byte order mark is no content.
+        let content = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        Self::replaced(name.into(), with_newlines(content).into_owned(), Vec::new())
     }
 
     pub(super) fn replaced(name: Arc<str>, text: String, moved: Vec<Option<Line>>) -> Self {
-        Text { name, text, moved }
+        let lines = text.split('\n').count();
+        Text { name, text, lines, moved }
     }
 
     /// The place in the file of a line and column, both from 0, of the text.
     pub fn place(&self, line: usize, column: usize) -> Place {
+        // The parser sees the end of a file behind its last line.
+        let (line, column) = if line < self.lines { (line, column) } else { (self.lines - 1, 0) };
         let at = |line: usize, column: usize| Place { file: self.name.clone(), line: line + 1, column: column + 1 };
         match self.moved.get(line) {
             Some(Some(moved)) => {
@@ -59,5 +64,13 @@ impl Text {
             }
             _ => at(line, column),
         }
+    }
+}
+
+/// A text whose lines all end in `\n`. YAML, like Java's readers, also takes `\r` and `\r\n` for the end of a line.
+pub(super) fn with_newlines(text: &str) -> Cow<'_, str> {
+    match text.contains('\r') {
+        true => text.replace("\r\n", "\n").replace('\r', "\n").into(),
+        false => text.into(),
     }
 }

@@ -53,6 +53,7 @@ fn values_know_their_places() {
     assert_eq!(entries[1].0.place.to_string(), "f.yaml:2:1");
     let Content::List(values) = &entries[1].1.content else { panic!("{root:?}") };
     assert_eq!(values[1].get("y").unwrap().place.to_string(), "f.yaml:4:10");
+    assert_eq!(read("---\n# the end").place.to_string(), "f.yaml:2:1");
 }
 
 #[test]
@@ -115,6 +116,20 @@ fn places_are_those_of_the_file_as_it_was_written() {
     assert_eq!(
         places,
         ["f.yaml:1:1 f.yaml:1:10", "f.yaml:2:1 f.yaml:2:4", "f.yaml:3:1 f.yaml:4:1", "f.yaml:5:1 f.yaml:5:4"]
+    );
+}
+
+#[test]
+fn a_carriage_return_ends_a_line_too() {
+    let text = Text::new("f.yaml", "a: 1\r\rb: ${x}\r\nc: ${old}\rd: x");
+    let properties = [("x".to_owned(), "1".to_owned()), ("old".to_owned(), "[\r  1]".to_owned())];
+    let (text, _) = Substitution { properties: properties.into(), ..substitution() }.apply(&text);
+    let root = parse(&text).unwrap();
+    let Content::Map(entries) = &root.content else { panic!("{root:?}") };
+    let places: Vec<String> = entries.iter().map(|(key, value)| format!("{} {}", key.place, value.place)).collect();
+    assert_eq!(
+        places,
+        ["f.yaml:1:1 f.yaml:1:4", "f.yaml:3:1 f.yaml:3:4", "f.yaml:4:1 f.yaml:4:4", "f.yaml:5:1 f.yaml:5:4"]
     );
 }
 

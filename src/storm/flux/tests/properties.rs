@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::storm::registry::registered;
+use crate::storm::yaml::Text;
 
 /// Pieces of Flux files, right and wrong, put together at random.
 fn any_file() -> impl Strategy<Value = String> {
@@ -80,8 +80,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
     #[test]
     fn reading_a_file_ends_in_a_topology_or_in_problems(text in any_file()) {
-        let loaded = load::load_text("t.yaml", &text);
-        let flux = Flux::of(loaded, Path::new("t.yaml"), Path::new("resources"), &registered());
+        let flux = Flux::of_text(&Text::new("t.yaml", text), Path::new("t.yaml"));
         let problems = flux.problems();
         prop_assert!(problems.iter().all(|problem| problem.place.starts_with("t.yaml")), "{problems:?}");
         let (is_fine, outcome) = (problems.is_empty(), flux.topology());

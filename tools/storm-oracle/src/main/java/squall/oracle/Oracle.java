@@ -82,6 +82,9 @@ public final class Oracle {
         TopologyDef definition = FluxParser.parseFile(file, false, true, properties, true);
         Config conf = FluxBuilder.buildConfig(definition);
         conf.put(Config.TOPOLOGY_AUTO_TASK_HOOKS, List.of(Recording.Hook.class.getName()));
+        if (Boolean.TRUE.equals(conf.get("oracle.direct.serializer"))) {
+            conf.put(Config.TOPOLOGY_MULTILANG_SERIALIZER, DirectSerializer.class.getName());
+        }
         StormTopology topology = FluxBuilder.buildTopology(new ExecutionContext(definition, conf));
         Recording recording = Recording.of(definition.getName());
         cluster.submitTopology(definition.getName(), conf, topology);
