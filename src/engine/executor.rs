@@ -98,7 +98,7 @@ impl Seat {
         }
     }
 
-    /// After a turn that took so long.
+    /// After a turn whose tuples took so long.
     fn adapt_budget(&mut self, elapsed_ns: u64) {
         let TurnLimits { tuples_max, time_max_ns } = self.limits;
         self.budget = if elapsed_ns > time_max_ns {
@@ -369,7 +369,7 @@ impl Executor {
         self.pulse.since_ns.store(0, Ordering::Relaxed);
         let elapsed_ns = after_ns.saturating_sub(now_ns);
         let wants = seat.task.after_turn(elapsed_ns);
-        seat.adapt_budget(elapsed_ns);
+        seat.adapt_budget(elapsed_ns.saturating_sub(wants.aside_ns));
         seat.due_ns = wants.due_ns.unwrap_or(u64::MAX);
         self.unpublished.set(position);
         if end == TurnEnd::Blocked {

@@ -474,6 +474,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
         self.out.core.now_ns = now_ns;
         self.executed_before = self.out.core.counts.executed;
+        self.states.slice_ns = 0;
         let end = self.run(now_ns, budget);
         // However the turn ended: an ack must not wait for room in a data lane, nor for a rebuild.
         self.out.core.flush_acks();
@@ -484,7 +485,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
         let counts = &mut self.out.core.counts;
         counts.busy_ns += elapsed_ns;
         let executed = if self.parts.metrics.is_bare() { 0 } else { counts.executed - self.executed_before };
-        if let Some(mean_ns) = elapsed_ns.checked_div(executed) {
+        if let Some(mean_ns) = elapsed_ns.saturating_sub(self.states.slice_ns).checked_div(executed) {
             let _ = self.latency.record_n(mean_ns.clamp(1, self.latency.high()), executed);
         }
         if self.state != self.told {

@@ -48,6 +48,8 @@ pub(crate) struct Wants {
     pub quiet: bool,
     /// Nothing any more: end of input has been sent and accepted everywhere.
     pub done: bool,
+    /// Time of the turn that went into a checkpoint: how many tuples the next turn may have does not answer for it.
+    pub aside_ns: u64,
 }
 
 /// What the engine tells a task.

@@ -16,7 +16,7 @@ use crate::sys::random::Random;
 /// Of a key and its value.
 const RAW_BYTES: u64 = 116;
 /// What a task encodes between two turns.
-const SLICE_BYTES: usize = 8 << 10;
+const SLICE_BYTES: usize = 2 << 10;
 
 type State = ValueState<(u64, u64), Hundred>;
 

@@ -14,8 +14,9 @@ use crate::task::shell::guarded;
 use crate::task::snapshot::{PartBody, SnapshotPort, TaskSnapshot};
 use crate::task::style::Logic;
 
-/// Bytes that one slice of encoding adds: some twenty microseconds of work.
-const SLICE_BYTES: usize = 8 << 10;
+/// Bytes that one slice of encoding adds: some microseconds of work, or some tens where values are lists of numbers.
+/// What comes in meanwhile waits that long.
+const SLICE_BYTES: usize = 2 << 10;
 /// Encoded entries are handed to the keeper in pieces of about this size.
 const PIECE_BYTES: usize = 64 << 10;
 /// Places that are looked at for expired values after each turn.
@@ -33,6 +34,8 @@ pub(super) struct States {
     /// The checkpoint whose frozen entries are being encoded, and what is said when that is done.
     encoding: Option<(CheckpointId, Box<TaskSnapshot>)>,
     encoded: Delta,
+    /// What encoding took of this turn.
+    pub slice_ns: u64,
 }
 
 impl States {
@@ -149,6 +152,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
         });
         let slice_ns = self.parts.clock.now_ns() - began_ns;
+        self.states.slice_ns = slice_ns;
         snapshot.stats.longest_slice_ns = snapshot.stats.longest_slice_ns.max(slice_ns);
         let done = match done {
             Ok(done) => done,
