@@ -49,9 +49,20 @@ pub(crate) fn expected(options: &Options) -> Duration {
     (timing.round(4) + START_STOP * 4) * (timing.repeat * CHILDREN.len() * waits(options).len()) as u32
 }
 
-/// How the executor waits for the child. A child's answer takes longer than an executor that adapts will spin.
-fn waits(options: &Options) -> &[WaitPolicy] {
-    if options.waits.is_empty() { &[WaitPolicy::BusySpin] } else { &options.waits }
+/// How the executor waits for the child: for round trips, and for throughput.
+#[derive(Clone, Copy)]
+struct Waits {
+    trip: WaitPolicy,
+    stream: WaitPolicy,
+}
+
+/// Unless told, as `hop` and `throughput`: a child's answer takes longer than an executor that adapts will spin, and one
+/// that spins takes a CPU that a stream of tuples needs for the child.
+fn waits(options: &Options) -> Vec<Waits> {
+    match &options.waits[..] {
+        [] => vec![Waits { trip: WaitPolicy::BusySpin, stream: WaitPolicy::default() }],
+        told => told.iter().map(|&wait| Waits { trip: wait, stream: wait }).collect(),
+    }
 }
 
 /// Measures each child in rounds.
@@ -72,15 +83,15 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
             session.row(Row::new("multilang", format!("{name} echo")).with("child", name).with("skipped", why));
             continue;
         }
-        for wait in waits(&session.options).to_vec() {
+        for waits in waits(&session.options) {
             let (mut bares, mut engines) = (Vec::new(), Vec::new());
             for round in 1..=timing.repeat {
-                let step = format!("{name}, {wait}, round {round} of {}", timing.repeat);
+                let step = format!("{name}, {}, round {round} of {}", waits.trip, timing.repeat);
                 session.step(&step, timing.round(4) + START_STOP * 4);
                 bares.push(bare::measure(&command, folder.path(), &timing, &session.clock)?);
-                engines.push(measure(&command, folder.path(), wait, &timing, &session.clock)?);
+                engines.push(measure(&command, folder.path(), waits, &timing, &session.clock)?);
             }
-            session.row(row(name, wait, &bares, &engines));
+            session.row(row(name, waits, &bares, &engines));
         }
     }
     Ok(())
@@ -91,7 +102,7 @@ fn is_there(program: &str) -> bool {
     run.is_ok_and(|status| status.success())
 }
 
-fn row(name: &str, wait: WaitPolicy, bares: &[Loop], engines: &[Loop]) -> Row {
+fn row(name: &str, waits: Waits, bares: &[Loop], engines: &[Loop]) -> Row {
     let histograms = |loops: &[Loop]| loops.iter().map(|one| one.trips.clone()).collect::<Vec<_>>();
     let ratios = |of: &dyn Fn(&Loop) -> f64| {
         engines.iter().zip(bares).map(|(engine, bare)| of(engine) / of(bare)).collect::<Vec<_>>()
@@ -101,7 +112,8 @@ fn row(name: &str, wait: WaitPolicy, bares: &[Loop], engines: &[Loop]) -> Row {
     Row::new("multilang", format!("{name} echo"))
         .with("row", "echo")
         .with("child", name)
-        .with("wait", wait.to_string())
+        .with("wait", waits.trip.to_string())
+        .with("wait_per_s", waits.stream.to_string())
         .with("window", WINDOW)
         .distributions("", Unit::Us, &histograms(engines))
         .distributions("bare_", Unit::Us, &histograms(bares))
@@ -151,9 +163,9 @@ impl Spout for Numbers {
 }
 
 /// Both loops through a topology.
-fn measure(command: &[String], folder: &Path, wait: WaitPolicy, timing: &Timing, clock: &Clock) -> Result<Loop> {
-    let (trips, _) = through(command, folder, wait, timing, clock, 1)?;
-    let (_, per_s) = through(command, folder, wait, timing, clock, WINDOW)?;
+fn measure(command: &[String], folder: &Path, waits: Waits, timing: &Timing, clock: &Clock) -> Result<Loop> {
+    let (trips, _) = through(command, folder, waits.trip, timing, clock, 1)?;
+    let (_, per_s) = through(command, folder, waits.stream, timing, clock, WINDOW)?;
     Ok(Loop { trips, per_s })
 }
 
