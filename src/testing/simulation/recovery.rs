@@ -154,6 +154,9 @@ struct Spec {
 
 const DIRECTORY: &str = "/state";
 
+/// The parallelism of each component.
+type Tasks = [usize; 5];
+
 impl Spec {
     fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed).fork(7);
@@ -169,11 +172,10 @@ impl Spec {
     }
 
     /// A diamond: both ways carry every value into the first count, which passes them on to a second one.
-    fn topology(&self, random: &mut Random) -> Result<Topology> {
+    fn topology(&self, tasks: Tasks, random: &mut Random) -> Result<Topology> {
         let mut t = TopologyBuilder::new("crashing");
         let (values, rate, keys, breaks) = (self.values, self.rate, self.keys, self.breaks);
-        let mut tasks = || 1 + random.below(3) as usize;
-        let (readers, left, right, first, second) = (tasks(), tasks(), tasks(), tasks(), tasks());
+        let [readers, left, right, first, second] = tasks;
         let numbers = t
             .source("numbers", move || Values { count: values, rate, shares: Vec::new(), task: None })
             .parallelism(readers);
@@ -215,7 +217,7 @@ impl Spec {
     fn run(&self) -> Result<(u32, Simulated), String> {
         let mut random = Random::new(self.seed).fork(11);
         let mut disk = Simulated::new(self.seed);
-        let mut crashes = 0;
+        let (mut crashes, mut before) = (0, Vec::new());
         loop {
             let last = crashes >= self.crashes_max;
             let faults = Faults { write: 0.01, sync: 0.01, ..Faults::default() };
@@ -225,7 +227,18 @@ impl Spec {
             let kill_max = 1 << (5 + random.below(10));
             let kill_at = if last { u64::MAX } else { random.below(kill_max) };
             disk.record();
-            match self.run_until(&simulation, &disk, kill_at, &mut random) {
+            let mut tasks = Tasks::default().map(|_| 1 + random.below(3) as usize);
+            let mut outcome = self.run_until(&simulation, &disk, kill_at, tasks, &mut random);
+            // The input had ended for some tasks only: does as it is told, and resumes with as many as there were.
+            while let Err(error) = &outcome
+                && error.to_string().contains("so that parallelism cannot become")
+                && let Some(earlier) = before.pop()
+            {
+                tasks = earlier;
+                outcome = self.run_until(&simulation, &disk, kill_at, tasks, &mut random);
+            }
+            before.push(tasks);
+            match outcome {
                 Ok(true) => return Ok((crashes, disk)),
                 Ok(false) => {}
                 // A disk that fails ends the run; what it holds then is what a crash would leave.
@@ -241,8 +254,15 @@ impl Spec {
     }
 
     /// True if it came to its end before it was killed.
-    fn run_until(&self, simulation: &Simulation, disk: &Simulated, kill_at: u64, random: &mut Random) -> Result<bool> {
-        let mut run = Run::on_disk(simulation, self.topology(random)?, None, disk.clone())?;
+    fn run_until(
+        &self,
+        simulation: &Simulation,
+        disk: &Simulated,
+        kill_at: u64,
+        tasks: Tasks,
+        random: &mut Random,
+    ) -> Result<bool> {
+        let mut run = Run::on_disk(simulation, self.topology(tasks, random)?, None, disk.clone())?;
         let unusable = run.notes().into_iter().find(|note| note.starts_with("not usable"));
         if let Some(unusable) = unusable.filter(|_| !self.disk_faults) {
             return Err(simulation.failed("damaged", unusable));
