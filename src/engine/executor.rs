@@ -1,21 +1,21 @@
 //! An executor: runs its tasks in turns, without ever blocking. Waiting is its driver's business.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::engine::control::{Command, Event, Latencies, Probe};
 use crate::engine::placement::TaskRef;
+use crate::engine::seat::Seat;
 use crate::engine::wiring::{Ends, Package, Shared, build};
 use crate::sys::bits::Bits;
 use crate::sys::random::Random;
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::task::acks::Acks;
-use crate::task::lane::{Peers, Signal};
+use crate::task::lane::Peers;
 use crate::task::measured::Measured;
-use crate::task::metrics::{Counts, TaskMetrics};
-use crate::task::shell::{Order, Task, TurnEnd, Wants};
-use crate::topology::settings::Settings;
+use crate::task::metrics::Counts;
+use crate::task::shell::{Order, TurnEnd, Wants};
 
 /// What a pass found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,88 +33,6 @@ const PUBLISH_EVERY_NS: u64 = 1_000_000;
 
 /// How often one pass goes back to consumers that have got input in it, before it looks at the outside again.
 const RETURNS_MAX: usize = 64;
-
-/// A task and what its executor remembers of it.
-pub(crate) struct Seat {
-    pub reference: TaskRef,
-    task: Box<dyn Task>,
-    signal: Rc<Signal>,
-    woken: Rc<Cell<bool>>,
-    metrics: Arc<TaskMetrics>,
-    limits: TurnLimits,
-    /// Tuples of its next turn: halved by a turn that took too long, recovering slowly.
-    budget: usize,
-    /// What it had done when it last ended a turn blocked.
-    done_when_blocked: u64,
-    due_ns: u64,
-    done: bool,
-}
-
-/// What one turn of a task may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TurnLimits {
-    tuples_max: usize,
-    time_max_ns: u64,
-}
-
-/// A turn costs as much as several tuples, so one for a single tuple does not pay.
-const TUPLES_PER_CONSUMER: usize = 16;
-const TUPLES_STRETCH_MAX: usize = 128;
-const TIME_STRETCH_MAX: usize = 8;
-
-impl TurnLimits {
-    /// Those of a task with so many consumer tasks: as the settings say, and more where its turn would otherwise give
-    /// most of its consumers a tuple or two.
-    pub fn new(settings: &Settings, consumers: usize) -> Self {
-        let wanted = consumers.saturating_mul(TUPLES_PER_CONSUMER) / settings.turn_tuples_max;
-        let stretch = wanted.clamp(1, TUPLES_STRETCH_MAX);
-        TurnLimits {
-            tuples_max: settings.turn_tuples_max * stretch,
-            time_max_ns: settings.turn_time_max.as_nanos() as u64 * stretch.min(TIME_STRETCH_MAX) as u64,
-        }
-    }
-}
-
-impl Seat {
-    pub fn new(
-        reference: TaskRef,
-        task: Box<dyn Task>,
-        signal: Rc<Signal>,
-        woken: Rc<Cell<bool>>,
-        metrics: Arc<TaskMetrics>,
-        limits: TurnLimits,
-    ) -> Self {
-        Seat {
-            reference,
-            task,
-            signal,
-            woken,
-            metrics,
-            limits,
-            budget: limits.tuples_max,
-            done_when_blocked: 0,
-            due_ns: u64::MAX,
-            done: false,
-        }
-    }
-
-    /// After a turn whose tuples took so long.
-    fn adapt_budget(&mut self, elapsed_ns: u64) {
-        let TurnLimits { tuples_max, time_max_ns } = self.limits;
-        self.budget = if elapsed_ns > time_max_ns {
-            (self.budget / 2).max(1)
-        } else {
-            (self.budget + tuples_max.div_ceil(64)).min(tuples_max)
-        };
-    }
-
-    /// True if a task that ended its turn blocked has done something since it last did.
-    fn has_got_on(&mut self) -> bool {
-        let counts = self.metrics.counts();
-        let done = counts.executed + counts.acked + counts.failed + counts.emitted;
-        std::mem::replace(&mut self.done_when_blocked, done) != done
-    }
-}
 
 /// What the watchdog reads: which task is in a turn, and since when.
 #[derive(Debug, Default)]

@@ -7,6 +7,7 @@ pub(crate) mod ids;
 pub mod placement;
 pub mod report;
 mod running;
+pub(crate) mod seat;
 mod threads;
 pub(crate) mod wiring;
 

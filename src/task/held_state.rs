@@ -1,5 +1,5 @@
-//! What becomes of the tuples that a manual bolt holds when a barrier comes: the barrier waits for them, or their values
-//! go into the snapshot and are delivered again by whoever resumes from it.
+//! What becomes of the tuples that a manual bolt holds when a barrier comes: the barrier waits for them, or their
+//! values go into the snapshot and are delivered again by whoever resumes from it.
 
 use std::fmt;
 
