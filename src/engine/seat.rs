@@ -33,8 +33,8 @@ pub(crate) struct TurnLimits {
     time_max_ns: u64,
 }
 
-/// A turn costs as much as several tuples, so one for a single tuple does not pay: each consumer gets at least so many
-/// of a full turn's tuples on average, a fourth.
+/// A turn costs as much as several tuples, so one for a single tuple does not pay: the tuples of a turn as the settings
+/// have it are for so many consumers.
 const CONSUMERS_PER_TURN: usize = 4;
 const TUPLES_STRETCH_MAX: usize = 128;
 const TIME_STRETCH_MAX: usize = 8;

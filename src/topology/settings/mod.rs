@@ -122,7 +122,7 @@ settings! {
         rebuild_progress_tuples: u64 = 1_000, 1..=1_000_000_000;
         /// The pause before the first rebuild; it doubles with every further one.
         rebuild_backoff: Duration = MS, Duration::ZERO..=HOUR;
-        /// Tuples that a task handles in one turn, at most; with more than four consumer tasks a quarter of it for each.
+        /// Tuples that a task handles in one turn, at most; with over four consumer tasks a quarter of it for each.
         turn_tuples_max: usize = 64, 1..=65_536;
         /// Time of a turn above which the next one gets fewer tuples; up to 8 times as long for one with many consumer
         /// tasks.
