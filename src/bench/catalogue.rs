@@ -250,8 +250,8 @@ its pipe and reads from it, and as a bolt between a spout and a sink, in turns. 
 from the emit to the ack, and tuples a second with 100 under way.
 
 How to read it: `ratio_to_bare_*` is what is left of the child's own speed. Most of the time is the child's. \
-Round trips are measured with executors that spin, since one that sleeps until the child has answered is a wake-up later; \
-tuples a second with adaptive ones, since one that spins takes a CPU from the child. --wait sets both.",
+Round trips are measured with executors that spin, since one that sleeps until the child has answered is a wake-up \
+later; tuples a second with adaptive ones, since one that spins takes a CPU from the child. --wait sets both.",
         takes_topology: false,
         refuses: &[
             (Flag::Rate, "it is a closed loop: a tuple waits for room in the window"),

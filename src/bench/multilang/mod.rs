@@ -56,8 +56,8 @@ struct Waits {
     stream: WaitPolicy,
 }
 
-/// Unless told, as `hop` and `throughput`: a child's answer takes longer than an executor that adapts will spin, and one
-/// that spins takes a CPU that a stream of tuples needs for the child.
+/// Unless told, as `hop` and `throughput`: a child's answer takes longer than an executor that adapts will spin, and
+/// one that spins takes a CPU that a stream of tuples needs for the child.
 fn waits(options: &Options) -> Vec<Waits> {
     match &options.waits[..] {
         [] => vec![Waits { trip: WaitPolicy::BusySpin, stream: WaitPolicy::default() }],
