@@ -60,12 +60,14 @@ impl Load {
     /// # Errors
     /// When it does not start, or fails.
     pub fn run(&self, topology: Topology, clock: &Clock) -> Result<Slice> {
+        let began_ns = clock.now_ns();
         let running = topology.paced(self.pace()).start()?;
         let mut has_ended = ends_within(&running, self.warmup)?;
         let (start_ns, cpu) = (clock.now_ns(), process_cpu_time());
         has_ended = has_ended || ends_within(&running, self.length)?;
         let (end_ns, cpu) = (clock.now_ns(), process_cpu_time().saturating_sub(cpu));
-        let ended_early = has_ended && Duration::from_nanos(end_ns - start_ns) < self.length;
+        // From before the schedule began: this thread may have been woken late from the warm-up.
+        let ended_early = has_ended && Duration::from_nanos(end_ns - began_ns) < self.warmup + self.length;
         has_ended = has_ended || ends_within(&running, GRACE)?;
         let measured = running.take_measured();
         let executor_cpus = running.executor_cpus().to_vec();
@@ -224,9 +226,8 @@ mod tests {
                 if slice.unfinished == 0 {
                     let trees = if guarantee == Guarantee::AtLeastOnce { 100 } else { 0 };
                     assert_eq!((slice.events, slice.sink.len(), slice.tree.len()), (100, 100 * tuples, trees));
-                    assert!(slice.sink.min() > 0);
                 }
-                assert!(!slice.ended_early);
+                assert!(!slice.ended_early && (slice.sink.is_empty() || slice.sink.min() > 0));
             }
         }
     }

@@ -54,8 +54,10 @@ pub fn route(by: By, tasks: usize, mut lines: impl BufRead, out: &mut impl Write
             .and_then(|line| parse_line(line.trim()))
             .and_then(|values| match by {
                 By::Fields => portable(&values, false).map(|()| fields_index(&values, tasks)),
-                By::PartialKey => portable(&values, true)
-                    .map(|()| partial_key.choose(&partial_key_bytes(values.iter().map(JavaValue::java_hash)))),
+                By::PartialKey => portable(&values, true).map(|()| {
+                    let key: Vec<u8> = partial_key_bytes(values.iter().map(JavaValue::java_hash)).collect();
+                    partial_key.choose(&key)
+                }),
             });
         match index {
             Ok(index) => writeln!(out, "{index}").map_err(|error| Error::io("writing the indices", &error))?,

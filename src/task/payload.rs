@@ -101,19 +101,24 @@ impl<T: Payload> PortOut<T> {
     /// As [`emit`](Self::emit), for a task that tracks nothing: it looks at one short way only.
     #[inline(always)]
     pub fn emit_bare(&mut self, value: T, core: &mut EmitCore) {
-        if core.blocked_lanes == 0
-            && let Some(queue) = open(&self.bare)
-        {
-            return push(queue, value, core);
-        }
-        self.emit_the_long_way(value, core);
+        self.emit_by(|port| &port.bare, value, core);
     }
 
     /// As [`emit`](Self::emit), for a task that tracks: it looks at one short way only.
     #[inline(always)]
     pub fn emit_tracked(&mut self, value: T, core: &mut EmitCore) {
+        self.emit_by(|port| &port.tracked, value, core);
+    }
+
+    #[inline(always)]
+    fn emit_by<H: Header>(
+        &mut self,
+        way: impl FnOnce(&Self) -> &Option<LocalEnd<H, T>>,
+        value: T,
+        core: &mut EmitCore,
+    ) {
         if core.blocked_lanes == 0
-            && let Some(queue) = open(&self.tracked)
+            && let Some(queue) = open(way(self))
         {
             return push(queue, value, core);
         }

@@ -39,7 +39,7 @@ pub(crate) enum TurnEnd {
     Fatal,
 }
 
-/// What a task waits for besides input.
+/// What a task waits for besides input, and what its turn was not for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wants {
     /// When it wants a turn without being signalled.

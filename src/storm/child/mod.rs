@@ -34,12 +34,12 @@
 //! }
 //! ```
 //!
-//! The component runs in a topology of its own: one executor, which Storm's tuples enter and whose outputs and acks are
-//! written to standard output. So it is prepared, anchored, acked, failed and ended as anywhere else, and a bolt is
-//! rebuilt after a panic; a spout's failure ends the process, and Storm starts it anew; Storm's ticks arrive as
-//! calls of `tick`. What differs: the tasks it is told of by `ctx.info()` and by
-//! `emit_to_at` are those of this small topology (Storm's are in [`Setup::context`]); direct emits are not supported; a
-//! spout's time-outs are Storm's. Nothing but the protocol may be written to standard output; log to standard error.
+//! The component runs in a topology of its own: one executor, which Storm's tuples enter and whose outputs and acks
+//! are written to standard output. So it is prepared, anchored, acked, failed and ended as anywhere else, and a bolt
+//! is rebuilt after a panic; a spout's failure ends the process, and Storm starts it anew; Storm's ticks arrive as
+//! calls of `tick`. What differs: the tasks it is told of by `ctx.info()` and by `emit_to_at` are those of this small
+//! topology (Storm's are in [`Setup::context`]); direct emits are not supported; a spout's time-outs are Storm's.
+//! Nothing but the protocol may be written to standard output; log to standard error.
 
 mod bolt;
 mod parent;

@@ -99,7 +99,8 @@ impl ManualBolt for ShellBolt {
         .start()?;
         let number = |key: &str| spec.conf.get(key).and_then(Json::as_u64);
         let millis = number("topology.tick.tuple.freq.millis").map(Duration::from_millis);
-        let tick_period = millis.or_else(|| number("topology.tick.tuple.freq.secs").map(Duration::from_secs));
+        let period = millis.or_else(|| number("topology.tick.tuple.freq.secs").map(Duration::from_secs));
+        let tick_period = period.filter(|period| !period.is_zero());
         self.running = Some(Running { link, items, queue, open, last_id: 0, ticks, tick_period });
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::task::dynamic::Value;
 /// The stream of an emit that names none.
 pub const DEFAULT_STREAM: &str = "default";
 
-/// The source component and stream of a tick.
+/// The stream of a heartbeat.
 pub const HEARTBEAT_STREAM: &str = "__heartbeat";
 
 /// Anything a child writes. What a command does not use is ignored.

@@ -26,8 +26,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             bolt.prepare(&mut ctx)?;
             if let Some(port) = snapshots {
                 has_finished |= port.has_finished(info)?;
-            }
-            if let Some(port) = snapshots {
                 let parts = read_parts::<L>(port, info.count)?;
                 if let Some(checkpointed) = bolt.checkpointed() {
                     let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);

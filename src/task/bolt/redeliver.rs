@@ -51,22 +51,18 @@ pub(super) fn read_parts<L: Logic>(port: &SnapshotPort, tasks: usize) -> Result<
 impl<H: Header, L: Logic> BoltShell<H, L> {
     /// Delivers what was held in the checkpoint that has been resumed.
     pub(super) fn redeliver(&mut self, left: &mut usize) {
-        while self.is_ready && self.may_go_on(*left) {
-            let Some(value) = self.redelivered.pop_front() else { return };
+        while !self.redelivered.is_empty() && self.is_ready && self.may_go_on(*left) {
+            let wall_ns = self.wall_ns();
+            let (Some(bolt), Some(value)) = (&mut self.bolt, self.redelivered.pop_front()) else { return };
             *left -= 1;
-            self.out.core.no_event();
-            let Some(bolt) = &mut self.bolt else { return };
-            let input = Input {
-                number: 0,
-                wall_ns: self.out.core.now_ns.saturating_add(self.parts.wall_offset_ns),
-                manual: Some((Roots::None, &mut self.held)),
-                redelivered: true,
-            };
             let (out, origin) = (&mut self.out, &self.origin);
+            out.core.no_event();
             out.core.counts.executed += 1;
+            let input = Input { number: 0, wall_ns, manual: Some((Roots::None, &mut self.held)), redelivered: true };
             if let Err(failure) = guarded(origin, || bolt.execute(value, input, out)) {
                 self.break_down(failure);
             }
+            self.ask_whether_ready();
         }
     }
 
