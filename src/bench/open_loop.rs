@@ -63,6 +63,7 @@ impl Load {
         let began_ns = clock.now_ns();
         let running = topology.paced(self.pace()).start()?;
         let mut has_ended = ends_within(&running, self.warmup)?;
+        running.restart_checkpoint_times();
         let (start_ns, cpu) = (clock.now_ns(), process_cpu_time());
         has_ended = has_ended || ends_within(&running, self.length)?;
         let (end_ns, cpu) = (clock.now_ns(), process_cpu_time().saturating_sub(cpu));

@@ -19,7 +19,14 @@ pub(super) fn complain(place: &str, error: &Error) {
 }
 
 fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+    let mut line = String::with_capacity(text.len());
+    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        if !line.is_empty() {
+            line.push_str(if line.ends_with(':') { " " } else { "; " });
+        }
+        line.push_str(part);
+    }
+    line
 }
 
 #[cfg(test)]
@@ -28,6 +35,6 @@ mod tests {
 
     #[test]
     fn a_message_of_several_lines_becomes_one() {
-        assert_eq!(one_line("expected:\n\n  a number\n"), "expected:; a number");
+        assert_eq!(one_line("expected:\n\n  a number\n  or a text"), "expected: a number; or a text");
     }
 }

@@ -156,7 +156,7 @@ impl<T: Payload + Serialize> Bolt for UpsertTable<T> {
         };
         let table = self.table.as_ref().expect("a bolt is prepared before anything else");
         let mut bytes = Vec::new();
-        codec::write(&value, &mut bytes).map_err(|error| Failure::reject(error.to_string()))?;
+        codec::write_value(&value, &mut bytes).map_err(|error| Failure::reject(error.to_string()))?;
         let put = table.rows.insert(id.to_be_bytes(), bytes);
         put.map_err(|error| Failure::retry(failed(&self.shared.path)(error).to_string()))
     }

@@ -349,6 +349,13 @@ impl Running {
         self.shared.checkpointing.as_ref().map(|checkpointing| checkpointing.stats.report())
     }
 
+    /// Forgets how long checkpoints have taken so far: for whoever measures what comes after a warm-up.
+    pub(crate) fn restart_checkpoint_times(&self) {
+        if let Some(checkpointing) = &self.shared.checkpointing {
+            checkpointing.stats.restart_times();
+        }
+    }
+
     /// What the run has done so far. Asks every executor for its histograms; one that is in a long turn is left out.
     pub fn report(&self) -> Report {
         let (phase, finished, at_ns) = {

@@ -83,7 +83,7 @@ impl<K: StateKey, U: StateKey, V: StateValue> Coding<Element<U>, V> for Heads<K>
     }
 
     fn write_value(&self, _stamp_ns: u64, value: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        codec::write(value, out)
+        codec::write_value(value, out)
     }
 
     fn freed(&mut self, group: u32, element: Element<U>) {

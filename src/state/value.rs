@@ -293,7 +293,7 @@ impl<K: StateKey, V: StateValue> Coding<K, V> for Plain {
         if self.stamps.is_some() {
             out.extend_from_slice(&stamp_ns.to_le_bytes());
         }
-        codec::write(value, out)
+        codec::write_value(value, out)
     }
 
     fn freed(&mut self, _group: u32, _key: K) {}

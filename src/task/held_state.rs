@@ -100,7 +100,7 @@ impl<T> HeldCodec<T> {
 
 fn write<T: StateValue>(value: &T) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    codec::write(value, &mut bytes)
+    codec::write_value(value, &mut bytes)
         .map_err(|error| Failure::fatal(format!("a value that is held in state cannot be written: {error}")))?;
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! What happens below a program: its files fail, or its clock jumps. A library of ours, loaded with `LD_PRELOAD`.
+//! What happens below a program: its files fail, it is killed in the midst of them, or its clock jumps. A library of ours, loaded with `LD_PRELOAD`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use squall::sys::random::Random;
 
 const SOURCE: &str = include_str!("preload.rs");
 
-/// One fault in the files of a process, or in its clock.
+/// One fault in the files of a process or in its clock, or its end by `SIGKILL` at a place that is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Below {
     WriteError,
@@ -17,10 +17,16 @@ pub enum Below {
     RenameError,
     OpenError,
     ClockJump,
+    KillInWrite,
+    KillBeforeSync,
+    KillBeforeManifest,
+    KillAfterManifest,
+    KillBeforeRename,
+    KillAfterRename,
 }
 
 impl Below {
-    pub const ALL: [Below; 7] = [
+    pub const ALL: [Below; 13] = [
         Below::WriteError,
         Below::WriteShort,
         Below::DiskFull,
@@ -28,6 +34,12 @@ impl Below {
         Below::RenameError,
         Below::OpenError,
         Below::ClockJump,
+        Below::KillInWrite,
+        Below::KillBeforeSync,
+        Below::KillBeforeManifest,
+        Below::KillAfterManifest,
+        Below::KillBeforeRename,
+        Below::KillAfterRename,
     ];
 
     /// As the library calls it.
@@ -40,6 +52,12 @@ impl Below {
             Below::RenameError => "rename-error",
             Below::OpenError => "open-error",
             Below::ClockJump => "clock-jump",
+            Below::KillInWrite => "kill-write",
+            Below::KillBeforeSync => "kill-sync",
+            Below::KillBeforeManifest => "kill-manifest",
+            Below::KillAfterManifest => "kill-after-manifest",
+            Below::KillBeforeRename => "kill-rename",
+            Below::KillAfterRename => "kill-after-rename",
         }
     }
 
@@ -52,7 +70,23 @@ impl Below {
             Below::RenameError => "a rename fails",
             Below::OpenError => "a file cannot be opened",
             Below::ClockJump => "the clock jumps",
+            Below::KillInWrite => "kill in a write, half done",
+            Below::KillBeforeSync => "kill before a sync",
+            Below::KillBeforeManifest => "kill between store and manifest",
+            Below::KillAfterManifest => "kill between manifest and commit",
+            Below::KillBeforeRename => "kill before a rename",
+            Below::KillAfterRename => "kill after a rename",
         }
+    }
+
+    /// What the next start finds may be damaged. After a kill alone it never is.
+    pub fn may_damage(self) -> bool {
+        !self.kind().starts_with("kill")
+    }
+
+    /// Files are renamed when outputs become visible: at the end.
+    pub fn comes_late(self) -> bool {
+        matches!(self, Below::RenameError | Below::KillBeforeRename | Below::KillAfterRename)
     }
 
     /// What the library reads: the kind, and which operation it is.
@@ -60,7 +94,9 @@ impl Below {
         // About as many as a process has in its first second.
         let operations = match self {
             Below::WriteError | Below::WriteShort | Below::DiskFull | Below::SyncError => 100,
-            Below::RenameError => 2,
+            Below::KillInWrite | Below::KillBeforeSync => 100,
+            Below::KillBeforeManifest | Below::KillAfterManifest => 20,
+            Below::RenameError | Below::KillBeforeRename | Below::KillAfterRename => 2,
             Below::OpenError => 8,
             Below::ClockJump => 20,
         };

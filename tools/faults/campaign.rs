@@ -64,6 +64,7 @@ impl Outcome {
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process may take to meet a fault that is below it.
 const FAULT_WITHIN: Duration = Duration::from_secs(2);
+const LATE_FAULT_WITHIN: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -208,6 +209,9 @@ impl Campaign {
             let done = self.follow(&mut way, &mut random, &mut outcome);
             let name = subject.name();
             done.map_err(|error| format!("{} store, seed {}, {name} {number}: {error}", self.store, self.seed))?;
+            let faults: u64 = outcome.faults.values().sum();
+            let wrong = if outcome.holds() { "nothing wrong" } else { "some wrong" };
+            eprintln!("{faults} of {} faults, {} topologies at their end, {wrong}", self.kills, number + 1);
         }
         Ok(outcome)
     }
@@ -258,7 +262,9 @@ impl Campaign {
             _ => None,
         };
         // A copy from before stays until a process has gone on from what is there.
-        if let (Some(Fault::Below(below)), None) = (fault, &way.copy) {
+        if let (Some(Fault::Below(below)), None) = (fault, &way.copy)
+            && below.may_damage()
+        {
             way.copy = Some((copy_state(&way.dir)?, below.name()));
         }
         let start = Instant::now();
@@ -282,7 +288,7 @@ impl Campaign {
         match (ended, fault) {
             (Some(status), Some(Fault::Below(_))) if is_injected => {
                 *outcome.faults.entry(name.expect("there is a fault")).or_default() += 1;
-                outcome.stopped += u64::from(!status.success());
+                outcome.stopped += u64::from(status.code().is_some_and(|code| code != 0));
                 Ok(status.success().then_some(status))
             }
             (Some(status), _) if status.code() == Some(2) && way.copy.is_some() => {
@@ -340,12 +346,13 @@ impl Campaign {
             Fault::KillAtRandom | Fault::DamageManifest | Fault::DamageStore => {
                 process.wait(|| start.elapsed() >= after)
             }
-            Fault::Below(_) => {
+            Fault::Below(below) => {
                 // It goes on until it has met the fault, and a while longer.
+                let fault_within = if below.comes_late() { LATE_FAULT_WITHIN } else { FAULT_WITHIN };
                 let stderr = state.with_file_name("stderr");
                 let said = fs::metadata(&stderr).map_or(0, |found| found.len());
                 let speaks = || fs::metadata(&stderr).is_ok_and(|found| found.len() > said);
-                let ended = process.wait(|| speaks() || start.elapsed() >= FAULT_WITHIN)?;
+                let ended = process.wait(|| speaks() || start.elapsed() >= fault_within)?;
                 let met = Instant::now();
                 if ended.is_some() { Ok(ended) } else { process.wait(|| met.elapsed() >= after) }
             }

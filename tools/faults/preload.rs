@@ -1,18 +1,20 @@
-//! Loaded below a program (`LD_PRELOAD`): one of its file operations under a folder fails, or its clock jumps.
+//! Loaded below a program (`LD_PRELOAD`): one of its file operations under a folder fails or is its end, or its clock
+//! jumps.
 //!
-//! `SQUALL_FAULT` is `KIND:NTH`: the NTH operation of that kind fails; `SQUALL_FAULT_UNDER` is the folder, or all but
+//! `SQUALL_FAULT` is `KIND:NTH`: the NTH operation of that kind fails, or the program is killed there; `SQUALL_FAULT_UNDER` is the folder, or all but
 //! its `stderr`. What was done is said on standard error as `injected: ...`. No crate, so that `rustc` alone builds it.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 const EIO: c_int = 5;
 const ENOSPC: c_int = 28;
 const AT_FDCWD: c_int = -100;
 const CLOCK_REALTIME: c_int = 0;
 const O_ACCMODE: c_int = 3;
+const SIGKILL: c_int = 9;
 /// `RTLD_NEXT` of Linux.
 const NEXT: *mut c_void = -1_isize as *mut c_void;
 
@@ -31,6 +33,7 @@ pub struct IoVec {
 unsafe extern "C" {
     fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     fn __errno_location() -> *mut c_int;
+    fn raise(signal: c_int) -> c_int;
 }
 
 struct Plan {
@@ -68,7 +71,8 @@ unsafe fn next<F: Copy>(cell: &AtomicUsize, name: &CStr) -> F {
 }
 
 fn is_ours(plan: &Plan, path: &Path) -> bool {
-    path.starts_with(&plan.under) && !path.ends_with("stderr")
+    let is_manifest = || path.file_stem().is_some_and(|stem| stem == "manifest");
+    path.starts_with(&plan.under) && !path.ends_with("stderr") && (!plan.kind.ends_with("manifest") || is_manifest())
 }
 
 fn path_of(fd: c_int) -> Option<PathBuf> {
@@ -92,15 +96,53 @@ fn fail<T: From<i8>>(error: c_int) -> T {
     T::from(-1)
 }
 
+/// The write that is under way is the last thing that the program does.
+static IS_LAST: AtomicBool = AtomicBool::new(false);
+
+fn die() -> ! {
+    // SAFETY: takes a number and touches no memory of the program.
+    unsafe { raise(SIGKILL) };
+    unreachable!("SIGKILL cannot be caught")
+}
+
+/// The result of an operation, unless the program was to be killed after it.
+fn survived<T>(result: T) -> T {
+    if IS_LAST.load(Ordering::Relaxed) { die() } else { result }
+}
+
+/// Kills the program if this operation is the one.
+fn may_die(kind: &str, path: impl FnOnce() -> Option<PathBuf>) {
+    if is_due(&[kind], path).is_some() {
+        die();
+    }
+}
+
 /// What becomes of a write of so many bytes: as many as to write instead, or an error.
 fn writes(fd: c_int, length: usize) -> Result<usize, c_int> {
-    let Some(plan) = is_due(&["write-error", "write-short", "disk-full"], || path_of(fd)) else { return Ok(length) };
+    const KINDS: [&str; 5] = ["write-error", "write-short", "disk-full", "kill-write", "kill-manifest"];
+    let Some(plan) = is_due(&KINDS, || path_of(fd)) else { return Ok(length) };
     match plan.kind.as_str() {
+        "kill-manifest" => die(),
+        "kill-write" => {
+            IS_LAST.store(true, Ordering::Relaxed);
+            Ok(length.div_ceil(2))
+        }
         "write-short" => Ok(length.div_ceil(2)),
         "disk-full" if plan.met.load(Ordering::Relaxed) == plan.nth && length > 1 => Ok(length / 2),
         "disk-full" => Err(ENOSPC),
         _ => Err(EIO),
     }
+}
+
+/// What becomes of a sync.
+fn syncs(fd: c_int, real: impl FnOnce(c_int) -> c_int) -> c_int {
+    may_die("kill-sync", || path_of(fd));
+    let result = match is_due(&["sync-error"], || path_of(fd)) {
+        None => real(fd),
+        Some(_) => fail(EIO),
+    };
+    may_die("kill-after-manifest", || path_of(fd));
+    result
 }
 
 /// Defines functions of C; `real` is what the program would have called without this library.
@@ -126,32 +168,31 @@ macro_rules! wrapped {
 
 wrapped! {
     fn write(fd: c_int, bytes: *const c_void, length: usize) -> isize, real => match writes(fd, length) {
-        Ok(length) => real(fd, bytes, length),
+        Ok(length) => survived(real(fd, bytes, length)),
         Err(error) => fail(error),
     };
     fn pwrite(fd: c_int, bytes: *const c_void, length: usize, at: i64) -> isize, real => match writes(fd, length) {
-        Ok(length) => real(fd, bytes, length, at),
+        Ok(length) => survived(real(fd, bytes, length, at)),
         Err(error) => fail(error),
     };
     fn pwrite64(fd: c_int, bytes: *const c_void, length: usize, at: i64) -> isize, real => match writes(fd, length) {
-        Ok(length) => real(fd, bytes, length, at),
+        Ok(length) => survived(real(fd, bytes, length, at)),
         Err(error) => fail(error),
     };
     fn writev(fd: c_int, parts: *const IoVec, count: c_int) -> isize, real => match writes(fd, count as usize) {
-        Ok(count) => real(fd, parts, count as c_int),
+        Ok(count) => survived(real(fd, parts, count as c_int)),
         Err(error) => fail(error),
     };
-    fn fsync(fd: c_int) -> c_int, real => match is_due(&["sync-error"], || path_of(fd)) {
-        None => real(fd),
-        Some(_) => fail(EIO),
-    };
-    fn fdatasync(fd: c_int) -> c_int, real => match is_due(&["sync-error"], || path_of(fd)) {
-        None => real(fd),
-        Some(_) => fail(EIO),
-    };
-    fn rename(from: *const c_char, to: *const c_char) -> c_int, real => match is_due(&["rename-error"], || text(from)) {
-        None => real(from, to),
-        Some(_) => fail(EIO),
+    fn fsync(fd: c_int) -> c_int, real => syncs(fd, |fd| real(fd));
+    fn fdatasync(fd: c_int) -> c_int, real => syncs(fd, |fd| real(fd));
+    fn rename(from: *const c_char, to: *const c_char) -> c_int, real => {
+        may_die("kill-rename", || text(from));
+        let result = match is_due(&["rename-error"], || text(from)) {
+            None => real(from, to),
+            Some(_) => fail(EIO),
+        };
+        may_die("kill-after-rename", || text(from));
+        result
     };
     fn open(path: *const c_char, flags: c_int, mode: c_uint) -> c_int, real => match opens(AT_FDCWD, path, flags) {
         None => real(path, flags, mode),

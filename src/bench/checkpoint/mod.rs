@@ -142,6 +142,7 @@ fn measure(topology: Topology, timing: &Timing, session: &Session) -> Result<Sam
         Some(outcome) => outcome.and(Err(Error::failed("ended", "an endless source has ended"))),
     };
     ended(running.wait_timeout(timing.warmup))?;
+    running.restart_checkpoint_times();
     let (from, from_ns) = (words(), session.clock.now_ns());
     ended(running.wait_timeout(timing.slice))?;
     let (to, to_ns) = (words(), session.clock.now_ns());

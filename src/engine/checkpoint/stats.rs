@@ -165,6 +165,11 @@ impl CheckpointStats {
         });
     }
 
+    /// Durations and pauses of checkpoints so far are forgotten.
+    pub fn restart_times(&self) {
+        self.with(|inner| (inner.took, inner.pause) = (latency(), latency()));
+    }
+
     pub fn failed(&self, why: String) {
         self.with(|inner| {
             inner.report.failed += 1;

@@ -271,7 +271,7 @@ impl<D: Database> Shared<D> {
 }
 
 fn malformed() -> Error {
-    Error::bad_state("a row of an entry is malformed: use an older checkpoint")
+    Error::bad_state("a row of an entry is malformed")
 }
 
 impl<D: Database> SnapshotStore for Versioned<D> {

@@ -282,8 +282,7 @@ impl Segment {
                 if crc32fast::hash(&buffer) != block.crc {
                     let (path, checkpoint) = (self.file.path().display(), self.checkpoint);
                     return Err(Error::bad_state(format!(
-                        "{path}: the block at byte {offset} (checkpoint {checkpoint}) does not match its checksum; \
-                         use an older checkpoint"
+                        "{path}: the block at byte {offset}, of checkpoint {checkpoint}, does not match its checksum"
                     )));
                 }
                 each(&buffer)?;
