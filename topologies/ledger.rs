@@ -17,7 +17,7 @@ use squall::connect::Generator;
 use squall::state::{StateVisitor, ValueState};
 use squall::sys::random::{Random, mix};
 use squall::task::payload::Emission2;
-use squall::{Bolt, CurrentKey, Failure, KeyedBolt, Nothing, Outcome, Outlet, Ports, Topology, TopologyBuilder};
+use squall::{CurrentKey, Failure, KeyedBolt, Nothing, Outcome, Outlet, Ports, Topology, TopologyBuilder};
 
 /// Books transfers between accounts and checks that no money is lost or made
 #[derive(clap::Args, Clone, Debug)]
@@ -125,9 +125,9 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
         .fields_by(&booked, |entry: &Entry| entry.source)
         .clone();
     let (output, sources) = (args.output.clone(), args.sources);
-    t.bolt("report", move || Report { transfers: count, sources, output: output.clone(), ..Report::default() })
-        .global(balances.via(|(account, state)| Finding::Account(account, state)))
-        .global(books.via(|(source, books)| Finding::Books(source, books)));
+    t.bolt("report", move || Report::new(count, sources, output.clone()))
+        .fields_by(balances.via(|(account, state)| Finding::Account(account, state)), Finding::of)
+        .fields_by(books.via(|(source, books)| Finding::Books(source, books)), Finding::of);
     t.build()
 }
 
@@ -255,26 +255,42 @@ pub enum Finding {
     Books(u64, Books),
 }
 
+impl Finding {
+    /// The number of the account, or of the source.
+    fn of(&self) -> u64 {
+        match self {
+            Finding::Account(number, _) | Finding::Books(number, _) => *number,
+        }
+    }
+}
+
 /// Checks the books, writes the balances, says what it found.
-#[derive(Default)]
+///
+/// What it gathers is state: the tasks that it comes from have made their last call then, and are not asked again.
 struct Report {
     transfers: u64,
     sources: u64,
     output: Option<PathBuf>,
-    accounts: BTreeMap<u64, Account>,
-    books: BTreeMap<u64, Books>,
+    accounts: ValueState<u64, Account>,
+    books: ValueState<u64, Books>,
 }
 
 impl Report {
+    fn new(transfers: u64, sources: u64, output: Option<PathBuf>) -> Self {
+        let (accounts, books) = (ValueState::new("accounts"), ValueState::new("books"));
+        Report { transfers, sources, output, accounts, books }
+    }
+
     /// Each invariant, and what speaks against it: empty if it holds.
     fn checks(&self) -> [(&'static str, String); 3] {
-        let total: i64 = self.accounts.values().map(|account| account.balance - OPENING_BALANCE).sum();
+        let total: i64 = self.accounts.iter().map(|(_, account)| account.balance - OPENING_BALANCE).sum();
         let conserved = if total == 0 { String::new() } else { format!("{total} too much") };
 
         let made = |source: u64| (self.transfers + self.sources - 1 - source) / self.sources;
         let mut once = String::new();
+        let all: BTreeMap<u64, Books> = self.books.iter().map(|(source, books)| (*source, *books)).collect();
         for source in 0..self.sources {
-            let (made, books) = (made(source), self.books.get(&source).copied().unwrap_or_default());
+            let (made, books) = (made(source), all.get(&source).copied().unwrap_or_default());
             let of_these: u64 = (0..made).fold(0, |sum, n| sum.wrapping_add(mix(n * self.sources + source)));
             if books.entries != [made; 2] || books.transfers != [of_these; 2] || books.amounts[0] != books.amounts[1] {
                 let [debits, credits] = books.entries;
@@ -283,7 +299,7 @@ impl Report {
         }
 
         let (mut repeated, mut skipped) = (0, 0);
-        for account in self.accounts.values() {
+        for (_, account) in self.accounts.iter() {
             repeated += account.repeated;
             skipped += account.skipped;
         }
@@ -297,7 +313,7 @@ impl Report {
     fn write_balances(&self, output: &Path) -> std::io::Result<()> {
         let partial = temporary(output);
         let mut file = std::io::BufWriter::new(std::fs::File::create(&partial)?);
-        for (account, state) in &self.accounts {
+        for (account, state) in self.accounts.iter().collect::<BTreeMap<_, _>>() {
             writeln!(file, "{account}\t{}\t{}", state.balance, state.entries)?;
         }
         file.into_inner()?.sync_all()?;
@@ -305,14 +321,20 @@ impl Report {
     }
 }
 
-impl Bolt for Report {
+impl KeyedBolt for Report {
+    type Key = u64;
     type In = Finding;
     type Out = Nothing;
 
-    fn execute(&mut self, finding: Finding, _out: &mut Outlet<Nothing>) -> Outcome {
+    fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
+        visit.state(&mut self.accounts);
+        visit.state(&mut self.books);
+    }
+
+    fn execute(&mut self, of: CurrentKey<u64>, finding: Finding, _out: &mut Outlet<Nothing>) -> Outcome {
         match finding {
-            Finding::Account(account, state) => drop(self.accounts.insert(account, state)),
-            Finding::Books(source, books) => drop(self.books.insert(source, books)),
+            Finding::Account(_, state) => self.accounts.set(&of, state),
+            Finding::Books(_, books) => self.books.set(&of, books),
         }
         Ok(())
     }

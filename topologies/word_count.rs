@@ -24,7 +24,7 @@ use squall::connect::{FileLines, FileSink, StdinLines, Transactional};
 use squall::state::{StateVisitor, ValueState};
 use squall::sys::random::Random;
 use squall::task::metrics::FaultCounters;
-use squall::{Bolt, BoltContext, CurrentKey, Failure, KeyedBolt, Outcome, Outlet, Stream, Topology, TopologyBuilder};
+use squall::{BoltContext, CurrentKey, Failure, KeyedBolt, Outcome, Outlet, Stream, Topology, TopologyBuilder};
 
 /// Counts the words of a text
 #[derive(clap::Args, Clone, Debug)]
@@ -81,7 +81,9 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
     let counts =
         t.bolt("count", move || Count::new(faults.clone())).parallelism(tasks).fields(&words, |word: &Word| word);
     let (is_written, top) = (output.is_some(), args.top);
-    let report = t.bolt("report", move || Report { counts: Vec::new(), is_written, top }).global(&counts);
+    let report = t
+        .bolt("report", move || Report { counts: ValueState::new("gathered"), is_written, top })
+        .fields(&counts, |(word, _): &(Word, u64)| word);
     if let Some(output) = output {
         t.bolt("output", move || Transactional::new(output.clone())).global(&report);
     }
@@ -230,28 +232,34 @@ impl KeyedBolt for Count {
 
 /// Gathers the counts of all tasks, passes them on in order if they are written, prints the most frequent ones.
 struct Report {
-    counts: Vec<(Word, u64)>,
+    /// State: the tasks that count have made their last call when these are there, and are not asked again.
+    counts: ValueState<Word, u64>,
     is_written: bool,
     top: usize,
 }
 
-impl Bolt for Report {
+impl KeyedBolt for Report {
+    type Key = Word;
     type In = (Word, u64);
     type Out = Vec<u8>;
 
-    fn execute(&mut self, count: (Word, u64), _out: &mut Outlet<Vec<u8>>) -> Outcome {
-        self.counts.push(count);
+    fn states(&mut self, visit: &mut dyn StateVisitor<Word>) {
+        visit.state(&mut self.counts);
+    }
+
+    fn execute(&mut self, word: CurrentKey<Word>, (_, count): (Word, u64), _out: &mut Outlet<Vec<u8>>) -> Outcome {
+        self.counts.set(&word, count);
         Ok(())
     }
 
     fn finish(&mut self, out: &mut Outlet<Vec<u8>>) -> Outcome {
+        let mut counts: Vec<(Word, u64)> = self.counts.iter().map(|(word, count)| (word.clone(), *count)).collect();
         // Most frequent first, equally frequent ones by the word.
-        self.counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        let top = self.counts.iter().take(self.top).map(|(word, count)| format!("{count:>10}  {}\n", shown(word)));
+        counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let top = counts.iter().take(self.top).map(|(word, count)| format!("{count:>10}  {}\n", shown(word)));
         let text: String = top.collect();
         squall::observe::above(|| std::io::stdout().write_all(text.as_bytes()))?;
         if self.is_written {
-            let mut counts = std::mem::take(&mut self.counts);
             counts.sort_unstable();
             out.hand_over(counts.into_iter().map(|(word, count)| line(&word, count)));
         }

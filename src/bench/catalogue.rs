@@ -225,7 +225,8 @@ A word count with its counts as keyed state, exactly once, on one executor: with
 second, 100 ms and 10 ms, in memory and in the log on this machine's disk (a folder of its own in the system's \
 temporary folder, removed in the end). Then in open loop 100,000 events a second into a million keys of 100 bytes, \
 without checkpoints and with one every 100 ms, in turns; and for each store the shortest interval at that rate of \
-which none is given up.
+which none is given up. At last, with ten megabytes of state: from a start on a state directory to the first event, \
+and from a failure until spouts emit again.
 
 How to read it: `ratio_to_none` is the throughput that is left, from the same round; `pause_*_us` is the longest time \
 that any task was kept from its work by one checkpoint; `given_up` must be 0 for an interval that can be sustained.",

@@ -1,9 +1,12 @@
-//! `checkpoint`: what checkpoints cost the work they run beside, in closed loop, and in open loop in [`open`].
+//! `checkpoint`: what checkpoints cost the work they run beside, in closed loop, and in open loop in [`open`]; and what
+//! they are for, in [`recovery`].
 //!
 //! A word count whose counts are keyed state, under exactly-once, in rounds: without checkpoints (but for the first),
 //! and with one every so often, in each store that writes no database.
 
+mod kept;
 mod open;
+mod recovery;
 
 use std::time::Duration;
 
@@ -69,7 +72,7 @@ struct Sample {
 /// How long a run takes.
 pub(crate) fn expected(options: &Options) -> Duration {
     let timing = Timing::of(options);
-    round_time(&timing) * timing.repeat as u32 + open::expected(options)
+    round_time(&timing) * timing.repeat as u32 + open::expected(options) + recovery::expected(options)
 }
 
 fn round_time(timing: &Timing) -> Duration {
@@ -95,7 +98,8 @@ pub(crate) fn run(session: &mut Session, _subject: Option<&Subject<'_>>) -> Resu
     for (case, of_case) in CASES.iter().zip(&samples) {
         session.row(row(*case, of_case, &samples[0]));
     }
-    open::run(session)
+    open::run(session)?;
+    recovery::run(session)
 }
 
 /// Each line of a text once, in order.

@@ -4,24 +4,15 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::bench::checkpoint::kept::Kept;
 use crate::bench::checkpoint::{NEVER, every};
 use crate::bench::open_loop::{Load, START_STOP, Slice};
 use crate::bench::row::{Row, Unit, pooled};
 use crate::bench::session::{Options, Session};
 use crate::bench::timing::Timing;
 use crate::bench::working_folder::WorkingFolder;
-use crate::connect::Generator;
 use crate::error::Result;
-use crate::state::key::{KEY_GROUPS_DEFAULT, key_hash};
 use crate::state::store::kind::StoreKind;
-use crate::state::{CurrentKey, StateVisitor, ValueState};
-use crate::sys::random::mix;
-use crate::task::component::{KeyedBolt, Outcome};
-use crate::task::outlet::Outlet;
-use crate::task::payload::Nothing;
-use crate::topology::Topology;
-use crate::topology::builder::TopologyBuilder;
-use crate::topology::settings::Guarantee;
 
 const RATE: NonZeroU64 = NonZeroU64::new(100_000).expect("not zero");
 const KEYS: u64 = 1_000_000;
@@ -35,50 +26,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const INTERVALS_MS: [u64; 6] = [10, 20, 50, 100, 250, 1_000];
 /// Of as many checkpoints as the interval allows, so many have to be completed.
 const COMPLETED_SHARE: f64 = 0.8;
-
-/// Keeps 100 bytes per key.
-struct Keep {
-    values: ValueState<u64, Vec<u8>>,
-    /// Keys that are there from the first event on.
-    fill: u64,
-}
-
-impl KeyedBolt for Keep {
-    type Key = u64;
-    type In = u64;
-    type Out = Nothing;
-
-    fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
-        visit.state(&mut self.values);
-    }
-
-    fn execute(&mut self, key: CurrentKey<u64>, event: u64, _: &mut Outlet<Nothing>) -> Outcome {
-        for other in 0..std::mem::take(&mut self.fill) {
-            let other = CurrentKey::of_hashed(other, key_hash(&other), KEY_GROUPS_DEFAULT, key.now_ns());
-            self.values.set(&other, vec![0; 100]);
-        }
-        self.values.get_or_insert_with(&key, || vec![0; 100])[0] = event as u8;
-        Ok(())
-    }
-}
-
-fn topology(keys: u64, fill: u64, store: StoreKind, interval: Duration, folder: &WorkingFolder) -> Result<Topology> {
-    let mut t = TopologyBuilder::new("kept");
-    let events = t.source("events", || Generator::endless(|n| n));
-    t.bolt("keep", move || Keep { values: ValueState::new("values"), fill })
-        .fields_by(&events, move |event| mix(*event) % keys);
-    let state = folder.path().join("state").display().to_string();
-    t.settings(move |settings| {
-        settings.executors = Some(1);
-        settings.guarantee = Guarantee::ExactlyOnce;
-        settings.checkpoint_interval = Some(interval);
-        if store != StoreKind::Memory {
-            settings.store = store;
-            settings.state_dir = Some(state);
-        }
-    });
-    t.build()
-}
 
 struct Plan {
     timing: Timing,
@@ -129,7 +76,8 @@ fn latency(session: &mut Session, plan: &Plan, folder: &WorkingFolder) -> Result
     for round in 1..=plan.timing.repeat {
         session.step(&format!("open loop, round {round} of {}", plan.timing.repeat), plan.slice() * 2);
         for (interval, slices) in &mut sides {
-            let topology = topology(plan.keys, plan.keys, StoreKind::Log, *interval, folder)?;
+            let kept = Kept { keys: plan.keys, fill: plan.keys, store: StoreKind::Log, interval: *interval, folder };
+            let topology = kept.topology(|_| Ok(()))?;
             slices.push(load.run(topology, &session.clock)?);
             folder.remove("state")?;
         }
@@ -172,7 +120,8 @@ fn shortest(session: &mut Session, plan: &Plan, store: StoreKind, folder: &Worki
     for interval_ms in INTERVALS_MS {
         session.step(&format!("{store}: is one every {interval_ms} ms sustained?"), plan.trial());
         let interval = Duration::from_millis(interval_ms);
-        let slice = load.run(topology(plan.keys, 0, store, interval, folder)?, &session.clock)?;
+        let kept = Kept { keys: plan.keys, fill: 0, store, interval, folder };
+        let slice = load.run(kept.topology(|_| Ok(()))?, &session.clock)?;
         folder.remove("state")?;
         let Some(report) = &slice.checkpoints else { continue };
         let possible = (load.warmup + load.length).as_secs_f64() / interval.as_secs_f64();

@@ -43,13 +43,66 @@ impl KeyedBolt for Count {
     }
 
     fn execute(&mut self, key: CurrentKey<u64>, value: u64, out: &mut Outlet<u64>) -> Outcome {
-        let seen = self.seen.get_or_insert_with(&key, || (0, 0));
-        *seen = (seen.0 + 1, seen.1 + value);
+        add(&mut self.seen, &key, value);
         out.emit(value);
-        match self.breaks.lock().expect("one thread").draw(value) {
-            true => Err(Failure::retry("breaks by chance")),
-            false => Ok(()),
-        }
+        may_break(&self.breaks, value)
+    }
+}
+
+fn add(seen: &mut ValueState<u64, (u64, u64)>, key: &CurrentKey<u64>, value: u64) {
+    let seen = seen.get_or_insert_with(key, || (0, 0));
+    *seen = (seen.0 + 1, seen.1 + value);
+}
+
+fn may_break(breaks: &Mutex<Breaks>, value: u64) -> Outcome {
+    match breaks.lock().expect("one thread").draw(value) {
+        true => Err(Failure::retry("breaks by chance")),
+        false => Ok(()),
+    }
+}
+
+/// Counts, and tells what it has counted in its last call, one after another.
+struct Tell {
+    seen: ValueState<u64, (u64, u64)>,
+    breaks: Arc<Mutex<Breaks>>,
+}
+
+impl KeyedBolt for Tell {
+    type Key = u64;
+    type In = u64;
+    type Out = (u64, (u64, u64));
+
+    fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
+        visit.state(&mut self.seen);
+    }
+
+    fn execute(&mut self, key: CurrentKey<u64>, value: u64, _: &mut Outlet<Self::Out>) -> Outcome {
+        add(&mut self.seen, &key, value);
+        may_break(&self.breaks, value)
+    }
+
+    fn finish(&mut self, out: &mut Outlet<Self::Out>) -> Outcome {
+        let all: Vec<_> = self.seen.iter().map(|(key, seen)| (*key, *seen)).collect();
+        out.hand_over(all.into_iter());
+        Ok(())
+    }
+}
+
+/// Gathers what it is told. Whoever tells may have ended long before this does, and is not asked again.
+struct Gather(ValueState<u64, (u64, u64)>);
+
+impl KeyedBolt for Gather {
+    type Key = u64;
+    type In = (u64, (u64, u64));
+    type Out = u64;
+
+    fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
+        visit.state(&mut self.0);
+    }
+
+    fn execute(&mut self, key: CurrentKey<u64>, (_, seen): Self::In, _: &mut Outlet<u64>) -> Outcome {
+        self.0.set(&key, seen);
+        Ok(())
     }
 }
 
@@ -155,7 +208,7 @@ struct Spec {
 const DIRECTORY: &str = "/state";
 
 /// The parallelism of each component.
-type Tasks = [usize; 5];
+type Tasks = [usize; 6];
 
 impl Spec {
     fn draw(seed: u64) -> Self {
@@ -171,11 +224,12 @@ impl Spec {
         }
     }
 
-    /// A diamond: both ways carry every value into the first count, which passes them on to a second one.
+    /// A diamond: both ways carry every value into the first count, which passes them on to a second one, which tells
+    /// a third bolt what it came to.
     fn topology(&self, tasks: Tasks, random: &mut Random) -> Result<Topology> {
         let mut t = TopologyBuilder::new("crashing");
         let (values, rate, keys, breaks) = (self.values, self.rate, self.keys, self.breaks);
-        let [readers, left, right, first, second] = tasks;
+        let [readers, left, right, first, second, gathering] = tasks;
         let numbers = t
             .source("numbers", move || Values { count: values, rate, shares: Vec::new(), task: None })
             .parallelism(readers);
@@ -188,10 +242,13 @@ impl Spec {
             random: random.fork(1),
             of_value: BTreeMap::new(),
         }));
+        let breaks_too = breaks.clone();
         let count = move || Count { seen: ValueState::new("seen"), breaks: breaks.clone() };
-        let firsts = t.bolt("first", count.clone()).parallelism(first);
+        let firsts = t.bolt("first", count).parallelism(first);
         let firsts = firsts.fields_by(&left, move |n| n % keys).fields_by(&right, move |n| n % keys);
-        t.bolt("second", count).parallelism(second).fields_by(&firsts, |n| n % 3);
+        let tell = move || Tell { seen: ValueState::new("seen"), breaks: breaks_too.clone() };
+        let told = t.bolt("second", tell).parallelism(second).fields_by(&firsts, |n| n % 3);
+        t.bolt("gathered", || Gather(ValueState::new("told"))).parallelism(gathering).fields_by(&told, |(key, _)| *key);
         t.guarantee(Guarantee::ExactlyOnce);
         t.settings(|settings| {
             settings.checkpoint_interval = Some(Duration::from_millis(10));
@@ -205,7 +262,7 @@ impl Spec {
     fn oracle(&self) -> Found {
         let mut all = Found::new();
         for value in 0..self.values {
-            for (component, key) in [("first", value % self.keys), ("second", value % 3)] {
+            for (component, key) in [("first", value % self.keys), ("second", value % 3), ("gathered", value % 3)] {
                 let seen = all.entry((component.to_owned(), key)).or_default();
                 *seen = (seen.0 + 2, seen.1 + 2 * value);
             }
