@@ -64,6 +64,7 @@ impl Outcome {
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process may take to meet a fault that is below it.
 const FAULT_WITHIN: Duration = Duration::from_secs(2);
+const STOPPED_MIN: Duration = Duration::from_millis(500);
 const LATE_FAULT_WITHIN: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(1);
 
@@ -334,9 +335,10 @@ impl Campaign {
             }
             Fault::Stop => {
                 process.signal(Signal::STOP)?;
-                std::thread::sleep(after * 2);
+                let stopped = STOPPED_MIN + after * 10;
+                std::thread::sleep(stopped);
                 process.signal(Signal::CONT)?;
-                process.wait(|| start.elapsed() >= after * 2 + Duration::from_millis(30))
+                process.wait(|| start.elapsed() >= stopped + Duration::from_millis(30))
             }
             Fault::Suspend => {
                 process.signal(Signal::TERM)?;

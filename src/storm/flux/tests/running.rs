@@ -1,7 +1,10 @@
 //! Files that run to their end.
 
+use std::time::Duration;
+
 use super::*;
 use crate::engine::report::Report;
+use crate::testing::TestDriver;
 use crate::topology::settings::Layers;
 
 /// Runs a file whose tuples end in `squall.WriteLines` at `OUT`; returns the lines, sorted, and the report.
@@ -85,6 +88,43 @@ streams:
     assert_eq!(lines, ["[0, 1, 2]", "[1, 2, 3, 4, 5]", "[4, 5, 6, 7, 8]"]);
     assert_eq!(report.components[0].counts.acked, 9);
     assert_eq!(report.components[0].counts.failed, 0);
+}
+
+/// In virtual time: a word comes every 100 ms.
+#[test]
+fn tick_periods_may_be_in_milliseconds_and_windows_hold_ticks_as_in_storm() {
+    let text = "
+name: ticking
+spouts:
+  - {id: w, className: org.apache.storm.testing.TestWordSpout}
+bolts:
+  - {id: ticks, className: squall.Ticks, config: {topology.tick.tuple.freq.millis: 20}}
+  - id: pairs
+    className: squall.Window
+    constructorArgs: [values]
+    config:
+      topology.tick.tuple.freq.millis: 50
+      topology.bolts.window.length.count: 2
+      topology.bolts.window.sliding.interval.count: 2
+  - {id: out, className: squall.WriteLines, constructorArgs: [OUT]}
+streams:
+  - {from: w, to: ticks, grouping: {type: GLOBAL}}
+  - {from: w, to: pairs, grouping: {type: GLOBAL}}
+  - {from: ticks, to: out, grouping: {type: GLOBAL}}
+  - {from: pairs, to: out, grouping: {type: GLOBAL}}
+";
+    let folder = tempfile::tempdir().unwrap();
+    let (path, out) = (folder.path().join("t.yaml"), folder.path().join("out.tsv"));
+    fs::write(&path, text.replace("OUT", &out.display().to_string())).unwrap();
+    let topology = topology(&path, &FluxOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let mut driver = TestDriver::start(topology).unwrap();
+    driver.advance(Duration::from_millis(1_010)).unwrap();
+    driver.drain().unwrap();
+    let written = fs::read_to_string(&out).unwrap();
+    let (pairs, ticks): (Vec<&str>, Vec<&str>) = written.lines().partition(|line| line.starts_with('['));
+    assert_eq!(ticks, vec!["0.02"; 50]);
+    // Ten words and twenty ticks.
+    assert_eq!((pairs.len(), written.matches("0.05").count()), (15, 20), "{written}");
 }
 
 #[test]
