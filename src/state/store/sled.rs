@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::sys::disk::Disk;
 
 use super::versioned::{Database, Rows};
 
@@ -21,6 +22,7 @@ impl Sled {
     /// # Errors
     /// It will not open; sled panics over some damaged files, which is an error here.
     pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self> {
+        remove_unfinished(folder)?;
         // Written when asked to, and not by a timer besides.
         let config = ::sled::Config::new().path(folder).cache_capacity(cache_bytes).flush_every_ms(None);
         let will_not_open =
@@ -34,6 +36,18 @@ impl Sled {
     fn failed(&self, error: &::sled::Error) -> Error {
         Error::bad_state(format!("{}: {error}; start again from the disk", self.name()))
     }
+}
+
+/// Removes what sled was writing when its process ended or the disk was full: a new snapshot of its pages, half done.
+/// sled (0.34) takes it for the newest complete one and will not open then; the one before and its log hold everything.
+fn remove_unfinished(folder: &Path) -> Result<()> {
+    let disk = Disk::real();
+    for name in disk.list(folder)? {
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            disk.remove(&folder.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 impl Database for Sled {
@@ -69,5 +83,30 @@ impl Database for Sled {
 
     fn memory_bytes(&self) -> u64 {
         self.cache_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_was_being_written_does_not_keep_it_from_opening() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = |sled: &Sled| {
+            let mut found = Vec::new();
+            sled.range(b"", b"\xff", &mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                Ok(())
+            })
+            .map(|()| found)
+        };
+        let sled = Sled::open(folder.path(), 1 << 20).unwrap();
+        sled.write(vec![(b"key".to_vec(), Some(b"value".to_vec()))]).unwrap();
+        sled.sync().unwrap();
+        drop(sled);
+        std::fs::write(folder.path().join("snap.FFFFFFFFFFFFFFFF.generating"), [7; 1_000]).unwrap();
+        let sled = Sled::open(folder.path(), 1 << 20).unwrap();
+        assert_eq!(rows(&sled).unwrap(), [(b"key".to_vec(), b"value".to_vec())]);
     }
 }
