@@ -70,11 +70,13 @@ impl Load {
         // From before the schedule began: this thread may have been woken late from the warm-up.
         let ended_early = has_ended && Duration::from_nanos(end_ns - began_ns) < self.warmup + self.length;
         has_ended = has_ended || ends_within(&running, GRACE)?;
-        let measured = running.take_measured();
+        let mut measured = running.take_measured();
         let executor_cpus = running.executor_cpus().to_vec();
         let checkpoints = running.checkpoints();
         if !has_ended {
             stop(&running)?;
+            // What an executor that was just ending by itself did not tell.
+            measured.add_later(&running.take_measured());
         }
         let unfinished = measured.backlog();
         let Measured { mut sink, mut tree, .. } = measured;

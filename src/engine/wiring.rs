@@ -444,6 +444,7 @@ fn build_task(
             restored: restored.cloned(),
             poison: restored.map(|restored| restored.poison.clone()).unwrap_or_default(),
             catalogue: checkpointing.roster.catalogue.clone(),
+            pieces: checkpointing.pieces.clone(),
         }),
         offload: shared.offload.clone(),
         seed: shared.seed,

@@ -100,6 +100,11 @@ impl Delta {
         &self.bytes
     }
 
+    /// How many bytes it can hold before it grows.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// How many records it has.
     pub fn records(&self) -> usize {
         self.records

@@ -64,6 +64,14 @@ impl Measured {
         self.queued += other.queued;
     }
 
+    /// Adds what the same tasks have measured later. Of what is as of now, the larger counts.
+    pub(crate) fn add_later(&mut self, later: &Measured) {
+        let (due, pending, queued) = (self.due, self.pending, self.queued);
+        self.add(later);
+        (self.due, self.pending, self.queued) =
+            (due.max(later.due), pending.max(later.pending), queued.max(later.queued));
+    }
+
     /// Events that have come and are not done: due, in open trees or, where trees are not tracked, in lanes.
     pub fn backlog(&self) -> u64 {
         self.due + if self.pending > 0 { self.pending } else { self.queued }

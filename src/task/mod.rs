@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod outlet;
 pub mod pace;
 pub mod payload;
+pub(crate) mod pieces;
 pub mod replay;
 pub mod reporter;
 pub(crate) mod route;

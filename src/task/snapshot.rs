@@ -13,6 +13,7 @@ use crate::task::align::CheckpointId;
 use crate::task::component::{Outcome, SplitId};
 use crate::task::context::TaskInfo;
 use crate::task::lineage::Poison;
+use crate::task::pieces::Pieces;
 
 /// Something that has to be durable before a checkpoint is: flushing and syncing files, for example. Run by the thread
 /// that keeps checkpoints, never by an executor.
@@ -153,6 +154,7 @@ pub(crate) struct SnapshotPort {
     /// What the task resumes from; none at a fresh start, and none once it has started.
     pub restored: Option<Arc<Restored>>,
     pub catalogue: Arc<Catalogue>,
+    pub pieces: Pieces,
     /// Inputs that sources give up, in order of the place.
     pub poison: Arc<[Poison]>,
 }

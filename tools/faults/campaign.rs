@@ -295,6 +295,9 @@ impl Campaign {
             (Some(status), _) if status.code() == Some(2) && way.copy.is_some() => {
                 let (copy, name) = way.copy.take().expect("just seen");
                 *outcome.refused.entry(name).or_default() += 1;
+                let stderr = way.stderr();
+                let why = stderr.lines().rfind(|line| line.starts_with("error: ")).unwrap_or("without a word");
+                eprintln!("refused after {name}: {why}");
                 fs::remove_dir_all(&state).map_err(|error| error.to_string())?;
                 copy_tree(&copy, &state)?;
                 Ok(None)

@@ -93,7 +93,7 @@ fn start(folder: &WorkingFolder, fill: u64, probe: &Arc<Probe>, clock: &Clock) -
             probe.first_ns.store(clock.now_ns(), Ordering::Release);
         }
         match probe.fails.load(Ordering::Relaxed) && probe.fails.swap(false, Ordering::AcqRel) {
-            true => Err(Failure::retry("so that the topology steps back")),
+            true => Err(Failure::retry("on purpose: what follows is measured")),
             false => Ok(()),
         }
     })?;

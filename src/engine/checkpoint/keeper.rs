@@ -17,6 +17,7 @@ use crate::sys::clock::{Clock, wall_ns};
 use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
 use crate::task::key::KEY_GROUPS_DEFAULT;
+use crate::task::pieces::Pieces;
 use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper, write_splits};
 
 /// The parts of a checkpoint that have come so far.
@@ -36,6 +37,7 @@ pub(crate) struct Keeper {
     clock: Clock,
     messages: Receiver<ToKeeper>,
     events: Sender<Event>,
+    pieces: Pieces,
     gathering: Option<Gathering>,
 }
 
@@ -47,8 +49,9 @@ impl Keeper {
         clock: Clock,
         messages: Receiver<ToKeeper>,
         events: Sender<Event>,
+        pieces: Pieces,
     ) -> Self {
-        Keeper { directory, roster, stats, clock, messages, events, gathering: None }
+        Keeper { directory, roster, stats, clock, messages, events, pieces, gathering: None }
     }
 
     /// Handles messages until told to stop.
@@ -152,6 +155,7 @@ impl Keeper {
         }
         let written = self.directory.append(gathering.checkpoint, &gathering.deltas).map_err(Unwritten::Disk)?;
         (completed.written_bytes, completed.sync_ns) = (written.bytes, written.sync_ns);
+        gathering.deltas.drain(..).for_each(|piece| self.pieces.give_back(piece));
         let generation = self.generation(&gathering);
         self.directory.commit(generation, written).map_err(Unwritten::Disk)?;
         let now_ns = self.clock.now_ns();

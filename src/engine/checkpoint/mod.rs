@@ -23,6 +23,7 @@ use crate::state::store::kind::StoreKind;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::sync::Arc;
+use crate::task::pieces::Pieces;
 use crate::task::snapshot::{Restored, ToKeeper};
 use crate::topology::Topology;
 use crate::topology::plan::{Kind, Plan};
@@ -35,6 +36,7 @@ pub(crate) struct Checkpointing {
     pub roster: Arc<Roster>,
     pub stats: Arc<CheckpointStats>,
     pub keeper: Sender<ToKeeper>,
+    pub pieces: Pieces,
     pub pace: Pace,
     pub exactly_once: bool,
     /// The checkpoint that the run goes on from at first, and whether the topology had come to its end.
@@ -125,10 +127,12 @@ pub(crate) fn open(
     let resumed = restored.as_ref().map(|restored| (restored.checkpoint, restored.finished));
     let stats = Arc::new(CheckpointStats::new(resumed, notes, roster.clone(), interval, clock.clone()));
     let (sender, messages) = crossbeam::channel::unbounded();
-    let keeper = Keeper::new(directory, roster.clone(), stats.clone(), clock.clone(), messages, events.clone());
+    let pieces = Pieces::new();
+    let (events, of_keeper) = (events.clone(), pieces.clone());
+    let keeper = Keeper::new(directory, roster.clone(), stats.clone(), clock.clone(), messages, events, of_keeper);
     let pace =
         Pace { interval_ns: interval.as_nanos() as u64, timeout_ns: settings.checkpoint_timeout.as_nanos() as u64 };
-    let checkpointing = Checkpointing { roster, stats, keeper: sender, pace, exactly_once, resumed };
+    let checkpointing = Checkpointing { roster, stats, keeper: sender, pieces, pace, exactly_once, resumed };
     Ok(Opened { checkpointing: Some(checkpointing), keeper: Some(keeper), restored })
 }
 

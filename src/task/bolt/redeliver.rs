@@ -83,6 +83,7 @@ mod tests {
     use crate::task::held::Tuple;
     use crate::task::outlet::Outlet;
     use crate::task::payload::Nothing;
+    use crate::task::pieces::Pieces;
     use crate::task::snapshot::{Catalogue, Restored};
     use crate::task::style::Manual;
 
@@ -112,6 +113,7 @@ mod tests {
             exactly_once: true,
             restored: Some(Arc::new(restored)),
             catalogue: Arc::new(Catalogue::default()),
+            pieces: Pieces::new(),
             poison: Arc::from([]),
         }
     }

@@ -10,6 +10,7 @@ use crate::task::context::TaskInfo;
 use crate::task::header::Header;
 use crate::task::key::KEY_GROUPS_DEFAULT;
 use crate::task::keyed::as_failure;
+use crate::task::pieces::PIECE_BYTES;
 use crate::task::shell::guarded;
 use crate::task::snapshot::{PartBody, SnapshotPort, TaskSnapshot};
 use crate::task::style::Logic;
@@ -17,8 +18,6 @@ use crate::task::style::Logic;
 /// Bytes that one slice of encoding adds: some microseconds of work, or some tens where values are lists of numbers.
 /// What comes in meanwhile waits that long.
 const SLICE_BYTES: usize = 2 << 10;
-/// Encoded entries are handed to the keeper in pieces of about this size.
-const PIECE_BYTES: usize = 64 << 10;
 /// Places that are looked at for expired values after each turn.
 const SWEEP_SLOTS: usize = 16;
 
@@ -143,8 +142,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let Some((id, mut snapshot)) = self.states.encoding.take() else { return false };
         let (Some(bolt), Some(port)) = (&mut self.bolt, &self.parts.snapshots) else { return false };
         let began_ns = self.parts.clock.now_ns();
-        let until_bytes = self.states.encoded.bytes().len() + SLICE_BYTES;
         let encoded = &mut self.states.encoded;
+        if encoded.capacity() == 0 {
+            *encoded = port.pieces.take();
+        }
+        let until_bytes = encoded.bytes().len() + SLICE_BYTES;
         let mut done = Ok(true);
         bolt.states(&mut |state| {
             if matches!(done, Ok(true)) {
@@ -165,10 +167,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         };
         if done || encoded.bytes().len() >= PIECE_BYTES {
             snapshot.stats.entries += encoded.records() as u64;
-            let fresh = if done { Delta::default() } else { Delta::with_capacity(PIECE_BYTES + SLICE_BYTES) };
-            let piece = std::mem::replace(encoded, fresh);
-            if !piece.is_empty() {
-                port.send(id, PartBody::Changes(piece));
+            if !encoded.is_empty() {
+                port.send(id, PartBody::Changes(std::mem::take(encoded)));
             }
         }
         if done {
