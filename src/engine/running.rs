@@ -351,9 +351,7 @@ impl Running {
 
     /// Forgets how long checkpoints have taken so far: for whoever measures what comes after a warm-up.
     pub(crate) fn restart_checkpoint_times(&self) {
-        if let Some(checkpointing) = &self.shared.checkpointing {
-            checkpointing.stats.restart_times();
-        }
+        self.shared.checkpointing.iter().for_each(|checkpointing| checkpointing.stats.restart_times());
     }
 
     /// What the run has done so far. Asks every executor for its histograms; one that is in a long turn is left out.

@@ -1,4 +1,5 @@
-//! What happens below a program: its files fail, it is killed in the midst of them, or its clock jumps. A library of ours, loaded with `LD_PRELOAD`.
+//! What happens below a program: its files fail, it is killed in the midst of them, or its clock jumps. A library
+//! of ours, loaded with `LD_PRELOAD`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,8 +1,8 @@
 //! Loaded below a program (`LD_PRELOAD`): one of its file operations under a folder fails or is its end, or its clock
 //! jumps.
 //!
-//! `SQUALL_FAULT` is `KIND:NTH`: the NTH operation of that kind fails, or the program is killed there; `SQUALL_FAULT_UNDER` is the folder, or all but
-//! its `stderr`. What was done is said on standard error as `injected: ...`. No crate, so that `rustc` alone builds it.
+//! `SQUALL_FAULT` is `KIND:NTH`: the NTH operation of that kind fails, or the program is killed there;
+//! `SQUALL_FAULT_UNDER` is the folder, or all but its `stderr`. What was done is said on standard error as `injected: ...`. No crate, so that `rustc` alone builds it.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::path::{Path, PathBuf};

@@ -4,7 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
+use crate::sys::thread;
 
 use super::versioned::{Database, Rows};
 
@@ -27,15 +29,29 @@ impl Sled {
         let config = ::sled::Config::new().path(folder).cache_capacity(cache_bytes).flush_every_ms(None);
         let will_not_open =
             |why: &str| Error::bad_state(format!("{}: sled will not open this: {why}", folder.display()));
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        let opened = opened.map_err(|_| will_not_open("it panicked, see above"))?;
-        let tree = opened.map_err(|error| will_not_open(&error.to_string()))?;
+        let since = Clock::real();
+        let tree = loop {
+            let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+            match opened.map_err(|_| will_not_open("it panicked, see above"))? {
+                Ok(tree) => break tree,
+                // A database that was dropped just now lets go of its lock on threads of its own.
+                Err(error) if is_locked(&error) && since.now_ns() < LOCKED_NS_MAX => thread::yield_now(),
+                Err(error) => return Err(will_not_open(&error.to_string())),
+            }
+        };
         Ok(Sled { folder: folder.to_owned(), tree, cache_bytes })
     }
 
     fn failed(&self, error: &::sled::Error) -> Error {
         Error::bad_state(format!("{}: {error}; start again from the disk", self.name()))
     }
+}
+
+/// How long a lock is waited for. Other processes are kept out by the lock of the state directory.
+const LOCKED_NS_MAX: u64 = 5_000_000_000;
+
+fn is_locked(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 /// Removes what sled was writing when its process ended or the disk was full: a new snapshot of its pages, half done.
