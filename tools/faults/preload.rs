@@ -2,7 +2,8 @@
 //! jumps.
 //!
 //! `SQUALL_FAULT` is `KIND:NTH`: the NTH operation of that kind fails, or the program is killed there;
-//! `SQUALL_FAULT_UNDER` is the folder, or all but its `stderr`. What was done is said on standard error as `injected: ...`. No crate, so that `rustc` alone builds it.
+//! `SQUALL_FAULT_UNDER` is the folder, or all but its `stderr`. What was done is said on standard error as
+//! `injected: ...`. No crate, so that `rustc` alone builds it.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
 use std::path::{Path, PathBuf};
