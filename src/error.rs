@@ -53,8 +53,11 @@ pub enum FailureKind {
     Timeout,
     /// A held tuple was dropped without being acked or failed.
     Dropped,
-    /// User code panicked while it had the tuple.
+    /// User code panicked, or the process that ran it died, while it had this tuple and no other.
     Panic,
+    /// The tuple was under way where something else failed: in the same child process, executor or restart. Never held
+    /// against the tuple: it is replayed, and not counted.
+    Collateral,
 }
 
 /// Where a failure happened.
@@ -94,8 +97,15 @@ impl Failure {
         Self::new(FailureKind::Dropped, "the tuple's handle was dropped without ack or fail")
     }
 
-    pub(crate) fn panic(message: String) -> Self {
+    /// The process or thread that worked on this tuple, and on no other, has died. As a panic, it is a bug until shown
+    /// otherwise: the tuple is tried again a few times, then it is a dead letter.
+    pub fn panic(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(FailureKind::Panic, message)
+    }
+
+    /// The tuple was under way where something else failed; see [`FailureKind::Collateral`].
+    pub fn collateral(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FailureKind::Collateral, message)
     }
 
     /// The same failure with its origin filled in, unless it already has one.
@@ -124,6 +134,11 @@ impl Failure {
     /// True if the topology is to stop.
     pub fn is_fatal(&self) -> bool {
         self.0.kind == FailureKind::Fatal
+    }
+
+    /// True if the tuple was only under way where something else failed.
+    pub fn is_collateral(&self) -> bool {
+        self.0.kind == FailureKind::Collateral
     }
 
     /// True if the tree ran into its deadline.

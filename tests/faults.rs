@@ -6,6 +6,7 @@ use std::time::Duration;
 use squall::connect::Generator;
 use squall::task::door::DoorError;
 use squall::testing::{TestDriver, capture, feeder};
+use squall::topology::settings::WaitPolicy;
 use squall::{
     Anchor, Bolt, BoltContext, Custom, Door, Failure, ManualBolt, Next, Nothing, Outcome, Outlet, Position, Replayable,
     SplitId, Spout, SpoutOutlet, TaskId, TopologyBuilder, Tuple,
@@ -48,6 +49,45 @@ fn an_executor_that_dies_ends_the_topology_in_a_named_state() {
         panic!("the topology hangs");
     };
     assert_eq!(outcome.unwrap_err().state(), Some("executor_died"));
+}
+
+/// Takes no input, ever.
+struct Closed;
+
+impl ManualBolt for Closed {
+    type In = u64;
+    type Out = Nothing;
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<Nothing>) -> Outcome {
+        tuple.ack();
+        Ok(())
+    }
+    fn ready(&mut self) -> Result<bool, Failure> {
+        Ok(false)
+    }
+}
+
+#[test]
+fn a_spinning_executor_takes_orders_although_a_blocked_task_has_input_waiting() {
+    let mut t = TopologyBuilder::new("blocked");
+    t.settings(|s| {
+        (s.executors, s.wait, s.lane_capacity) = (Some(2), WaitPolicy::BusySpin, 1);
+        s.force_oversubscription = true;
+    });
+    let numbers = t.source("numbers", || Generator::endless(|n| n));
+    let pass = t.bolt("pass", |n: u64, out: &mut Outlet<u64>| out.emit(n)).dedicated().shuffle(&numbers);
+    t.bolt("closed", || Closed).shuffle(&pass);
+    let running = t.build().unwrap().start().unwrap();
+    let began = std::time::Instant::now();
+    let is_blocked = || running.counts().iter().any(|c| c.id == "pass" && c.counts.blocked > 0);
+    while !is_blocked() && began.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    assert!(is_blocked(), "the test needs a blocked task");
+    running.kill(None);
+    if running.wait_timeout(PATIENCE).is_none() {
+        std::mem::forget(running); // it would wait for ever
+        panic!("the executor does not stop");
+    }
 }
 
 /// Chooses the task with the index that a value names; panics when told to.

@@ -74,9 +74,8 @@ fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPoli
                 let is_due_soon = due_ns.is_some_and(|due_ns| due_ns.saturating_sub(now_ns) < spin_ns);
                 if is_due_soon || now_ns - since_ns < spin_ns {
                     let is_due_next = due_ns.is_some_and(|due_ns| due_ns.saturating_sub(now_ns) < LOOKS_NS);
-                    if let Some(taken) = spin(executor, shared, if blocked || is_due_next { 1 } else { LOOKS }) {
-                        pass = taken;
-                        continue;
+                    if spin(executor, shared, if blocked || is_due_next { 1 } else { LOOKS }) == Some(Pass::Busy) {
+                        idle_since_ns = None;
                     }
                 } else {
                     if park(executor, shared, sleeper, blocked, spin_ns) {
@@ -86,6 +85,8 @@ fn drive(executor: &mut Executor, shared: &Shared, number: usize, wait: WaitPoli
                 }
             }
         }
+        // Whatever looking has found: a task that is blocked, with input waiting, is found again at every look, and
+        // may be waiting for an order that only a whole pass takes.
         pass = executor.pass();
     }
 }
