@@ -22,7 +22,7 @@ use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Full, Header, Layout, Tracked};
 use crate::task::held::HeldTable;
-use crate::task::lane::LaneRx;
+use crate::task::lane::{Control, LaneRx};
 use crate::task::measured::{Measured, SinkMeter};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
@@ -355,15 +355,16 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Takes from one lane; true if it was found empty.
     fn drain_lane(&mut self, lane: usize, left: &mut usize) -> bool {
-        let number = self.parts.lane_inputs[lane];
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
         let (finished, meter, is_ready) = (self.finish_called, &mut self.meter, &mut self.is_ready);
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
+        let input = &mut self.parts.lane_inputs[lane];
         let visit = guarded(origin, || {
             let mut budget = *left;
+            let mut number = *input;
             let visit = loop {
                 if budget == 0 || !out.core.is_free() {
                     break Visit::Stopped;
@@ -377,6 +378,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 let Some(slot) = rx.pop() else { break Visit::Empty };
                 budget -= 1;
                 if let Some(control) = slot.as_control() {
+                    if let Control::Input(next) = control {
+                        (number, *input) = (next, next);
+                        continue;
+                    }
                     break Visit::Control(control);
                 }
                 let (header, value) = slot.into_tuple();
