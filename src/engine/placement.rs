@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::task::component::{Next, Spout};
     use crate::task::outlet::{Outlet, SpoutOutlet};
-    use crate::task::payload::Nothing;
+    use crate::task::payload::{Nothing, Ports};
     use crate::topology::builder::TopologyBuilder;
 
     struct Silent;
@@ -302,6 +302,30 @@ mod tests {
         let (plan, placed) = placed(3, 1, |settings| settings.one_thread_per_task = true);
         assert_eq!(placed.executors.len(), plan.task_count());
         assert!(placed.executors.iter().all(|executor| executor.tasks.len() == 1));
+    }
+
+    #[test]
+    fn edges_of_one_pair_of_components_share_their_lanes_and_the_memory() {
+        let split = |n: u64, out: &mut Outlet<Ports<(u64, u64, u64)>>| out.emit_on::<0>(n);
+        let [(_, alone), (text, mut shared)] = [1, 3].map(|edges| {
+            let mut t = TopologyBuilder::new("shared");
+            let numbers = t.spout("spout", || Silent);
+            let split = t.bolt("split", split).parallelism(4).shuffle(&numbers);
+            let mut sink = t.bolt("sink", |_: u64, _: &mut Outlet<Nothing>| {}).parallelism(4);
+            for stream in [&split.0, &split.1, &split.2].into_iter().take(edges) {
+                sink = sink.shuffle(stream);
+            }
+            let topology = t.build().unwrap();
+            let settings = topology.resolve().unwrap().settings;
+            let plan = topology.plan(&settings);
+            let placed = place(&topology, &plan, &settings, 2);
+            (plan.to_text(), placed)
+        });
+        assert!(text.contains("split.default (u64) by shuffle, 16 lanes of 1024\n"), "{text}");
+        assert!(text.contains("split.out2 (u64) by shuffle, the same lanes\n"), "{text}");
+        assert_eq!(shared.remote_capacity, [1_024; 4]);
+        shared.remote_capacity.truncate(2);
+        assert_eq!(shared, alone);
     }
 
     #[test]

@@ -214,6 +214,7 @@ impl Plan {
 
     /// The plan as text: components with tasks and inputs.
     pub fn to_text(&self) -> String {
+        let pairs = self.pairs();
         let mut text = format!("topology {}, {}\n", self.name, self.guarantee);
         for (index, component) in self.components.iter().enumerate() {
             let tasks = match &component.tasks[..] {
@@ -226,21 +227,19 @@ impl Plan {
                 let _ = write!(text, ", tick every {tick_ms} ms");
             }
             text.push('\n');
-            for edge in self.edges.iter().filter(|edge| edge.to == index) {
+            for (number, edge) in self.edges.iter().enumerate().filter(|(_, edge)| edge.to == index) {
                 let from = &self.components[edge.from];
                 let port = &from.outputs[edge.port];
-                let _ = writeln!(
-                    text,
-                    "    <- {}.{} ({}) by {}, {} lane{} of {}{}",
-                    from.id,
-                    port.stream,
-                    port.carries,
-                    edge.grouping,
-                    from.tasks.len() * component.tasks.len(),
-                    if from.tasks.len() * component.tasks.len() == 1 { "" } else { "s" },
-                    edge.lane_capacity,
-                    if edge.feedback { ", closes a cycle" } else { "" },
-                );
+                let pair = pairs.iter().find(|pair| pair.edges.contains(&number)).expect("every edge is of a pair");
+                let count = from.tasks.len() * component.tasks.len();
+                let plural = if count == 1 { "" } else { "s" };
+                let lanes = match pair.edges[0] == number {
+                    true => format!("{count} lane{plural} of {}", pair.lane_capacity),
+                    false => format!("the same lane{plural}"),
+                };
+                let (stream, carries) = (&port.stream, &port.carries);
+                let cycle = if edge.feedback { ", closes a cycle" } else { "" };
+                let _ = writeln!(text, "    <- {}.{stream} ({carries}) by {}, {lanes}{cycle}", from.id, edge.grouping);
             }
         }
         text
