@@ -23,7 +23,7 @@ use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Full, Header, Layout, Placed, Tracked};
 use crate::task::held::{HeldEvent, HeldTable};
-use crate::task::lane::LaneRx;
+use crate::task::lane::{Control, LaneRx};
 use crate::task::lineage::{GivenUp, Lineage, Place};
 use crate::task::measured::{Measured, SinkMeter};
 use crate::task::metrics::{Latency, TaskState, latency};
@@ -406,7 +406,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Takes from one lane; true if it was found empty.
     fn drain_lane(&mut self, lane: usize, left: &mut usize) -> bool {
-        let number = self.parts.lane_inputs[lane];
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
@@ -414,8 +413,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         let (held_max, rejected) = (self.parts.held_max, &mut self.rejected);
+        let input = &mut self.parts.lane_inputs[lane];
         let visit = guarded(origin, || {
             let mut budget = *left;
+            let mut number = *input;
             let visit = loop {
                 if budget == 0 || !out.core.is_free() {
                     break Visit::Stopped;
@@ -429,6 +430,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 let Some(slot) = rx.pop() else { break Visit::Empty };
                 budget -= 1;
                 if let Some(control) = slot.as_control() {
+                    if let Control::Input(next) = control {
+                        (number, *input) = (next, next);
+                        continue;
+                    }
                     break Visit::Control(control);
                 }
                 let (header, value) = slot.into_tuple();

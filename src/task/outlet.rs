@@ -101,9 +101,12 @@ impl EmitCore {
         self.lineage = Lineage::NONE;
     }
 
+    /// That of a tuple emitted now. An emit is counted before it is sent, whatever way it goes, and its index counts
+    /// those before it: FROZEN as the lineage itself, and the one that a single subscriber's task on the same executor
+    /// has always got.
     #[inline]
     pub(crate) fn child_lineage(&self) -> Lineage {
-        self.lineage.child(self.component, self.counts.emitted - self.lineage_emitted, self.ordinal)
+        self.lineage.child(self.component, self.counts.emitted - self.lineage_emitted - 1, self.ordinal)
     }
 
     /// From here on, emits are anchored to `roots`.

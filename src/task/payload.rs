@@ -79,9 +79,15 @@ fn open<H: Header, T>(way: &Option<LocalEnd<H, T>>) -> Option<&LocalEnd<H, T>> {
 /// The short way: there is room in the queue.
 #[inline(always)]
 fn push<H: Header, T>(queue: &LocalEnd<H, T>, value: T, core: &mut EmitCore) {
-    // Pushed first, so that nothing is written between asking for room and taking it.
-    core.above_low_water |= queue.push(H::stamp(core), value);
-    core.counts.emitted += 1;
+    if H::FULL {
+        // As on all other ways: which of its input's emits it is stands in the header.
+        core.counts.emitted += 1;
+        core.above_low_water |= queue.push(H::stamp(core), value);
+    } else {
+        // Pushed first, so that nothing is written between asking for room and taking it.
+        core.above_low_water |= queue.push(H::stamp(core), value);
+        core.counts.emitted += 1;
+    }
 }
 
 impl<T: Payload> PortOut<T> {

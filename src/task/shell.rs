@@ -165,9 +165,9 @@ pub(crate) struct TaskParts {
     pub info: TaskInfo,
     /// Boxed `LaneRx<H, In>`, in the order of the signal's lane bits.
     pub lanes: Vec<Box<dyn Any>>,
-    /// For each lane the position of its subscription among the component's inputs.
+    /// For each lane the position, among the component's inputs, of the subscription that its next tuple belongs to.
     pub lane_inputs: Vec<usize>,
-    /// For each lane whether it closes a declared cycle; such a lane's end is not waited for.
+    /// For each lane whether all its edges close a declared cycle; such a lane's end is not waited for.
     pub lane_feedback: Vec<bool>,
     /// If it closes a cycle: all tasks outside that have edges into the cycle, here or further along it.
     pub loop_feeders: Vec<Arc<TaskMetrics>>,
