@@ -17,9 +17,11 @@ use crate::task::payload::Payload;
 use crate::task::snapshot::DurableJob;
 
 mod append;
+mod append_lines;
 mod names;
 
 pub use append::AppendFile;
+pub use append_lines::AppendLines;
 use names::{Names, Number};
 
 /// Lines in files that become visible by a rename, for [`Transactional`](crate::connect::Transactional); every value is

@@ -142,6 +142,11 @@ pub trait TransactionalSink: Sized + 'static {
     /// Stops the start.
     fn abort_unknown(&mut self, resumed: Option<CheckpointId>) -> Outcome;
 
+    /// Where it writes, if it alone may write there; see [`Checkpointed::place`].
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// The last call. Prepared transactions must stay: the next start commits them.
     fn close(&mut self) {}
 }
@@ -185,7 +190,7 @@ struct Saved<T> {
 /// What makes a prepared transaction durable, done by the first checkpoint that gets so far: the one it was prepared
 /// for may be given up.
 #[derive(Clone)]
-struct Work(Arc<Mutex<WorkState>>);
+pub(super) struct Work(Arc<Mutex<WorkState>>);
 
 enum WorkState {
     Todo(DurableJob),
@@ -195,12 +200,12 @@ enum WorkState {
 }
 
 impl Work {
-    fn new(job: Option<DurableJob>) -> Self {
+    pub fn new(job: Option<DurableJob>) -> Self {
         Work(Arc::new(Mutex::new(job.map_or(WorkState::Done, WorkState::Todo))))
     }
 
     /// Only ever called off the executor: it may take long.
-    fn run(&self) -> Result<()> {
+    pub fn run(&self) -> Result<()> {
         let mut state = self.0.lock().expect("a job that panics ends its thread");
         *state = match std::mem::replace(&mut *state, WorkState::Done) {
             WorkState::Todo(job) => job().map_or_else(WorkState::Failed, |()| WorkState::Done),
@@ -208,6 +213,15 @@ impl Work {
         };
         match &*state {
             WorkState::Failed(error) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// For the executor: what has failed is made again from the last checkpoint on, since no later one could hold it.
+    pub fn check(&self) -> Result<(), Failure> {
+        // Locked: it is being done.
+        match self.0.try_lock().as_deref() {
+            Ok(WorkState::Failed(error)) => Err(Failure::retry(error.to_string())),
             _ => Ok(()),
         }
     }
@@ -298,6 +312,10 @@ impl<S: TransactionalSink> Bolt for Transactional<S> {
 impl<S: TransactionalSink> Checkpointed for Transactional<S> {
     fn visibility(&self) -> Visibility {
         Visibility::Transactional
+    }
+
+    fn place(&self) -> Option<String> {
+        self.sink.place()
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure> {

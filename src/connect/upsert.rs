@@ -7,6 +7,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::connect::place::place_of;
 use crate::error::{Error, Failure, Result};
 use crate::state::codec;
 use crate::state::store::CheckpointId;
@@ -182,5 +183,9 @@ impl<T> Checkpointed for UpsertTable<T> {
 
     fn visibility(&self) -> Visibility {
         if self.is_at_least_once { Visibility::Immediate } else { Visibility::ImmediateById }
+    }
+
+    fn place(&self) -> Option<String> {
+        place_of(&self.shared.path)
     }
 }

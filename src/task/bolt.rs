@@ -53,6 +53,10 @@ impl<L: Logic> TaskKit for BoltKit<L> {
         (self.factory)().checkpointed().map_or(Visibility::Immediate, |checkpointed| checkpointed.visibility())
     }
 
+    fn place(&self) -> Option<String> {
+        (self.factory)().checkpointed().and_then(|checkpointed| checkpointed.place())
+    }
+
     fn declares_held(&self) -> bool {
         L::HELD.is_some()
     }

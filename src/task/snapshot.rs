@@ -86,6 +86,13 @@ pub trait Checkpointed {
     fn visibility(&self) -> Visibility {
         Visibility::Immediate
     }
+
+    /// Where it writes, if it alone may write there: two components that name the same place are refused before the
+    /// start. The same place has to have one name, so a path is without links and detours. Asked of an instance that
+    /// was made for the purpose and is not prepared.
+    fn place(&self) -> Option<String> {
+        None
+    }
 }
 
 /// To the keeper of checkpoints.

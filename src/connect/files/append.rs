@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
+use crate::connect::place::place_of;
 use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
 use crate::sys::sync::Arc;
@@ -94,5 +95,9 @@ impl<T> Checkpointed for AppendFile<T> {
             None => Ok(()),
         };
         Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(sync)) })
+    }
+
+    fn place(&self) -> Option<String> {
+        place_of(&self.path)
     }
 }

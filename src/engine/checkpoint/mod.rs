@@ -15,7 +15,7 @@ use crate::engine::checkpoint::keeper::Keeper;
 use crate::engine::checkpoint::schedule::Pace;
 use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::Event;
-use crate::engine::ids;
+use crate::engine::{ids, places};
 use crate::error::Result;
 use crate::state::directory::{DirectoryOptions, StateDirectory};
 use crate::state::store::CheckpointId;
@@ -65,6 +65,7 @@ pub(crate) fn open(
     events: &Sender<Event>,
 ) -> Result<Opened> {
     ids::check(topology, plan)?;
+    places::check(topology, plan)?;
     let Some(interval) = settings.checkpoint_interval() else { return Ok(Opened::default()) };
     if let Some(edge) = plan.edges.iter().find(|edge| edge.feedback) {
         let (from, to) = (&plan.components[edge.from].id, &plan.components[edge.to].id);
