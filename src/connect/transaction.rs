@@ -91,10 +91,11 @@ pub trait TransactionalSink: Sized + 'static {
     /// Fails the value, as [`Bolt::execute`] does.
     fn write(&mut self, transaction: &mut Self::Transaction, value: Self::In) -> Outcome;
 
-    /// All input has ended; the last chance to write.
+    /// All input has ended; the last chance to write. Without checkpoints also called when the topology is stopped
+    /// before that.
     ///
     /// # Errors
-    /// As [`Bolt::finish`].
+    /// With checkpoints steps the topology back; without, stops it.
     fn finish(&mut self, _transaction: &mut Self::Transaction) -> Outcome {
         Ok(())
     }
@@ -103,13 +104,14 @@ pub trait TransactionalSink: Sized + 'static {
     /// to succeed, also after a crash. The job runs on the thread that keeps checkpoints.
     ///
     /// # Errors
-    /// Steps the topology back.
+    /// Steps the topology back; one of the job makes its checkpoint fail, and the next one steps back.
     fn pre_commit(&mut self, transaction: &mut Self::Transaction) -> Result<Option<DurableJob>, Failure>;
 
     /// Makes it visible. Must be idempotent.
     ///
     /// # Errors
-    /// Stops the topology; the commit is tried again at the next start.
+    /// Steps the topology back to the checkpoint, and the commit is tried again. If it is fatal, or comes after the end,
+    /// it stops the topology, and the next start tries again.
     fn commit(&mut self, transaction: &Self::Transaction) -> Outcome;
 
     /// Makes it go away. Must be idempotent.
@@ -168,6 +170,7 @@ pub trait TransactionalSink: Sized + 'static {
 pub struct Transactional<S: TransactionalSink> {
     sink: S,
     current: Option<S::Transaction>,
+    has_finished: bool,
     /// In the order in which they were begun.
     pending: Vec<Prepared<S::Transaction>>,
     has_checkpoints: bool,
@@ -230,7 +233,7 @@ impl Work {
 impl<S: TransactionalSink> Transactional<S> {
     /// A bolt that writes into this sink.
     pub fn new(sink: S) -> Self {
-        Transactional { sink, current: None, pending: Vec::new(), has_checkpoints: false }
+        Transactional { sink, current: None, has_finished: false, pending: Vec::new(), has_checkpoints: false }
     }
 
     fn begin_without_checkpoints(&mut self) -> Result<(), Failure> {
@@ -253,13 +256,20 @@ impl<S: TransactionalSink> Transactional<S> {
         if !self.has_checkpoints {
             self.begin_without_checkpoints()?;
         }
-        if let Some(transaction) = &mut self.current {
-            self.sink.finish(transaction)?;
-        }
+        self.finish_current()?;
         if self.has_checkpoints { Ok(()) } else { self.commit_without_checkpoints() }
     }
 
+    fn finish_current(&mut self) -> Outcome {
+        if let Some(transaction) = self.current.as_mut().filter(|_| !self.has_finished) {
+            self.sink.finish(transaction)?;
+            self.has_finished = true;
+        }
+        Ok(())
+    }
+
     fn commit_without_checkpoints(&mut self) -> Outcome {
+        self.finish_current()?;
         let Some(mut transaction) = self.current.take() else { return Ok(()) };
         // Nobody keeps checkpoints, and this is the end: the job runs here.
         if let Some(job) = self.sink.pre_commit(&mut transaction)? {
@@ -296,8 +306,9 @@ impl<S: TransactionalSink> Bolt for Transactional<S> {
     }
 
     fn finish(&mut self, _out: &mut Outlet<Nothing>) -> Outcome {
-        // `finish` cannot be tried again: what it could not write would be missing for good.
-        self.finish_input().map_err(|failure| Failure::fatal(failure.to_string()))
+        // Without checkpoints it cannot be tried again: what it could not write would be missing for good.
+        let has_checkpoints = self.has_checkpoints;
+        self.finish_input().map_err(|failure| if has_checkpoints { failure } else { Failure::fatal(failure.to_string()) })
     }
 
     fn cleanup(&mut self) {
@@ -319,6 +330,7 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
     }
 
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        self.pending.iter().try_for_each(|prepared| prepared.work.check())?;
         let mut ended = self.current.take().ok_or_else(|| Failure::fatal("a snapshot before restore"))?;
         let work = Work::new(self.sink.pre_commit(&mut ended)?);
         self.pending.push(Prepared { checkpoint, transaction: ended, work });
@@ -341,9 +353,8 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
             })?;
             for (checkpoint, transaction) in &saved.pending {
                 self.sink.recover_and_commit(transaction).map_err(|failure| {
-                    Failure::fatal(format!(
-                        "the output prepared for checkpoint {checkpoint} cannot be committed: {failure}"
-                    ))
+                    let told = format!("the output prepared for checkpoint {checkpoint} cannot be committed: {failure}");
+                    if failure.is_fatal() { Failure::fatal(told) } else { Failure::retry(told) }
                 })?;
             }
             self.sink.recover_and_abort(&saved.current)?;
@@ -355,7 +366,7 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
 
     fn committed(&mut self, checkpoint: CheckpointId) -> Outcome {
         let mut first_error = None;
-        // All are tried; what is not committed now is committed by the next start.
+        // All are tried; what is not committed now is committed after a step back, or by the next start.
         for prepared in self.pending.extract_if(.., |prepared| prepared.checkpoint <= checkpoint) {
             if let Err(failure) = self.sink.commit(&prepared.transaction) {
                 tracing::error!(checkpoint = %prepared.checkpoint, %failure, "a commit failed");

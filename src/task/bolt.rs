@@ -62,6 +62,9 @@ impl<L: Logic> TaskKit for BoltKit<L> {
     }
 }
 
+/// What the last call is called.
+const LAST_CALL: &str = "finish";
+
 struct BoltShell<H, L: Logic> {
     factory: Arc<dyn Fn() -> L + Send + Sync>,
     /// None before the start and while backing off.
@@ -253,6 +256,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 match failure.kind() {
                     crate::error::FailureKind::Panic => self.break_down(failure),
                     crate::error::FailureKind::Fatal => self.stop_for(&failure),
+                    // Nobody would make the call again, and what it did not do would be missing for good.
+                    _ if self.parts.snapshots.is_some() && what == LAST_CALL => self.break_down(failure),
                     _ => tracing::warn!(component = %self.origin.component, %failure, "{what} failed"),
                 }
                 false

@@ -3,16 +3,16 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::marker::PhantomData;
-use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Weak;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BUFFER_BYTES, failed, sync_directory};
+use super::growing::Growing;
+use super::{failed, sync_directory};
 use crate::connect::place::{folder_of, place_of};
 use crate::connect::transaction::Work;
-use crate::error::{Error, Failure, Result};
+use crate::error::{Error, Failure};
 use crate::state::codec;
 use crate::state::store::CheckpointId;
 use crate::sys::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use crate::task::component::{Bolt, Outcome};
 use crate::task::context::{BoltContext, TaskInfo};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Nothing, Payload};
-use crate::task::snapshot::{Checkpointed, DurableJob, OwnSnapshot, Visibility};
+use crate::task::snapshot::{Checkpointed, OwnSnapshot, Visibility};
 
 /// Lines added to one file, each exactly once where checkpoints are exactly once; every value is one line, to which the
 /// `\n` is added.
@@ -55,14 +55,10 @@ use crate::task::snapshot::{Checkpointed, DurableJob, OwnSnapshot, Visibility};
 /// ```
 pub struct AppendLines<T> {
     shared: Arc<Shared>,
-    file: Option<Arc<File>>,
+    lines: Option<Growing>,
     has_checkpoints: bool,
-    /// How far the file is written, what jobs will write included.
-    end: u64,
     /// How far the last snapshot went.
     snapshot_end: u64,
-    /// Comes after `end`.
-    buffer: Vec<u8>,
     /// What has been handed out to be written and is in no durable checkpoint yet, oldest first.
     pending: Vec<(CheckpointId, Work)>,
     values: PhantomData<fn(T)>,
@@ -95,23 +91,15 @@ impl<T> AppendLines<T> {
     }
 
     fn of(shared: Arc<Shared>) -> Self {
-        AppendLines {
-            shared,
-            file: None,
-            has_checkpoints: false,
-            end: 0,
-            snapshot_end: 0,
-            buffer: Vec::new(),
-            pending: Vec::new(),
-            values: PhantomData,
-        }
+        let (pending, values) = (Vec::new(), PhantomData);
+        AppendLines { shared, lines: None, has_checkpoints: false, snapshot_end: 0, pending, values }
     }
 
     /// Finds out, before anything starts, whether the file can be written. Makes it.
     ///
     /// # Errors
     /// A usage error that names the path and what is wrong with it.
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<(), Error> {
         let problem = |what: String| Error::usage(self.shared.path.display().to_string(), what);
         self.shared.open().map(drop).map_err(|failure| problem(failure.message().to_owned()))
     }
@@ -124,86 +112,41 @@ impl<T> AppendLines<T> {
             )));
         }
         let file = self.shared.open()?;
-        self.end = self.length(&file)?;
-        self.begin_a_line(&file)?;
-        self.snapshot_end = self.end;
-        self.file = Some(file);
+        self.snapshot_end = self.length()?;
+        let mut lines = Growing::new(file, &self.shared.path, self.snapshot_end);
+        lines.end_half_a_line()?;
+        self.lines = Some(lines);
         Ok(())
     }
 
-    fn length(&self, file: &File) -> Result<u64, Failure> {
-        let metadata = file.metadata().map_err(|error| failed("reading", &self.shared.path, &error))?;
-        Ok(metadata.len())
-    }
-
-    /// Half a line, of whoever wrote before, is ended first.
-    fn begin_a_line(&mut self, file: &File) -> Outcome {
-        let mut last = [b'\n'];
-        if self.end > 0 {
-            file.read_exact_at(&mut last, self.end - 1).map_err(|error| failed("reading", &self.shared.path, &error))?;
-        }
-        if last != [b'\n'] {
-            self.buffer.push(b'\n');
-        }
-        Ok(())
-    }
-
-    /// What is buffered goes into the file, at its place: tried again, it overwrites what a failure has left of it.
-    fn flush(&mut self) -> Outcome {
-        let file = self.file.as_deref().expect("a bolt is prepared before anything else");
-        if let Err(error) = file.write_all_at(&self.buffer, self.end) {
-            // Half a line is of no use to anybody; what cannot be cut off is overwritten.
-            let _ = file.set_len(self.end);
-            return Err(failed("writing", &self.shared.path, &error));
-        }
-        self.end += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
+    fn length(&self) -> Result<u64, Failure> {
+        let metadata = self.shared.open()?.metadata();
+        Ok(metadata.map_err(|error| failed("reading", &self.shared.path, &error))?.len())
     }
 
     pub(super) fn add(&mut self, value: impl AsRef<[u8]>) -> Outcome {
-        if self.has_checkpoints && self.buffer.len() >= BUFFER_BYTES {
-            // Before the value is taken: what has failed comes again.
-            self.flush()?;
-        }
-        let length = self.buffer.len();
-        self.buffer.extend_from_slice(value.as_ref());
-        self.buffer.push(b'\n');
-        if self.has_checkpoints {
-            return Ok(());
-        }
-        self.flush().inspect_err(|_| self.buffer.truncate(length))
+        let lines = self.lines.as_mut().expect("a bolt is prepared before anything else");
+        if self.has_checkpoints { lines.add(value.as_ref()) } else { lines.add_at_once(value.as_ref()) }
     }
 
     fn sync(&self) -> Outcome {
-        let Some(file) = &self.file else { return Ok(()) };
-        file.sync_data().map_err(|error| Failure::fatal(format!("syncing {}: {error}", self.shared.path.display())))
+        let Some(lines) = &self.lines else { return Ok(()) };
+        lines.sync().map_err(|error| Failure::fatal(format!("syncing {}: {error}", self.shared.path.display())))
     }
 
     /// Cuts off what comes after the checkpoint that is gone back to.
     fn go_back_to(&mut self, end: u64) -> Outcome {
-        let path = self.shared.path.clone();
-        let file = self.file.clone().expect("a bolt is prepared before anything else");
-        let length = self.length(&file)?;
-        self.buffer.clear();
-        self.end = match length {
-            0 if end > 0 => {
-                tracing::warn!(path = %path.display(), "taken away since the last checkpoint: a new file is begun");
-                0
-            }
-            _ if length < end => {
-                return Err(Failure::fatal(format!(
-                    "{} has {length} bytes and had {end} at the checkpoint that is resumed: put back what is missing, \
-                     or take the whole file away",
-                    path.display()
-                )));
-            }
-            _ => end,
-        };
-        if length > self.end {
-            file.set_len(self.end).map_err(|error| failed("cutting off the end of", &path, &error))?;
+        let (length, path) = (self.length()?, self.shared.path.display());
+        if length == 0 && end > 0 {
+            tracing::warn!(%path, "taken away since the last checkpoint: a new file is begun");
+        } else if length < end {
+            return Err(Failure::fatal(format!(
+                "{path} has {length} bytes and had {end} at the checkpoint that is resumed: put back what is missing, \
+                 or take the whole file away"
+            )));
         }
-        Ok(())
+        self.snapshot_end = length.min(end);
+        self.lines.as_mut().expect("a bolt is prepared before anything else").cut(self.snapshot_end)
     }
 }
 
@@ -255,18 +198,15 @@ impl<T: Payload + AsRef<[u8]>> Bolt for AppendLines<T> {
     }
 
     fn cleanup(&mut self) {
-        let ended = match &self.file {
+        let ended = match &mut self.lines {
             // Nobody's lines yet: whoever resumes writes them again.
-            Some(file) if self.has_checkpoints => match file.set_len(self.snapshot_end) {
-                Err(error) => Err(failed("cutting off the end of", &self.shared.path, &error)),
-                Ok(()) => Ok(()),
-            },
+            Some(lines) if self.has_checkpoints => lines.cut(self.snapshot_end),
             _ => self.sync(),
         };
         if let Err(failure) = ended {
             tracing::error!(%failure, "ending a file of lines");
         }
-        self.file = None;
+        self.lines = None;
     }
 
     fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
@@ -279,22 +219,14 @@ impl<T> Checkpointed for AppendLines<T> {
         for (_, work) in &self.pending {
             work.check()?;
         }
-        let (path, at) = (self.shared.path.clone(), self.end);
-        let file = self.file.clone().ok_or_else(|| Failure::fatal("a snapshot before the start"))?;
-        let buffer = std::mem::take(&mut self.buffer);
-        self.end += buffer.len() as u64;
-        // What was flushed early is synced too.
-        if self.end > self.snapshot_end {
-            self.snapshot_end = self.end;
-            let job: DurableJob = Box::new(move || {
-                let written = file.write_all_at(&buffer, at).and_then(|()| file.sync_data());
-                written.map_err(|error| Error::io(format!("writing {}", path.display()), &error))
-            });
+        let lines = self.lines.as_mut().ok_or_else(|| Failure::fatal("a snapshot before the start"))?;
+        if let Some(job) = lines.hand_out() {
             self.pending.push((checkpoint, Work::new(Some(job))));
         }
+        self.snapshot_end = lines.end();
         let works: Vec<Work> = self.pending.iter().map(|(_, work)| work.clone()).collect();
         let mut bytes = Vec::new();
-        codec::write(&Saved { end: self.end }, &mut bytes).expect("a number can be encoded");
+        codec::write(&Saved { end: self.snapshot_end }, &mut bytes).expect("a number can be encoded");
         Ok(OwnSnapshot { bytes, before: Some(Box::new(move || works.iter().try_for_each(Work::run))) })
     }
 
@@ -309,11 +241,7 @@ impl<T> Checkpointed for AppendLines<T> {
             end = end.max(Some(saved.end));
         }
         // Without a checkpoint nothing has been written that is not to stay.
-        if let Some(end) = end {
-            self.go_back_to(end)?;
-        }
-        self.snapshot_end = self.end;
-        Ok(())
+        end.map_or(Ok(()), |end| self.go_back_to(end))
     }
 
     fn committed(&mut self, checkpoint: CheckpointId) -> Outcome {

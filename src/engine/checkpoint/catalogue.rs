@@ -164,7 +164,7 @@ impl Roster {
             }
         }
         Restored {
-            checkpoint: restored.generation.checkpoint,
+            checkpoint: Some(restored.generation.checkpoint),
             finished: restored.generation.finished,
             own,
             finished_tasks,

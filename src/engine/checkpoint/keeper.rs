@@ -18,7 +18,7 @@ use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
 use crate::task::key::KEY_GROUPS_DEFAULT;
 use crate::task::pieces::Pieces;
-use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper, write_splits};
+use crate::task::snapshot::{Part, PartBody, Restored, TaskSnapshot, ToKeeper, write_splits};
 
 /// The parts of a checkpoint that have come so far.
 struct Gathering {
@@ -91,7 +91,9 @@ impl Keeper {
             ToKeeper::Stop => self.gathering = None,
             ToKeeper::StepBack => {
                 self.gathering = None;
-                let restored = self.directory.step_back().map(|restored| self.roster.restored(restored));
+                let restored = self.directory.step_back();
+                let restored =
+                    restored.map(|found| found.map_or_else(Restored::default, |found| self.roster.restored(found)));
                 self.report(match restored {
                     Ok(restored) => Event::Restored(Box::new(restored)),
                     Err(error) => Event::KeeperFailed(error),

@@ -125,7 +125,7 @@ pub(crate) fn open(
         resumed => resumed,
     };
     let restored = resumed.map(|resumed| Arc::new(roster.restored(resumed)));
-    let resumed = restored.as_ref().map(|restored| (restored.checkpoint, restored.finished));
+    let resumed = restored.as_ref().and_then(|restored| Some((restored.checkpoint?, restored.finished)));
     let stats = Arc::new(CheckpointStats::new(resumed, notes, roster.clone(), interval, clock.clone()));
     let (sender, messages) = crossbeam::channel::unbounded();
     let pieces = Pieces::new();
