@@ -161,12 +161,16 @@ pub trait TransactionalSink: Sized + 'static {
 /// becomes so one checkpoint later than it came. Under `AtLeastOnce` with an interval, values replayed after a
 /// failure are there twice.
 ///
-/// What a bolt upstream emits in `finish` it emits again if the run resumes from a checkpoint that was taken after that
-/// and before all tasks had ended: for such results take a sink that replaces, as `FileSink::whole` does.
+/// What a bolt upstream emits in its last call, `finish`, is there once as well: the call is part of a checkpoint and not
+/// made again by whoever resumes after it.
+///
+/// Trouble with the world outside is nobody's input: a failing [`pre_commit`](TransactionalSink::pre_commit) or
+/// [`commit`](TransactionalSink::commit) steps the topology back to its last checkpoint, from where both are tried again.
 ///
 /// **Without checkpoints** there is one transaction from the start to the end. It is committed when all input has
 /// ended, or when the topology is stopped in an orderly way; after a panic of this task or a `kill -9` nothing of it is
-/// visible, although its values were acked. Choose an interval, or a sink that writes at once.
+/// visible, although its values were acked; what cannot be written at the end stops the topology. Choose an interval,
+/// or a sink that writes at once.
 pub struct Transactional<S: TransactionalSink> {
     sink: S,
     current: Option<S::Transaction>,

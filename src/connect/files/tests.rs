@@ -246,6 +246,28 @@ fn values_are_added_to_a_file_at_once() {
     sink.snapshot(CheckpointId(0)).unwrap().before.expect("it is synced")().unwrap();
 }
 
+/// `/dev/full` takes no byte, and is no regular file.
+#[test]
+fn a_line_that_is_half_there_is_ended_before_the_next() {
+    let place = tempfile::tempdir().unwrap();
+    let mut sink = AppendFile::<String>::new(place.path().join("lines"));
+    let mut ctx = crate::task::context::BoltContext {
+        base: SpoutContext::detached(),
+        door: crate::task::door::Door::new(crate::task::waker::Waker::disconnected()).0,
+    };
+    sink.prepare(&mut ctx).unwrap();
+    sink.tears_next(3);
+    let failure = sink.add("a line").unwrap_err();
+    assert!(failure.is_retry() && failure.message().contains("lines"), "{failure}");
+    sink.add("a line").unwrap();
+    sink.add("another").unwrap();
+    assert_eq!(fs::read_to_string(place.path().join("lines")).unwrap(), "a l\na line\nanother\n");
+    let mut full = AppendFile::<String>::new("/dev/full");
+    full.prepare(&mut ctx).unwrap();
+    assert!(full.add("a line").unwrap_err().is_retry());
+    assert!(full.place().is_none());
+}
+
 mod lines {
     use super::*;
     use crate::task::snapshot::OwnSnapshot;
