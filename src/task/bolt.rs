@@ -56,10 +56,17 @@ impl<L: Logic> TaskKit for BoltKit<L> {
         (self.factory)().checkpointed().map_or(Visibility::Immediate, |checkpointed| checkpointed.visibility())
     }
 
+    fn place(&self) -> Option<String> {
+        (self.factory)().checkpointed().and_then(|checkpointed| checkpointed.place())
+    }
+
     fn declares_held(&self) -> bool {
         L::HELD.is_some()
     }
 }
+
+/// What the last call is called.
+const LAST_CALL: &str = "finish";
 
 struct BoltShell<H, L: Logic> {
     factory: Arc<dyn Fn() -> L + Send + Sync>,
@@ -268,6 +275,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     kind if self.is_exactly_once() && kind != crate::error::FailureKind::Reject => {
                         self.stop_for(&failure);
                     }
+                    _ if self.parts.snapshots.is_some() && what == LAST_CALL => self.break_down(failure),
                     _ => tracing::warn!(component = %self.origin.component, %failure, "{what} failed"),
                 }
                 false

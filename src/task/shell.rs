@@ -141,6 +141,11 @@ pub(crate) trait TaskKit: Send + Sync {
         Visibility::Immediate
     }
 
+    /// Where it writes and nobody else may, told by an instance made for the purpose.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// True if it is known what becomes of the tuples it holds when a barrier comes; only manual bolts hold any.
     fn declares_held(&self) -> bool {
         true

@@ -67,7 +67,7 @@ pub trait Checkpointed {
     /// gets those of several, or none. Nothing to do for what stores nothing of its own.
     ///
     /// # Errors
-    /// Stops the start.
+    /// Stops the start; after a step back, one that asks for a retry is tried again.
     fn restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
         Ok(())
     }
@@ -77,7 +77,8 @@ pub trait Checkpointed {
     /// Called at least once for the last of them. Not called for a checkpoint that a later one subsumes.
     ///
     /// # Errors
-    /// Stops the topology: what was promised cannot be kept.
+    /// Steps the topology back to this checkpoint, from where [`restore`](Self::restore) tries again. A fatal one, or
+    /// one after the end, stops the topology: the next start tries again.
     fn committed(&mut self, _checkpoint: CheckpointId) -> Outcome {
         Ok(())
     }
@@ -85,6 +86,13 @@ pub trait Checkpointed {
     /// When its output is seen. The kind is printed at the start.
     fn visibility(&self) -> Visibility {
         Visibility::Immediate
+    }
+
+    /// Where it writes, if it alone may write there: two components that name the same place are refused before the
+    /// start. The same place has to have one name, so a path is without links and detours. Asked of an instance that
+    /// was made for the purpose and is not prepared.
+    fn place(&self) -> Option<String> {
+        None
     }
 }
 
@@ -226,7 +234,8 @@ impl SnapshotPort {
 /// A checkpoint as read back, for all tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
-    pub checkpoint: CheckpointId,
+    /// None after a step back before the first checkpoint was durable: from the beginning.
+    pub checkpoint: Option<CheckpointId>,
     /// The topology had come to its end.
     pub finished: bool,
     /// By component, what each of its tasks stored of its own.

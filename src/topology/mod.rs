@@ -293,6 +293,13 @@ impl Topology {
         &self.components[component].kit
     }
 
+    /// Where components write and nobody else may, by their position; see
+    /// [`Checkpointed::place`](crate::task::snapshot::Checkpointed::place).
+    pub(crate) fn places(&self) -> Vec<(usize, String)> {
+        let place = |(position, component): (usize, &Component)| Some((position, component.kit.place()?));
+        self.components.iter().enumerate().filter_map(place).collect()
+    }
+
     pub(crate) fn edge_kit(&self, edge: usize) -> &Arc<dyn EdgeKit> {
         &self.edges[edge].kit
     }

@@ -169,7 +169,7 @@ impl Roster {
             }
         }
         Ok(Restored {
-            checkpoint: restored.generation.checkpoint,
+            checkpoint: Some(restored.generation.checkpoint),
             finished: restored.generation.finished,
             own,
             finished_tasks,

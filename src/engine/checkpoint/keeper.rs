@@ -19,7 +19,9 @@ use crate::sys::sync::Arc;
 use crate::task::key::KEY_GROUPS_DEFAULT;
 use crate::task::lineage::{GivenUp, Place, SplitName};
 use crate::task::pieces::Pieces;
-use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper, read_splits, write_given_up, write_splits};
+use crate::task::snapshot::{
+    Part, PartBody, Restored, TaskSnapshot, ToKeeper, read_splits, write_given_up, write_splits,
+};
 
 /// The parts of a checkpoint that have come so far.
 struct Gathering {
@@ -102,7 +104,10 @@ impl Keeper {
             ToKeeper::Stop => self.gathering = None,
             ToKeeper::StepBack => {
                 self.gathering = None;
-                let restored = self.directory.step_back().and_then(|restored| self.roster.restored(restored));
+                let restored = self.directory.step_back();
+                let restored = restored.and_then(|found| {
+                    found.map_or_else(|| Ok(Restored::default()), |found| self.roster.restored(found))
+                });
                 self.report(match restored {
                     Ok(restored) => Event::Restored(Box::new(restored)),
                     Err(error) => Event::KeeperFailed(error),

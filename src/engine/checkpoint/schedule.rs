@@ -73,14 +73,14 @@ impl Schedule {
         }
     }
 
-    /// Everything under way is lost: the next ones follow the checkpoint that is stepped back to.
-    pub fn stepped_back(&mut self, to: CheckpointId) {
+    /// Everything under way is lost: the next ones follow the checkpoint that is stepped back to; none before the first.
+    pub fn stepped_back(&mut self, to: Option<CheckpointId>) {
         self.under_way = None;
         self.next_at_ns = None;
         self.soon = false;
         // Whoever wanted it will want it again.
         self.last_wanted = None;
-        self.next_id = CheckpointId(to.0 + 1);
+        self.next_id = to.map_or(CheckpointId(0), |to| CheckpointId(to.0 + 1));
     }
 
     /// A last checkpoint is wanted; `finished`: all input has ended by itself.
@@ -162,6 +162,16 @@ mod tests {
         assert_eq!(schedule.completed(CheckpointId(0), 30), Some(Purpose::Periodic));
         assert_eq!(schedule.begin(99), None);
         assert_eq!(schedule.begin(100), Some((CheckpointId(1), Purpose::Periodic)));
+    }
+
+    #[test]
+    fn one_that_falls_before_its_first_checkpoint_begins_again_with_that() {
+        let mut schedule = running(None);
+        schedule.begin(0).expect("the first one");
+        schedule.stepped_back(None);
+        assert_eq!(schedule.begin(0), None, "it has to run first");
+        schedule.running(7);
+        assert_eq!(schedule.begin(7), Some((CheckpointId(0), Purpose::Periodic)));
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let half_done = self.out.handover.is_some() || !self.held_is_safe() || !self.door_inside.is_empty();
         let Some(bolt) = self.bolt.as_mut().filter(|_| !half_done) else { return };
         self.snapshot_due = None;
+        self.out.core.no_event();
         let began_ns = self.parts.clock.now_ns();
         let own = guarded(&self.origin, || match bolt.checkpointed() {
             Some(checkpointed) => checkpointed.snapshot(id),
@@ -96,12 +97,15 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     pub(super) fn committed(&mut self, id: CheckpointId) {
         self.rejected.committed(id);
         let Some(bolt) = &mut self.bolt else { return };
+        // Trouble with it is nobody's input.
+        self.out.core.no_event();
         let committed = guarded(&self.origin, || match bolt.checkpointed() {
             Some(checkpointed) => checkpointed.committed(id),
             None => Ok(()),
         });
         if let Err(failure) = committed {
-            self.stop_for(&Failure::fatal(format!("committing checkpoint {id}: {failure}")));
+            let message = format!("committing checkpoint {id}: {failure}");
+            self.stop_for(&if failure.is_fatal() { Failure::fatal(message) } else { Failure::retry(message) });
         }
     }
 }

@@ -29,7 +29,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 has_finished |= port.has_finished(info)?;
                 let parts = read_parts::<L>(port, info.count)?;
                 if let Some(checkpointed) = bolt.checkpointed() {
-                    let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);
+                    let resumed = port.restored.as_ref().and_then(|restored| restored.checkpoint);
                     checkpointed.restore(resumed, &parts.own.iter().map(|own| &own[..]).collect::<Vec<_>>())?;
                 }
                 redelivered = parts.held;

@@ -151,9 +151,8 @@ impl<S: Spout> SpoutShell<S> {
 
     /// Where a resumed task goes on; none at a fresh start.
     pub(super) fn resume_from_checkpoint(&mut self) -> Result<bool, Failure> {
-        let Some(restored) = self.parts.snapshots.as_ref().and_then(|port| port.restored.clone()) else {
-            return Ok(false);
-        };
+        let restored = self.parts.snapshots.as_ref().and_then(|port| port.restored.clone());
+        let Some(restored) = restored.filter(|restored| restored.checkpoint.is_some()) else { return Ok(false) };
         let (component, info) = (self.parts.snapshots.as_ref().map_or(0, |port| port.component), &self.parts.info);
         let splits = restored.splits_of(component, info.index, info.count)?;
         self.positions = splits.iter().map(|stored| (stored.split.clone(), Position(stored.position))).collect();
