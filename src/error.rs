@@ -58,6 +58,9 @@ pub enum FailureKind {
     /// The tuple was under way where something else failed: in the same child process, executor or restart. Never held
     /// against the tuple: it is replayed, and not counted.
     Collateral,
+    /// The tuple was in a window that was still open at the end. Its tree is forgotten: the spout is told neither of an
+    /// ack nor of a failure, as under Storm.
+    LeftOpen,
 }
 
 /// Where a failure happened.
@@ -106,6 +109,10 @@ impl Failure {
     /// The tuple was under way where something else failed; see [`FailureKind::Collateral`].
     pub fn collateral(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(FailureKind::Collateral, message)
+    }
+
+    pub(crate) fn left_open() -> Self {
+        Self::new(FailureKind::LeftOpen, "in a window that was open at the end")
     }
 
     /// The same failure with its origin filled in, unless it already has one.

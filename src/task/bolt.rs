@@ -524,7 +524,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             Order::Begin(id) => self.checkpoint_begun(id),
             Order::Cancel(id) => self.cancel_checkpoint(id),
             Order::Committed(id) => self.committed(id),
-            Order::EndInput | Order::Activate | Order::Deactivate | Order::WindDown | Order::Suspend => {}
+            Order::Suspend => self.states.suspended = true,
+            Order::EndInput | Order::Activate | Order::Deactivate | Order::WindDown => {}
         }
     }
 

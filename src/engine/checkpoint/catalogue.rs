@@ -166,6 +166,7 @@ impl Roster {
         Restored {
             checkpoint: restored.generation.checkpoint,
             finished: restored.generation.finished,
+            now_ns: restored.generation.now_ns,
             own,
             finished_tasks,
             groups: restored.groups,

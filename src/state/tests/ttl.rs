@@ -85,7 +85,7 @@ fn what_expires_is_reported_once_with_its_value() {
     state.set(&a(5000), 3);
     state.sweep(5000, 100);
     let mut evicted = Vec::new();
-    while let Some(key) = state.next_expired() {
+    while let Some(key) = state.next_expired(5000) {
         evicted.push((key.to_string(), *state.evicted().unwrap()));
     }
     assert_eq!(evicted, [("a".to_string(), 1), ("b".to_string(), 2)]);

@@ -24,15 +24,17 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    /// After all input: the timers that are left, the last call, the end of its own output.
+    /// After all input: the last timers, the last call, the end of its own output. A snapshot that is due is taken
+    /// before, or after the last call.
     pub(super) fn come_to_the_end(&mut self, left: &mut usize) {
-        let is_over =
-            self.open_lanes == 0 && !self.loop_open && self.snapshot_due.is_none() && self.redelivered.is_empty();
+        let may_begin = self.snapshot_due.is_none() || self.states.ending;
+        let is_over = self.open_lanes == 0 && !self.loop_open && may_begin && self.redelivered.is_empty();
         if is_over && self.may_go_on(*left) && self.call_back_last(left) {
             self.finish();
             // What could not end is gone back from: nobody may take it for done.
             if self.fatal.is_none() {
                 self.pull_handover(left);
+                self.take_snapshot();
                 self.send_end();
             }
         }
@@ -41,6 +43,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn finish(&mut self) {
         if !self.finish_called {
             self.finish_called = self.call("finish", |bolt, out| bolt.finish(out)) || self.bolt.is_some();
+            self.states.ending = false;
+            // Nobody is called back any more for what the last call has set, or found to be expired.
+            while self.states.any && self.drop_timers() > 0 {}
             self.tick_due_ns = None;
             if self.bolt.is_some() {
                 self.state = TaskState::Finishing;

@@ -38,6 +38,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.bolt = Some(bolt);
         self.redelivered = redelivered;
         self.states.any = has_states;
+        self.states.ending = false;
         self.finish_called = has_finished;
         self.is_ready = true;
         self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
@@ -63,7 +64,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         if failure.is_fatal() || self.parts.snapshots.is_some() {
             return self.stop_for(&failure);
         }
-        tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
+        let state = if self.states.any { "; without checkpoints its keyed state and its timers are lost" } else { "" };
+        tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt{state}");
         self.out.handover = None;
         self.out.core.forget_call();
         self.state = TaskState::BackingOff;
