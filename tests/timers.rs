@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use squall::connect::Generator;
 use squall::state::{AtEnd, StateVisitor, Timers, Ttl, ValueState};
-use squall::testing::{TestDriver, feeder};
+use squall::testing::{TestDriver, capture, feeder};
 use squall::{CurrentKey, Failure, Guarantee, KeyedBolt, Nothing, Outcome, Outlet, Timer, Topology, TopologyBuilder};
 
 const MS: u64 = 1_000_000;
@@ -247,6 +247,80 @@ fn the_end_waits_for_a_timer_that_fails_while_there_is_hope() {
     assert!((20..60).contains(&driver.elapsed().as_secs()), "after drain_timeout: {:?}", driver.elapsed());
     let times = fired.iter().filter(|fired| fired.0 == 1).count();
     assert!((10..20).contains(&times), "with a longer pause each time: {times}");
+}
+
+/// Each input has two timers at fixed times, one while there is input and one in an hour; each timer counts for its key,
+/// and the later ones set others, which are dropped.
+struct Counting {
+    timers: Timers<u64>,
+    count: ValueState<u64, u64>,
+    breaks: Arc<Vec<(u64, AtomicBool)>>,
+}
+
+impl KeyedBolt for Counting {
+    type Key = u64;
+    type In = u64;
+    type Out = (u64, u64);
+
+    fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
+        visit.state(&mut self.timers);
+        visit.state(&mut self.count);
+    }
+
+    fn execute(&mut self, key: CurrentKey<u64>, n: u64, _: &mut Outlet<(u64, u64)>) -> Outcome {
+        self.timers.set(&key, n, n * MS / 10);
+        self.timers.set(&key, n, HOUR + n);
+        Ok(())
+    }
+
+    fn on_timer(&mut self, key: CurrentKey<u64>, timer: Timer, out: &mut Outlet<(u64, u64)>) -> Outcome {
+        let at_ns = timer.at.as_nanos() as u64;
+        if at_ns > 2 * HOUR {
+            return Err(Failure::fatal("set by another timer, and fired"));
+        }
+        let id = if at_ns >= HOUR { 10_000 + timer.namespace } else { timer.namespace };
+        let breaks = self.breaks.iter().find(|(at, _)| *at == id);
+        let count = self.count.get_or_insert_with(&key, || 0);
+        *count += 1;
+        out.emit((*key, *count));
+        if at_ns >= HOUR {
+            self.timers.set(&key, timer.namespace, at_ns + 3 * HOUR);
+        }
+        assert!(breaks.is_none_or(|(_, done)| done.swap(true, Ordering::Relaxed)), "told to break at {id}");
+        Ok(())
+    }
+}
+
+#[test]
+fn under_exactly_once_each_timer_counts_once_whatever_steps_back_also_in_the_middle_of_the_end() {
+    const INPUTS: u64 = 2_000;
+    for (lane_capacity, breaks) in [(1_024, &[100, 1_500, 10_000, 11_000, 11_999][..]), (1, &[10_500, 11_998])] {
+        let broken: Arc<Vec<_>> = Arc::new(breaks.iter().map(|at| (*at, AtomicBool::new(false))).collect());
+        let of_bolt = broken.clone();
+        let mut t = TopologyBuilder::new("counting");
+        let numbers = t.source("numbers", || Generator::new(INPUTS, |n| n).rate(10_000));
+        let counting = move || Counting {
+            timers: Timers::new("timers").at_end(AtEnd::Fire),
+            count: ValueState::new("count"),
+            breaks: of_bolt.clone(),
+        };
+        let counts = t.bolt("counting", counting).parallelism(2).fields_by(&numbers, |n| n % 10);
+        let counts = t.bolt("pass", |c: (u64, u64), out: &mut Outlet<(u64, u64)>| out.emit(c)).shuffle(&counts);
+        let captured = capture(&mut t, &counts);
+        t.guarantee(Guarantee::ExactlyOnce).settings(move |s| {
+            (s.executors, s.lane_capacity) = (Some(2), lane_capacity);
+            s.checkpoint_interval = Some(Duration::from_millis(10));
+        });
+        let mut driver = TestDriver::start(t.build().expect("valid")).expect("starts");
+        driver.run_to_end().expect("ends well");
+        let mut highest = [0; 10];
+        captured.take().into_iter().for_each(|(key, count)| {
+            let of_key: &mut u64 = &mut highest[key as usize];
+            *of_key = count.max(*of_key);
+        });
+        assert!(broken.iter().all(|(_, done)| done.load(Ordering::Relaxed)), "all that was to break has broken");
+        assert_eq!(highest, [2 * INPUTS / 10; 10]);
+    }
 }
 
 /// Notes what has expired. Some of it fails.
