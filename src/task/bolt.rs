@@ -12,7 +12,7 @@ mod wants;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-use crate::error::{Failure, Origin};
+use crate::error::{Failure, FailureKind, Origin};
 use crate::state::Schema;
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
@@ -105,6 +105,8 @@ struct BoltShell<H, L: Logic> {
     /// The bolt takes input; asked in every turn.
     is_ready: bool,
     finish_called: bool,
+    /// The last call has failed, and is made again then.
+    finish_at_ns: Option<u64>,
     end_sent: bool,
     /// When the next tick is due, and when a backing-off task is rebuilt.
     tick_due_ns: Option<u64>,
@@ -156,6 +158,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             told: TaskState::New,
             is_ready: true,
             finish_called: false,
+            finish_at_ns: None,
             end_sent: false,
             tick_due_ns: None,
             rebuild_at_ns: 0,
@@ -269,13 +272,15 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             Err(failure) => {
                 self.out.core.counts.errors += 1;
                 match failure.kind() {
-                    crate::error::FailureKind::Panic => self.break_down(failure),
-                    crate::error::FailureKind::Fatal => self.stop_for(&failure),
+                    FailureKind::Panic => self.break_down(failure),
+                    FailureKind::Fatal => self.stop_for(&failure),
                     // What it would have done is missing: it is done again after a restart.
-                    kind if self.is_exactly_once() && kind != crate::error::FailureKind::Reject => {
-                        self.stop_for(&failure);
+                    kind if self.is_exactly_once() && kind != FailureKind::Reject => self.stop_for(&failure),
+                    FailureKind::Reject => {
+                        tracing::warn!(component = %self.origin.component, %failure, "{what} failed")
                     }
                     _ if self.parts.snapshots.is_some() && what == LAST_CALL => self.break_down(failure),
+                    _ if what == LAST_CALL => self.finish_later(&failure),
                     _ => tracing::warn!(component = %self.origin.component, %failure, "{what} failed"),
                 }
                 false
@@ -301,7 +306,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// The trees of a held tuple have failed. Without trees, the failure is as one of any other input.
     fn held_failed(&mut self, place: Place, failure: &Failure) {
-        if self.fatal.is_some() {
+        if self.fatal.is_some() || failure.kind() == FailureKind::LeftOpen {
             return;
         }
         if failure.is_fatal() {
@@ -602,7 +607,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             Order::Begin(id) => self.checkpoint_begun(id),
             Order::Cancel(id) => self.cancel_checkpoint(id),
             Order::Committed(id) => self.committed(id),
-            Order::EndInput | Order::Activate | Order::Deactivate | Order::WindDown | Order::Suspend => {}
+            Order::Suspend => self.states.suspended = true,
+            Order::EndInput | Order::Activate | Order::Deactivate | Order::WindDown => {}
         }
     }
 
@@ -624,6 +630,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             && self.door_inside.is_empty()
             && !self.is_working_elsewhere()
             && self.state != TaskState::BackingOff
+            && self.finish_at_ns.is_none()
             && self.lanes.iter().all(LaneRx::is_empty)
     }
 

@@ -61,6 +61,12 @@ counts! {
     ticks,
     /// Tick periods that passed without a tick of their own because the task was busy.
     ticks_missed,
+    /// Timers dropped at the end of input, because their time had not come, or because their callback kept failing; and
+    /// evictions whose callback kept failing.
+    timers_dropped,
+    /// Tuples that were in open windows at the end, and the trees of a spout that they belong to: neither acked nor
+    /// failed.
+    left_open,
     /// Messages for trees that had already ended.
     stale,
     /// Times `next` was not called because `max_spout_pending` was reached.

@@ -293,6 +293,10 @@ impl<S: Spout> SpoutShell<S> {
                     spout.ack(id, out)?;
                     continue;
                 };
+                if failure.kind() == FailureKind::LeftOpen {
+                    out.out.core.counts.left_open += 1;
+                    continue;
+                }
                 out.out.core.counts.failed += 1;
                 // After its end nothing can be emitted again: the spout may as well give the value up.
                 let failure = if end_sent { Failure::reject(format!("ended: {failure}")) } else { failure };

@@ -154,6 +154,9 @@ impl Resolver<'_> {
             let what = format!("{word} {:?}", vertex.id.text);
             resolved.needs_jvm.push(needs_jvm(&what, &vertex.object.class, &self.hint(class, is_spout)));
         }
+        if let What::Bolt(bolt) = &component.what {
+            resolved.warnings.extend_from_slice(&bolt.warnings);
+        }
         component.tasks = component.conf.tasks(vertex.parallelism).max(1);
         component
     }

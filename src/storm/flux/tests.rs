@@ -2,6 +2,7 @@
 
 mod properties;
 mod running;
+mod windows;
 
 use std::fs;
 use std::path::Path;
