@@ -60,6 +60,21 @@ pub enum FailureKind {
     Collateral,
 }
 
+impl FailureKind {
+    /// As reports and dead letters have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            FailureKind::Retry => "retry",
+            FailureKind::Reject => "reject",
+            FailureKind::Fatal => "fatal",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Dropped => "dropped",
+            FailureKind::Panic => "panic",
+            FailureKind::Collateral => "collateral",
+        }
+    }
+}
+
 /// Where a failure happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {

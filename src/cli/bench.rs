@@ -194,7 +194,7 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
     let topology = shipped.and_then(|shipped| command_line.check(shipped, matches));
     command_line.in_order()?;
 
-    logs::log_executor_panics();
+    logs::log_panics();
     let watch = |interruption| Signals::install(|signal| end(interruption, signal));
     let Some((shipped, topology)) = shipped.zip(topology) else {
         return bench::run(bench, options, outputs, None, watch);

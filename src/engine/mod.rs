@@ -8,7 +8,9 @@ pub mod placement;
 pub mod report;
 mod running;
 pub(crate) mod seat;
+mod standstill;
 mod threads;
+pub(crate) mod watch;
 pub(crate) mod wiring;
 
 pub use running::Running;

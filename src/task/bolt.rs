@@ -21,10 +21,10 @@ use crate::task::component::Outcome;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Full, Header, Layout, Tracked};
-use crate::task::held::HeldTable;
+use crate::task::held::{HeldEvent, HeldTable};
 use crate::task::lane::LaneRx;
 use crate::task::measured::{Measured, SinkMeter};
-use crate::task::metrics::{Latency, TaskState, latency};
+use crate::task::metrics::{Latency, TaskState, Waits, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, Wants, guarded};
@@ -74,6 +74,8 @@ struct BoltShell<H, L: Logic> {
     loop_closing: bool,
     /// Where the last turn stopped, so that lanes take turns.
     next_lane: usize,
+    /// The input that the last visited lane belongs to.
+    input: usize,
     align: Alignment,
     /// All barriers of this checkpoint are there, but something is half done.
     snapshot_due: Option<CheckpointId>,
@@ -128,6 +130,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             loop_open: parts.lane_feedback.contains(&true),
             loop_closing: false,
             next_lane: 0,
+            input: 0,
             align,
             snapshot_due: None,
             states: States::default(),
@@ -238,7 +241,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     }
 
     /// Runs a call of the bolt that handles no input. True if it succeeded.
-    fn call(&mut self, what: &str, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
+    fn call(&mut self, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
         let Some(bolt) = &mut self.bolt else { return false };
         let out = &mut self.out;
         out.core.no_event();
@@ -246,10 +249,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             Ok(()) => true,
             Err(failure) => {
                 self.out.core.counts.errors += 1;
+                self.parts.metrics.reported().failed(None, &failure);
                 match failure.kind() {
                     crate::error::FailureKind::Panic => self.break_down(failure),
                     crate::error::FailureKind::Fatal => self.stop_for(&failure),
-                    _ => tracing::warn!(component = %self.origin.component, %failure, "{what} failed"),
+                    _ => {}
                 }
                 false
             }
@@ -260,7 +264,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         if self.held.open() == 0 {
             return;
         }
-        self.held.take_events(|event| event.apply(&mut self.out.core, &self.origin));
+        let reported = self.parts.metrics.reported();
+        self.held.take_events(|event| {
+            if let HeldEvent::Failed { failure, .. } = &event {
+                reported.failed(None, &failure.clone().at(&self.origin));
+            }
+            event.apply(&mut self.out.core, &self.origin);
+        });
     }
 
     /// Pulls from an iterator until it ends, a lane is full or the budget is used up; then its input is done.
@@ -306,6 +316,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn input_failed(&mut self, failure: &Failure) {
         self.out.core.counts.failed += u64::from(self.has_open_input());
+        self.parts.metrics.reported().failed(Some(self.input), failure);
         self.out.core.fail_anchor(failure);
     }
 
@@ -325,6 +336,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             match routed {
                 Ok(()) => self.out.core.ack_anchor(),
                 Err(failure) => {
+                    self.parts.metrics.reported().failed(None, &failure);
                     self.out.core.fail_anchor(&failure);
                     self.break_down(failure);
                 }
@@ -356,9 +368,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// Takes from one lane; true if it was found empty.
     fn drain_lane(&mut self, lane: usize, left: &mut usize) -> bool {
         let number = self.parts.lane_inputs[lane];
+        self.input = number;
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
+        let reported = self.parts.metrics.reported();
         let (finished, meter, is_ready) = (self.finish_called, &mut self.meter, &mut self.is_ready);
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
@@ -412,9 +426,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                         break Visit::Fatal(failure);
                     }
                     out.handover = None;
+                    reported.failed(Some(number), &failure);
                     if L::MANUAL {
                         out.core.counts.errors += 1;
-                        tracing::warn!(component = %origin.component, %failure, "execute failed");
                     } else {
                         out.core.counts.failed += 1;
                         out.core.fail_anchor(&failure);
@@ -496,6 +510,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn publish(&mut self) {
+        let (blocked, unready) = (self.out.core.blocked_lanes > 0, self.is_held_back());
+        self.parts.metrics.publish_waits(Waits { blocked, unready, held_back: false });
         self.parts.metrics.publish(&self.out.core.counts, self.state, self.held.open());
     }
 

@@ -40,7 +40,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn finish(&mut self) {
         if !self.finish_called {
-            self.finish_called = self.call("finish", |bolt, out| bolt.finish(out)) || self.bolt.is_some();
+            self.finish_called = self.call(|bolt, out| bolt.finish(out)) || self.bolt.is_some();
             self.tick_due_ns = None;
             if self.bolt.is_some() {
                 self.state = TaskState::Finishing;

@@ -68,9 +68,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         tracing::warn!(task = %self.origin, held = self.held.open(), "failing tuples held after the end");
         let failure = Failure::reject("ended: still held after the end of input").at(&self.origin);
-        let core = &mut self.out.core;
+        let (core, reported) = (&mut self.out.core, self.parts.metrics.reported());
         self.held.let_go(|roots| {
             core.counts.failed += 1;
+            reported.failed(None, &failure);
             core.fail_roots(&roots, &failure);
         });
     }
@@ -82,6 +83,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.tick_due_ns = Some(due_ns + (missed + 1) * period_ns);
         self.out.core.counts.ticks += 1;
         self.out.core.counts.ticks_missed += missed;
-        self.call("a tick", |bolt, out| bolt.tick(out));
+        self.call(|bolt, out| bolt.tick(out));
     }
 }

@@ -60,6 +60,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             out.core.counts.executed += 1;
             let input = Input { number: 0, wall_ns, manual: Some((Roots::None, &mut self.held)), redelivered: true };
             if let Err(failure) = guarded(origin, || bolt.execute(value, input, out)) {
+                self.parts.metrics.reported().failed(None, &failure);
                 self.break_down(failure);
             }
             self.ask_whether_ready();

@@ -129,6 +129,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 Ok(false) => return true,
                 Err(failure) => {
                     self.out.core.counts.errors += 1;
+                    self.parts.metrics.reported().failed(None, &failure);
                     self.break_down(failure);
                     return false;
                 }
