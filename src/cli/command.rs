@@ -102,7 +102,11 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         .subcommand(Command::new("topologies").about("List the topologies"))
         .subcommands(flux::commands())
         .subcommand(storm::command())
-        .after_help(format!("{}\n\n{}\n\n{SIGNALS}\n{EXIT_CODES}", examples(&program, first), flux::examples(&program)));
+        .after_help(format!(
+            "{}\n\n{}\n\n{SIGNALS}\n{EXIT_CODES}",
+            examples(&program, first),
+            flux::examples(&program)
+        ));
     let matches = match parse(command, command_line) {
         Ok(matches) => matches,
         Err(code) => return code,

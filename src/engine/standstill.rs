@@ -18,8 +18,8 @@ pub(crate) struct Standstill {
 pub(crate) enum Look {
     /// It moves, nothing waits, or not for long enough.
     Fine,
-    /// It stands still: who waits for whom, in words. For the first time since it last moved, if so.
-    Stands { why: String, is_new: bool },
+    /// It has stood still for so long: who waits for whom, in words. For the first time since it last moved, if so.
+    Stands { for_s: u64, why: String, is_new: bool },
 }
 
 impl Standstill {
@@ -41,9 +41,8 @@ impl Standstill {
             return Look::Fine;
         }
         let is_new = !std::mem::replace(&mut self.is_told, true);
-        let seconds = for_ns / 1_000_000_000;
-        let why = format!("nothing has moved for {seconds} s: {}; {}", waits.join(", "), holders(components));
-        Look::Stands { why, is_new }
+        let why = format!("{}; {}", waits.join(", "), holders(components));
+        Look::Stands { for_s: for_ns / 1_000_000_000, why, is_new }
     }
 }
 
@@ -126,7 +125,7 @@ mod tests {
         let mut standstill = Standstill::default();
         assert_eq!(look(&mut standstill, 1, components), Look::Fine);
         match look(&mut standstill, 6, components) {
-            Look::Stands { why, is_new: true } => why,
+            Look::Stands { for_s: 5, why, is_new: true } => why,
             other => panic!("{other:?}"),
         }
     }
@@ -137,7 +136,7 @@ mod tests {
             [component("words", "spout", 10, held_back()), component("forgets", "bolt", 10, Waiting::default())];
         assert_eq!(
             said(&components),
-            "nothing has moved for 5 s: words is held back by max_spout_pending (10 trees open); forgets holds 10 \
+            "words is held back by max_spout_pending (10 trees open); forgets holds 10 \
              tuples and has neither acked nor failed them"
         );
     }

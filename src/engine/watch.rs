@@ -13,6 +13,8 @@ use crate::task::metrics::TaskMetrics;
 /// Between two looks at the counters, and between two lines about the failures of one component.
 const LOOK_NS: u64 = 500_000_000;
 const LINE_NS: u64 = 1_000_000_000;
+/// Between two lines about the same standstill.
+const SAME_NS: u64 = 60_000_000_000;
 
 /// What was seen, for whoever asks.
 #[derive(Debug, Default)]
@@ -55,12 +57,14 @@ pub(crate) struct Watch {
     seen: Arc<Seen>,
     standstill: Standstill,
     look_at_ns: u64,
+    /// What was last said about a standstill, and when.
+    said: Option<(String, u64)>,
     lines: Lines,
 }
 
 impl Watch {
     pub fn new(seen: Arc<Seen>) -> Self {
-        Watch { seen, standstill: Standstill::default(), look_at_ns: 0, lines: Lines::default() }
+        Watch { seen, standstill: Standstill::default(), look_at_ns: 0, said: None, lines: Lines::default() }
     }
 
     /// How long it may be left alone.
@@ -80,15 +84,27 @@ impl Watch {
         let consumers = |position| shared.plan.consumers(position).into_iter().map(str::to_owned).collect();
         match self.standstill.look(now_ns, &components, consumers) {
             Look::Fine => self.seen.lock().0 = false,
-            Look::Stands { why, is_new } => {
+            Look::Stands { for_s, why, is_new } => {
+                let said = format!("nothing has moved for {for_s} s: {why}");
                 if is_new {
                     self.seen.standstills.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!("{why}");
+                    if self.is_worth_a_line(now_ns, why) {
+                        tracing::warn!("{said}");
+                    }
                 }
-                *self.seen.lock() = (true, Some(why));
+                *self.seen.lock() = (true, Some(said));
             }
         }
         self.lines.tell(now_ns, shared, false);
+    }
+
+    /// Whoever waits for the same again and again, as before a window of some seconds, is named once a minute.
+    fn is_worth_a_line(&mut self, now_ns: u64, why: String) -> bool {
+        let is_same = self.said.as_ref().is_some_and(|(before, at_ns)| *before == why && now_ns < at_ns + SAME_NS);
+        if !is_same {
+            self.said = Some((why, now_ns));
+        }
+        !is_same
     }
 
     /// Tells of the failures that are left.
@@ -172,6 +188,17 @@ mod tests {
     use super::*;
     use crate::error::Failure;
     use crate::task::reporter::Reasons;
+
+    #[test]
+    fn the_same_standstill_has_a_line_a_minute() {
+        let mut watch = Watch::new(Arc::default());
+        let mut says = |second: u64, why: &str| watch.is_worth_a_line(second * 1_000_000_000, why.into());
+        assert_eq!(
+            [says(0, "a"), says(4, "a"), says(8, "b"), says(12, "a"), says(16, "a")].map(u8::from),
+            [1, 0, 1, 1, 0]
+        );
+        assert!(!says(71, "a") && says(72, "a") && !says(73, "a"));
+    }
 
     #[test]
     fn what_came_after_the_first_is_told_once_as_a_number() {

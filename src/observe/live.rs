@@ -60,7 +60,12 @@ impl Drawing {
     pub fn show(bar: ProgressBar) -> Option<Self> {
         let shown = stderr().show(Some(Box::new(OnTerminal(bar.clone()))));
         // Dropping the last handle would draw.
-        if shown { Some(Drawing(bar)) } else { std::mem::forget(bar); None }
+        if shown {
+            Some(Drawing(bar))
+        } else {
+            std::mem::forget(bar);
+            None
+        }
     }
 
     /// Changes the bar.

@@ -111,7 +111,8 @@ pub fn nothing_succeeded(report: &Report) -> Option<String> {
     };
     let reasons = report.components.iter().flat_map(|component| &component.errors);
     let reason = reasons.max_by_key(|error| error.count);
-    let reason = reason.map_or_else(String::new, |error| format!(", mostly ({}): {}", error.kind, one_line(&error.last)));
+    let reason =
+        reason.map_or_else(String::new, |error| format!(", mostly ({}): {}", error.kind, one_line(&error.last)));
     let plural = if count == 1 { "" } else { "s" };
     Some(format!("no tuple succeeded: {} {what}{plural} failed and none was completed{reason}", grouped(count)))
 }
@@ -151,7 +152,9 @@ pub fn warnings(report: &Report) -> Vec<String> {
     }
     if report.standstills > 0 {
         let last = report.held_up.as_deref().unwrap_or("unknown");
-        warnings.push(format!("{} times nothing moved for seconds, the last: {last}", grouped(report.standstills)));
+        let times =
+            if report.standstills == 1 { "once".into() } else { format!("{} times", grouped(report.standstills)) };
+        warnings.push(format!("{times} nothing moved for seconds; the last: {last}"));
     }
     if report.messages_lost > 0 {
         let count = grouped(report.messages_lost);

@@ -35,7 +35,14 @@ impl Steps {
             bar.set_style(style.expect("the template is well-formed").progress_chars("=> "));
             bar
         });
-        Steps { bar: bar.and_then(Drawing::show), total, done: Duration::ZERO, step: Duration::ZERO, clock: Clock::real(), next_line_ns: 0 }
+        Steps {
+            bar: bar.and_then(Drawing::show),
+            total,
+            done: Duration::ZERO,
+            step: Duration::ZERO,
+            clock: Clock::real(),
+            next_line_ns: 0,
+        }
     }
 
     /// The step before is done, this one begins.

@@ -315,8 +315,10 @@ impl StateDirectory {
 /// # Errors
 /// Usage: it is a file, or something else.
 pub(super) fn require_folder(disk: &Disk, path: &Path) -> Result<()> {
-    let Some(what) = disk.is_in_the_way(path) else { return Ok(()) };
-    let message = format!("it is {what}, and state is kept in a folder: name a folder, or one that is yet to be made");
+    let in_the_way = |path: &Path| disk.is_in_the_way(path).map(|what| format!("{} is {what}", path.display()));
+    // One further up is as much in the way.
+    let Some(what) = path.ancestors().find_map(in_the_way) else { return Ok(()) };
+    let message = format!("{what}, and state is kept in a folder: name a folder, or one that is yet to be made");
     Err(Error::usage(path.display().to_string(), message))
 }
 

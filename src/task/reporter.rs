@@ -134,8 +134,7 @@ impl Reported {
             (same.last_wall_ns, same.last) = (now_ns, failure.clone());
             return None;
         }
-        let first =
-            Noted { input, kind, count: 1, first_wall_ns: now_ns, last_wall_ns: now_ns, last: failure.clone() };
+        let first = Noted { input, kind, count: 1, first_wall_ns: now_ns, last_wall_ns: now_ns, last: failure.clone() };
         noted.push(first.clone());
         Some(first)
     }

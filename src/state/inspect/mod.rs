@@ -39,6 +39,7 @@ impl StateDirectory {
     /// There is none, or none of its manifests verifies; it keeps its checkpoints in a database that is in use; those
     /// of the disk.
     pub fn inspect(disk: Disk, path: &Path, clock: Clock) -> Result<Inspection> {
+        directory::require_folder(&disk, path)?;
         let (generations, torn_slot) = read_manifest(&disk, path)?;
         let is_database = |generation: &Generation| generation.store != StoreKind::Log.name();
         let lock = match generations.iter().find(|generation| is_database(generation)) {
