@@ -31,6 +31,7 @@ use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
 use crate::task::pace::{Pacer, Schedule};
 use crate::task::replay::Patience;
+use crate::task::reporter::Reasons;
 use crate::task::shell::{Supervision, Task, TaskParts};
 use crate::task::snapshot::{Restored, SnapshotPort};
 use crate::task::waker::{Mailbox, Waker};
@@ -84,8 +85,13 @@ impl Shared {
         seed: u64,
     ) -> Self {
         let mailboxes = placed.executors.iter().map(|executor| Arc::new(Mailbox::new(executor.tasks.len()))).collect();
-        let metrics = || if topology.has_instruments() { TaskMetrics::default() } else { TaskMetrics::bare() };
-        let metrics = plan.components.iter().map(|c| c.tasks.iter().map(|_| Arc::new(metrics())).collect()).collect();
+        let is_bare = !topology.has_instruments();
+        let metrics = (0..plan.components.len()).map(|position| {
+            let component = &plan.components[position];
+            let reasons = Arc::new(Reasons::new(component.id.clone(), plan.input_names(position)));
+            component.tasks.iter().map(|_| Arc::new(TaskMetrics::of(reasons.clone(), is_bare))).collect()
+        });
+        let metrics = metrics.collect();
         let spouts = plan.components.iter().filter(|component| component.kind == Kind::Spout);
         let spout_tasks = spouts.map(|component| component.tasks.len()).sum();
         Shared {

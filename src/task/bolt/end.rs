@@ -1,7 +1,8 @@
 //! How a bolt task comes to its end: control items, the last call, the end of its own output.
 
 use crate::error::Failure;
-use crate::task::bolt::{BoltShell, LAST_CALL};
+use crate::task::bolt::BoltShell;
+use crate::task::bolt::rare::Call;
 use crate::task::header::Header;
 use crate::task::lane::Control;
 use crate::task::metrics::TaskState;
@@ -48,7 +49,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             if self.finish_at_ns.take_if(|at_ns| *at_ns <= now_ns).is_none() && self.finish_at_ns.is_some() {
                 return;
             }
-            let is_done = self.call(LAST_CALL, |bolt, out| bolt.finish(out));
+            let is_done = self.call(Call::Last, |bolt, out| bolt.finish(out));
             if !is_done && self.finish_at_ns.is_some() {
                 return;
             }
