@@ -31,7 +31,8 @@ fn keys_are_told_apart_by_what_becomes_of_them() {
 fn values_of_the_wrong_type_name_key_value_and_what_was_expected() {
     let text = "topology.workers: 0\ntopology.debug: 1\ntopology.message.timeout.secs: 30.5\n\
                 topology.environment: {A: 1}\ntopology.name: null\ntopology.acker.executors: 1.0\n\
-                topology.worker.childopts: [-Xmx1g, -v]\n";
+                topology.worker.childopts: [-Xmx1g, -v]\n\
+                topology.auto-credentials: [a, 2]\ntopology.kryo.decorators: {a: b}\n";
     let (checked, problems) = read(text, Level::Topology);
     assert_eq!(
         problems,
@@ -39,7 +40,7 @@ fn values_of_the_wrong_type_name_key_value_and_what_was_expected() {
             "c.yaml:1:19: topology.workers must be a whole number of at least 1, not 0",
             "c.yaml:2:17: topology.debug must be true or false, not 1",
             "c.yaml:3:32: topology.message.timeout.secs must be a whole number of at least 1, not 30.5",
-            "c.yaml:4:23: topology.environment must be a map of texts to texts, not a map",
+            "c.yaml:4:27: topology.environment must be a map of texts to texts, and the value of A is 1: put it in quotes",
         ]
     );
     assert_eq!(checked.len(), 3);
