@@ -86,7 +86,12 @@ impl Flux {
             env_filter: options.env_filter,
             resources: Some(resources.clone()),
         };
-        Self::of(load::load(path, &wheres), path, &resources, registry)
+        let mut loaded = load::load(path, &wheres);
+        if options.resources.is_some() && !resources.is_dir() {
+            let message = "there is no such folder of resources";
+            loaded.problems.push(Problem::new(resources.display().to_string(), message));
+        }
+        Self::of(loaded, path, &resources, registry)
     }
 
     /// A text as if it were a file, without includes.

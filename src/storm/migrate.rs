@@ -77,7 +77,9 @@ pub(crate) fn report(path: &Path, options: &FluxOptions) -> Report {
     let flux = Flux::load(path, options);
     let mut report = of(&flux, path);
     // What only the whole topology shows: a report says nothing else than `validate` and `run`.
-    if report.runs && let Err(error) = flux.topology() {
+    if report.runs
+        && let Err(error) = flux.topology()
+    {
         report.runs = false;
         report.mistakes.extend(error.problems().iter().map(ToString::to_string));
     }
@@ -175,7 +177,8 @@ fn parts(flux: &Flux) -> Vec<Part> {
 
 /// What to do, with the class that may be meant in front.
 fn with_hint(flux: &Flux, how: How, place: &str, to_do: String) -> String {
-    let mut problems = flux.resolved().needs_jvm.iter().filter(|problem| how == How::NeedsJvm && problem.place == place);
+    let mut problems =
+        flux.resolved().needs_jvm.iter().filter(|problem| how == How::NeedsJvm && problem.place == place);
     let hint = problems.find_map(|problem| Some(problem.message.split_once("; did you mean ")?.1));
     hint.map_or_else(|| to_do.clone(), |hint| format!("did you mean {hint} Else {to_do}"))
 }

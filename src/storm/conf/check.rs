@@ -28,6 +28,20 @@ pub(crate) struct Checked {
     pub is_dropped: bool,
 }
 
+impl Checked {
+    /// What is for Storm's scheduler only; it is no key of any configuration, but a report tells of it as of one.
+    pub fn without_effect(name: &str, value: i64, node: &Node) -> Self {
+        Checked {
+            key: name.to_owned(),
+            value: value.into(),
+            place: node.place.clone(),
+            fate: Fate::Ignored,
+            note: "of Storm's scheduler; there is none".to_owned(),
+            is_dropped: true,
+        }
+    }
+}
+
 /// Of Storm's own keys, those that it lets a component's configuration change.
 const OF_COMPONENTS: [&str; 16] = [
     "topology.debug",
@@ -75,6 +89,11 @@ pub(crate) fn check(map: &Node, level: Level, problems: &mut Vec<Problem>) -> Ve
             Some(Found::Family) => (Fate::Ignored, "of Storm's daemons; there are none".to_owned()),
             None => (Fate::Passed, String::new()),
         };
+        if let Some(number) = value.not_finite() {
+            problems
+                .push(number.problem(format!("{name} cannot hold {}: Storm's configuration is JSON", number.shown())));
+            continue;
+        }
         let is_dropped = level == Level::Component
             && matches!(find(name), Some(Found::Key(_)))
             && !OF_COMPONENTS.contains(&&**name)

@@ -53,8 +53,7 @@ pub(super) fn build(definition: Definition, resolved: Resolved, recorder: Option
         })
         .collect();
     let components = resolved.components.into_iter().zip(wirings);
-    let declare =
-        |(component, wiring)| declare(&mut t, component, wiring, recorder.as_ref(), !silent.is_empty());
+    let declare = |(component, wiring)| declare(&mut t, component, wiring, recorder.as_ref(), !silent.is_empty());
     let mut handles: Vec<Handle> = components.map(declare).collect();
     for subscription in resolved.subscriptions {
         t.declared_at(subscription.place.to_string());
@@ -167,9 +166,8 @@ fn record_subscriptions(resolved: &Resolved, recorder: &Recorder) {
         (&from.id.text, stream, subscription.to, &subscription.grouping)
     });
     let system = resolved.system_subscriptions.iter();
-    let system = system.map(|subscription| {
-        (&subscription.from, &subscription.stream, subscription.to, &subscription.grouping)
-    });
+    let system =
+        system.map(|subscription| (&subscription.from, &subscription.stream, subscription.to, &subscription.grouping));
     for (from, stream, to, grouping) in own.chain(system) {
         let mut fields = Vec::new();
         let grouping = match grouping {

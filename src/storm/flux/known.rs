@@ -59,7 +59,8 @@ pub(super) fn construct(
         let by = factory.map_or_else(String::new, |factory| format!(", by its factory {factory}"));
         Problem::new(place, format!("{class} takes {expected}{by}"))
     };
-    let millis = |number: Option<u64>, unit: Option<Unit>| number.zip(unit).and_then(|(number, unit)| unit.millis(number));
+    let millis =
+        |number: Option<u64>, unit: Option<Unit>| number.zip(unit).and_then(|(number, unit)| unit.millis(number));
     match (kind, factory) {
         (Kind::Fields, None) => field_names(&args).map(Argument::Fields).ok_or_else(|| wrong("the names of fields")),
         (Kind::Count, None | Some("of")) => {
@@ -67,14 +68,17 @@ pub(super) fn construct(
         }
         (Kind::Length, None) => {
             let made = match &args[..] {
-                [number, unit] => millis(whole(number), json_of(&unit.argument).and_then(Json::as_str).and_then(unit_of)),
+                [number, unit] => {
+                    millis(whole(number), json_of(&unit.argument).and_then(Json::as_str).and_then(unit_of))
+                }
                 _ => None,
             };
             made.map(Argument::Millis).ok_or_else(|| wrong("a number and a unit such as SECONDS"))
         }
         (Kind::Length, Some(factory)) => {
             let unit = if factory == "of" { Some(Unit(1, 1)) } else { unit_of(&factory.to_uppercase()) };
-            let unit = unit.ok_or_else(|| wrong("a number, by its factories of, seconds, minutes, hours and days; not"))?;
+            let unit =
+                unit.ok_or_else(|| wrong("a number, by its factories of, seconds, minutes, hours and days; not"))?;
             millis(one_whole(&args), Some(unit)).map(Argument::Millis).ok_or_else(|| wrong("one number"))
         }
         (Kind::Duration, Some(factory)) => {

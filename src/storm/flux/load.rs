@@ -160,11 +160,19 @@ impl Loader<'_> {
         let Some(OneFile { mut definition, includes, warnings }) = self.file(&path, &name) else { return };
         if !is_again {
             self.loaded.warnings.extend(warnings);
-            let ignored = includes.iter().map(|nested| (&nested.file.place, format!("the include of {:?}", nested.file.text)));
-            let hooks = definition.worker_hooks.iter().map(|hook| (&hook.id.place, format!("the worker hook {:?}", hook.id.text)));
-            let source = definition.topology_source.iter().map(|source| (&source.class.place, "topologySource".to_owned()));
+            let ignored =
+                includes.iter().map(|nested| (&nested.file.place, format!("the include of {:?}", nested.file.text)));
+            let hooks = definition
+                .worker_hooks
+                .iter()
+                .map(|hook| (&hook.id.place, format!("the worker hook {:?}", hook.id.text)));
+            let source =
+                definition.topology_source.iter().map(|source| (&source.class.place, "topologySource".to_owned()));
             let messages = ignored.chain(hooks).chain(source).map(|(place, what)| {
-                let message = format!("{what} is left out, as in Flux: the file is included itself; put it into {}", from.display());
+                let message = format!(
+                    "{what} is left out, as in Flux, because the file that holds it is itself included; put it into {}",
+                    from.display()
+                );
                 warning(place, message)
             });
             self.loaded.warnings.extend(messages);

@@ -52,7 +52,10 @@ impl<'d> Objects<'d> {
     fn one(&self, arg: &Arg) -> Result<Placed, Obstacle> {
         let place = arg.place().to_string();
         let argument = match arg {
-            Arg::Value(node) => Argument::Value(node.to_json()),
+            Arg::Value(node) => match node.not_finite() {
+                Some(number) => return Err(number.expected("a number that is finite").into()),
+                None => Argument::Value(node.to_json()),
+            },
             Arg::Ref(id) => self.referred(id)?,
             Arg::RefList(_, ids) => {
                 let all: Result<_, Obstacle> = ids.iter().map(|id| self.referred(id)).collect();
@@ -63,7 +66,9 @@ impl<'d> Objects<'d> {
     }
 
     fn referred(&self, id: &Word) -> Result<Argument, Obstacle> {
-        let Some(bean) = self.beans.iter().find(|bean| bean.id.text == id.text) else { return Err(self.missing(id).into()) };
+        let Some(bean) = self.beans.iter().find(|bean| bean.id.text == id.text) else {
+            return Err(self.missing(id).into());
+        };
         if self.open.borrow().iter().any(|open| **open == *id.text) {
             let message = format!("the component {:?} refers to itself", id.text);
             return Err(Problem::new(id.place.to_string(), message).into());

@@ -87,12 +87,14 @@ fn vertices(top: &Members<'_>, section: &str, what: &'static str, problems: &mut
         let (id, object) = (vertex.word("id", problems), object(&vertex, problems));
         let parallelism = count(&vertex, "parallelism", problems).unwrap_or(1);
         let tasks = count(&vertex, "numTasks", problems);
-        for load in ["onHeapMemoryLoad", "offHeapMemoryLoad", "cpuLoad"] {
-            vertex.whole(load, problems);
-        }
         let config = vertex.get("config").map(|config| conf::check(config, Level::Component, problems));
+        let mut config = config.unwrap_or_default();
+        for load in ["onHeapMemoryLoad", "offHeapMemoryLoad", "cpuLoad"] {
+            let given = vertex.whole(load, problems);
+            config.extend(given.map(|(load_of, node)| conf::Checked::without_effect(load, load_of, node)));
+        }
         if let (Some(id), Some(object)) = (id, object) {
-            all.push(Vertex { id, object, parallelism, tasks, config: config.unwrap_or_default() });
+            all.push(Vertex { id, object, parallelism, tasks, config });
         }
     }
     all

@@ -153,6 +153,10 @@ impl Resolver<'_> {
         if let Some(tasks) = vertex.tasks {
             conf.set("topology.tasks", tasks);
         }
+        for dropped in vertex.config.iter().filter(|entry| entry.is_dropped && entry.key.starts_with("topology.")) {
+            let message = format!("{} has no effect here: {}", dropped.key, dropped.note);
+            resolved.warnings.push(Problem::new(dropped.place.to_string(), message));
+        }
         let mut component = Component {
             id: vertex.id.clone(),
             class: vertex.object.class.clone(),

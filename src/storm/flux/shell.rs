@@ -46,7 +46,8 @@ const NAMES: [&str; 7] = [
 pub(super) fn is_shell(class: &str, is_spout: bool) -> bool {
     let class = current(class);
     let simple = simple_name(&class);
-    let is_one = NAMES.contains(&&*class) || ["GenericBolt", "GenericSpout", "ShellBolt", "ShellSpout"].contains(&simple);
+    let is_one =
+        NAMES.contains(&&*class) || ["GenericBolt", "GenericSpout", "ShellBolt", "ShellSpout"].contains(&simple);
     is_one && simple.ends_with(if is_spout { "Spout" } else { "Bolt" })
 }
 
@@ -93,9 +94,10 @@ pub(super) fn define(args: &Arguments<'_>, conf: &Conf) -> Result<ShellDefinitio
         streams.set(&text_of(args, call, name)?, &fields_in(args, call, fields)?)?;
     }
     let configured = conf.get("topology.environment").and_then(Json::as_object);
-    let mut environment = configured.map(texts_of).transpose().map_err(|wrong| {
-        args.problem(format!("topology.environment must be a map of texts to texts, and {wrong}"))
-    })?;
+    let mut environment = configured
+        .map(texts_of)
+        .transpose()
+        .map_err(|wrong| args.problem(format!("topology.environment must be a map of texts to texts, and {wrong}")))?;
     for call in args.calls("setEnv") {
         let [map] = args.exactly(call)?;
         let wrong = |what: &str| Problem::new(&map.place, format!("setEnv takes a map of texts to texts{what}"));

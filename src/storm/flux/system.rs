@@ -12,8 +12,8 @@ use crate::storm::flux::fields::listed;
 use crate::storm::flux::model::StreamDef;
 use crate::storm::flux::resolve::Component;
 use crate::storm::flux::wiring::Wired;
-use crate::storm::yaml::Place;
 use crate::storm::tuple::{SYSTEM_COMPONENT, TICK_STREAM};
+use crate::storm::yaml::Place;
 
 /// A stream on which every component could tell of itself. None ever does, under Storm either.
 pub(super) const SILENT_STREAM: &str = "__system";
@@ -32,8 +32,12 @@ pub(crate) struct SystemSubscription {
 /// # Errors
 /// There is none of this name, or its tuples are about what squall does not have.
 pub(super) fn look_up(stream: &StreamDef) -> Option<Result<StreamDeclaration, Problem>> {
-    const OF_SYSTEM: [(&str, &[&str]); 4] =
-        [(TICK_STREAM, &["rate_secs"]), ("__metrics_tick", &["interval"]), ("__flush", &[]), (SILENT_STREAM, &["event"])];
+    const OF_SYSTEM: [(&str, &[&str]); 4] = [
+        (TICK_STREAM, &["rate_secs"]),
+        ("__metrics_tick", &["interval"]),
+        ("__flush", &[]),
+        (SILENT_STREAM, &["event"]),
+    ];
     let (from, name) = (&*stream.from.text, &*stream.stream.text);
     let declared = |fields: &[&str]| {
         Ok(StreamDeclaration::new(name, fields.iter().copied()).expect("no name of a field occurs twice"))
@@ -63,7 +67,9 @@ pub(super) fn look_up(stream: &StreamDef) -> Option<Result<StreamDeclaration, Pr
 pub(super) fn warning(stream: &StreamDef, to: &Component) -> Option<Problem> {
     let message = match &*stream.stream.text {
         TICK_STREAM if to.conf.tick().is_some() => return None,
-        TICK_STREAM => format!("no tick will come to {:?}: topology.tick.tuple.freq.secs is not set for it", to.id.text),
+        TICK_STREAM => {
+            format!("no tick will come to {:?}: topology.tick.tuple.freq.secs is not set for it", to.id.text)
+        }
         name => format!("nothing ever comes on the stream {name:?} of {:?}, as under Storm", stream.from.text),
     };
     Some(Problem::new(stream.place.to_string(), message))

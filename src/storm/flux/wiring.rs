@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use crate::error::Problem;
+use crate::storm::emitter::StreamDeclaration;
 use crate::storm::flux::fields::{listed, nearest};
 use crate::storm::flux::model::{GroupingDef, Object, StreamDef, Word};
-use crate::storm::emitter::StreamDeclaration;
 use crate::storm::flux::resolve::{Component, Obstacle, Resolved, Resolver};
 use crate::storm::flux::system::{self, SystemSubscription};
 use crate::storm::registry::{GroupingFactory, current, simple_name};
@@ -111,6 +111,10 @@ fn subscribe(
     let components = &resolved.components;
     let to = end(&stream.to, ids, components, true);
     let system = system::look_up(stream);
+    if let Some(Err(problem)) = system {
+        resolved.problems.extend(to.err());
+        return Err(Some(problem));
+    }
     let is_from_system = system.is_some() && &*stream.from.text == SYSTEM_COMPONENT;
     let from = if is_from_system { Ok(usize::MAX) } else { end(&stream.from, ids, components, false) };
     for outcome in [&from, &to] {
@@ -120,8 +124,7 @@ fn subscribe(
     }
     let (Ok(from), Ok(to)) = (from, to) else { return Err(None) };
     let place = stream.place.clone();
-    if let Some(declared) = system {
-        let declared = declared.map_err(Some)?;
+    if let Some(Ok(declared)) = system {
         let grouping = grouping(stream, &declared, custom)?;
         resolved.warnings.extend(system::warning(stream, &resolved.components[to]));
         let from = stream.from.text.clone();

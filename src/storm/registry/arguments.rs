@@ -40,7 +40,7 @@ impl Argument {
     }
 
     /// For error messages.
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         match self {
             Argument::Value(value) => value.to_string(),
             Argument::Fields(names) => format!("the fields {}", names.join(", ")),

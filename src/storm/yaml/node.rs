@@ -92,6 +92,18 @@ impl Node {
         entries.iter().find(|(name, _)| name.as_text().is_some_and(|name| &**name == key)).map(|(_, value)| value)
     }
 
+    /// A number that JSON lacks, if there is one in it.
+    pub fn not_finite(&self) -> Option<&Node> {
+        match &self.content {
+            Content::Float(value) => (!value.is_finite()).then_some(self),
+            Content::List(values) => values.iter().find_map(Node::not_finite),
+            Content::Map(entries) => {
+                entries.iter().find_map(|(key, value)| key.not_finite().or_else(|| value.not_finite()))
+            }
+            _ => None,
+        }
+    }
+
     /// For error messages: short, on one line.
     pub fn shown(&self) -> String {
         match &self.content {

@@ -141,8 +141,9 @@ impl Substitution {
 
     /// An element of a property such as `["a", "b"]`.
     fn element(&self, name: &str, list: &str, index: &str) -> Found {
-        let missing =
-            |why: String| Found::Missing(format!("nothing to put in the place of ${{{name}}}: {why}; it stays as it is"));
+        let missing = |why: String| {
+            Found::Missing(format!("nothing to put in the place of ${{{name}}}: {why}; it stays as it is"))
+        };
         let Some(property) = self.properties.get(list) else {
             return missing(match self.has_filter {
                 true => format!("the properties file has no {list}"),

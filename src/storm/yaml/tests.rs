@@ -209,7 +209,7 @@ fn surrogates_as_escapes_are_the_characters_that_they_are_in_java() {
     );
     let root = read("{\"\\ud83e\\udd80\": 1, \"b\": 2}");
     let Content::Map(entries) = &root.content else { panic!("{root:?}") };
-    assert_eq!(entries[1].0.place.to_string(), "f.yaml:1:20");
+    assert_eq!(entries[1].0.place.to_string(), "f.yaml:1:21");
 }
 
 /// More with `SQUALL_FUZZ_CASES`, for the long form.
