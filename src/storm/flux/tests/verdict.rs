@@ -96,7 +96,7 @@ fn a_key_that_storm_drops_from_a_component_is_told() {
     let text = "name: t\nspouts: [{id: a, className: squall.Numbers, config: {topology.message.timeout.secs: 5}}]\n";
     assert_eq!(
         warnings_of(text),
-        ["t.yaml:2:84: topology.message.timeout.secs has no effect here: Storm drops it from a component's \
+        ["t.yaml:2:85: topology.message.timeout.secs has no effect here: Storm drops it from a component's \
           configuration: set it for the topology"]
     );
 }
