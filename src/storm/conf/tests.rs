@@ -40,7 +40,8 @@ fn values_of_the_wrong_type_name_key_value_and_what_was_expected() {
             "c.yaml:1:19: topology.workers must be a whole number of at least 1, not 0",
             "c.yaml:2:17: topology.debug must be true or false, not 1",
             "c.yaml:3:32: topology.message.timeout.secs must be a whole number of at least 1, not 30.5",
-            "c.yaml:4:27: topology.environment must be a map of texts to texts, and the value of A is 1: put it in quotes",
+            "c.yaml:4:27: topology.environment must be a map of texts to texts, and the value of A is 1: put it in \
+             quotes",
             "c.yaml:8:32: topology.auto-credentials must be a list of texts, and element 2 is 2: put it in quotes",
             "c.yaml:9:27: topology.kryo.decorators must be a list of texts, not a map",
         ]

@@ -1,8 +1,8 @@
 //! Streams that Storm adds to every topology, as far as a bolt may subscribe to them: ticks above all.
 //!
-//! A tick does not come by a subscription: under Storm every task whose configuration has a period gets its own, whoever
-//! subscribes to `__tick` of `__system`. So a subscription is taken, is among the bolt's sources, and brings nothing by
-//! itself; but it makes the bolt part of the topology, which may be all that it is for.
+//! A tick does not come by a subscription: under Storm every task whose configuration has a period gets its own,
+//! whoever subscribes to `__tick` of `__system`. So a subscription is taken, is among the bolt's sources, and brings
+//! nothing by itself; but it makes the bolt part of the topology, which may be all that it is for.
 
 use std::sync::Arc;
 

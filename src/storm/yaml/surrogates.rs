@@ -1,8 +1,8 @@
 //! Surrogates written as escapes: `"\ud83e\udd80"`, as JSON has them and as Java reads them.
 //!
-//! The parser takes no half of a character. So before it sees the text, each such escape becomes that of a character for
-//! private use which the text does not use itself; of the same length, so that every place stays what it is. What the
-//! parser makes of them is turned back into the character that the halves are of.
+//! The parser takes no half of a character. So before it sees the text, each such escape becomes that of a character
+//! for private use which the text does not use itself; of the same length, so that every place stays what it is. What
+//! the parser makes of them is turned back into the character that the halves are of.
 
 use std::borrow::Cow;
 

@@ -62,12 +62,9 @@ fn a_file_that_is_included_twice_is_told_by_what_it_is() {
     let t = format!("name: t\nincludes: [{{file: a.yaml}}, {{file: ./sub/../a.yaml}}]\n{BODY}");
     let (warnings, problems, _) = told(&[("t.yaml", &t), ("a.yaml", "config: {a: 1}\n"), ("sub/x", "")]);
     assert_eq!(problems, [""; 0]);
-    assert_eq!(
-        warnings,
-        ["t.yaml:2:35: \"./sub/../a.yaml\" is the file that is included at t.yaml:2:19 already: it is merged once more, \
-          as in Flux; remove this include"
-            .replace("the file that is included at t.yaml:2:19 already", "the file that is included at t.yaml:2:19")]
-    );
+    let expected = "t.yaml:2:35: \"./sub/../a.yaml\" is the file that is included at t.yaml:2:19: it is merged once \
+                    more, as in Flux; remove this include";
+    assert_eq!(warnings, [expected]);
 }
 
 #[test]

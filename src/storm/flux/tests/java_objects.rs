@@ -79,16 +79,15 @@ fn times_are_made_as_java_makes_them() {
 #[test]
 fn an_array_list_reaches_the_component_that_refers_to_it() {
     let text = "name: t\ncomponents:\n  - id: names\n    className: java.util.ArrayList\n    configMethods:\n      \
-                - {name: add, args: [geo]}\nspouts: [{id: w, className: squall.Words, constructorArgs: [{ref: names}, 4]}]\n\
+                - {name: add, args: [geo]}\nspouts: [{id: w, className: squall.Words, constructorArgs: \
+                [{ref: names}, 4]}]\n\
                 bolts: [{id: s, className: squall.Split}]\nstreams: [{from: w, to: s, grouping: {type: SHUFFLE}}]\n";
     assert_eq!(problems_of(text), [""; 0]);
     let number = text.replace("args: [geo]", "args: [5]");
     assert_eq!(
         problems_of(&number),
-        [
-            "t.yaml:7:67: expected a list of texts, or one text of words for words of squall.Words, not [5]; element 1 is 5: \
-          put it in quotes"
-        ]
+        ["t.yaml:7:67: expected a list of texts, or one text of words for words of squall.Words, not [5]; \
+             element 1 is 5: put it in quotes"]
     );
 }
 
@@ -117,7 +116,8 @@ fn references_are_checked_wherever_they_stand() {
 
 #[test]
 fn what_flux_passes_over_is_told() {
-    let text = "name: t\nspouts: [{id: a, className: squall.Numbers, constructorArgs: [5], factory: make, factoryArgs: [1]}]\n\
+    let text = "name: t\nspouts: [{id: a, className: squall.Numbers, constructorArgs: [5], factory: make, \
+                factoryArgs: [1]}]\n\
                 bolts:\n  - {id: f, className: squall.Filter, properties: [{name: field, value: number}, \
                 {name: equals, value: {ref: x}}]}\nstreams:\n  \
                 - {from: a, to: f, grouping: {type: SHUFFLE, args: [number]}}\n";

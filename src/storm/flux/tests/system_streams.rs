@@ -53,9 +53,8 @@ fn streams_that_storm_does_not_have_and_its_own_traffic_are_refused() {
     let problems = |stream: &str| problems_of(&with_source(stream, TICKS));
     assert_eq!(
         problems("{from: __system, to: ticks, grouping: {type: SHUFFLE}}"),
-        [
-            "t.yaml:9:43: \"__system\" has no stream \"default\"; its streams: __tick, __metrics_tick, __flush and __system"
-        ]
+        ["t.yaml:9:43: \"__system\" has no stream \"default\"; its streams: __tick, __metrics_tick, __flush and \
+             __system"]
     );
     assert_eq!(
         problems("{from: __system, to: ticks, grouping: {type: FIELDS, args: [secs], streamId: __tick}}"),

@@ -6,7 +6,8 @@ use crate::storm::migrate::{How, report};
 #[test]
 fn a_misspelt_class_names_the_one_that_is_meant() {
     let text = "name: t\nspouts: [{id: f, className: squall.Numbers}]\nbolts:\n  - id: outliers\n    \
-                className: org.apache.storm.flux.wrappers.spout.FluxShellSpout\n    constructorArgs: [[python, x.py]]\n";
+                className: org.apache.storm.flux.wrappers.spout.FluxShellSpout\n    constructorArgs: \
+                [[python, x.py]]\n";
     let problems = problems_of(text);
     let hint = "did you mean org.apache.storm.flux.wrappers.bolts.FluxShellBolt? \
                 (org.apache.storm.flux.wrappers.spouts.FluxShellSpout is a spout)";
