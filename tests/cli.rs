@@ -438,7 +438,8 @@ fn a_failed_run_is_exit_code_1_and_still_reports() {
     assert_eq!(run.code, Some(1));
     let line = lines_with(&run.err, "error: numbers: ");
     assert!(line.len() == 1 && line[0].contains("sink") && line[0].contains("0 is too much"), "{}", run.err);
-    assert!(lines_with(&run.out, "sink ").len() == 1, "{}", run.out);
+    // In the table, and among the reasons.
+    assert!(lines_with(&run.out, "sink ").len() == 2, "{}", run.out);
     let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     assert_eq!(report["outcome"], "failed");
     assert!(report["error"].as_str().unwrap().contains("too much"));
@@ -450,9 +451,12 @@ fn what_went_wrong_without_failing_the_run_is_a_warning() {
     assert_eq!(run.code, Some(0));
     assert_eq!(lines_with(&run.err, "warning: sink: 4 held tuples were dropped").len(), 1, "{}", run.err);
 
+    // What is given up and taken by nobody has an exit code of its own, and is said last.
     let run = done(program(&["--count", "4", "--mode", "rejecting"]));
-    assert_eq!(run.code, Some(0));
+    assert_eq!(run.code, Some(3));
     assert_eq!(lines_with(&run.err, "warning: numbers: 1 dead letter: ").len(), 1, "{}", run.err);
+    let last = run.err.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: numbers: inputs were given up and nobody took them: 1 of numbers"), "{last}");
     assert!(run.out.contains("complete latency of 3 trees"), "{}", run.out);
 }
 

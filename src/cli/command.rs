@@ -7,6 +7,7 @@ use clap::{ArgMatches, Args, Command};
 
 use crate::cli::bench;
 use crate::cli::config::{ConfigOptions, config, list_keys};
+use crate::cli::dead_letters;
 use crate::cli::explain::{ExplainOptions, explain};
 use crate::cli::flux;
 use crate::cli::options::EngineOptions;
@@ -45,6 +46,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
         .subcommand(bench_command(&program, std::slice::from_ref(shipped), true, command_line))
         .subcommand(state::command())
         .subcommand(stop::command())
+        .subcommand(dead_letters::command())
         .after_help(format!("{own_help}{}\n\n{SIGNALS}\n{EXIT_CODES}", examples(&program, "")))
         .after_long_help(None);
     let matches = match parse(command, command_line) {
@@ -54,6 +56,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
     match matches.subcommand() {
         Some(("state", matches)) => state::act(matches),
         Some(("stop", matches)) => stop::act(matches),
+        Some(("dead-letters", matches)) => dead_letters::act(matches),
         Some(("bench", matches)) => measure(std::slice::from_ref(shipped), true, matches, command_line),
         Some((action, matches)) => act(action, shipped, matches),
         None => run(shipped, &matches),
@@ -99,6 +102,7 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         .subcommand(bench_command(&program, shipped, false, command_line))
         .subcommand(state::command())
         .subcommand(stop::command())
+        .subcommand(dead_letters::command())
         .subcommand(Command::new("topologies").about("List the topologies"))
         .subcommands(flux::commands())
         .subcommand(storm::command())
@@ -117,6 +121,9 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
     }
     if action == "stop" {
         return stop::act(matches);
+    }
+    if action == "dead-letters" {
+        return dead_letters::act(matches);
     }
     if action == "bench" {
         return measure(shipped, false, matches, command_line);

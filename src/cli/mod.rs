@@ -74,6 +74,7 @@
 mod bench;
 mod command;
 mod config;
+mod dead_letters;
 mod explain;
 mod flux;
 mod options;

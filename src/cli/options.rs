@@ -47,6 +47,10 @@ struct RunSettings {
     /// What keeps the checkpoints in that folder: log, sled or fjall [default: log]
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
+    /// Write dead letters that no component takes into this file, as lines of JSON [default: stop at the first under
+    /// exactly-once, else count them and exit with 3]
+    #[arg(long, value_name = "FILE")]
+    dead_letters: Option<String>,
     /// Start over: what the folder holds is moved aside, not removed
     #[arg(long)]
     fresh: bool,
@@ -180,6 +184,7 @@ impl CommandLine {
             ("--state", "state_dir", &of_a_run.state),
             ("--checkpoint-interval", "checkpoint_interval", &of_a_run.checkpoint_interval),
             ("--store", "store", &of_a_run.store),
+            ("--dead-letters", "dead_letters", &of_a_run.dead_letters),
             ("--from-savepoint", "restore_from", &of_a_run.from_savepoint),
             ("--fresh", "fresh_state", &of_a_run.fresh.then(|| "true".to_owned())),
             ("--drain-timeout", "drain_timeout", &settings.drain_timeout),

@@ -8,6 +8,8 @@ pub(super) use crate::observe::{note, print, print_at_end};
 pub(super) const DONE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
 pub(super) const BAD_USAGE: u8 = 2;
+pub(super) const UNTAKEN: u8 = 3;
+pub(super) const UNACCOUNTED: u8 = 4;
 
 /// All exit codes, for `--help`.
 pub(super) const EXIT_CODES: &str = "\

@@ -6,10 +6,11 @@ use std::time::Duration;
 use clap::{ArgMatches, ValueEnum};
 
 use crate::cli::options::{CommandLine, from_matches};
-use crate::cli::output::{BAD_USAGE, DONE, FAILED, complain, note, print_at_end};
+use crate::cli::output::{BAD_USAGE, DONE, FAILED, UNACCOUNTED, UNTAKEN, complain, note, print_at_end};
 use crate::cli::report_file::ReportFile;
 use crate::cli::shipped::Shipped;
 use crate::cli::signals::{Drain, Signals};
+use crate::connect::AppendLines;
 use crate::engine::Running;
 use crate::engine::checkpoint::Health;
 use crate::engine::report::Report;
@@ -71,12 +72,30 @@ pub(super) fn run_for(shipped: &Shipped, matches: &ArgMatches, duration: Option<
         }
     };
     let place = prepared.topology.name().to_owned();
-    match prepared.run(duration) {
-        Ok(()) => DONE,
-        Err(error) => {
-            complain(&place, &error);
-            if error.is_usage() || error.is_bad_state() { BAD_USAGE } else { FAILED }
+    let (outcome, report) = match prepared.run(duration) {
+        Ok((outcome, report)) => (outcome, Some(report)),
+        Err(error) => (Err(error), None),
+    };
+    if let Err(error) = &outcome {
+        complain(&place, error);
+    }
+    let unaccounted = report.as_ref().map_or(0, Report::unaccounted);
+    let untaken = report.as_ref().and_then(report::untaken);
+    match outcome {
+        // Whatever else is said of such a run cannot be relied on.
+        _ if unaccounted > 0 => {
+            note(format_args!("error: {place}: {unaccounted} inputs are unaccounted for; this is a bug of squall"));
+            UNACCOUNTED
         }
+        Err(error) if error.is_usage() || error.is_bad_state() => BAD_USAGE,
+        Err(_) => FAILED,
+        Ok(()) => match untaken {
+            Some(untaken) => {
+                note(format_args!("error: {place}: {untaken}"));
+                UNTAKEN
+            }
+            None => DONE,
+        },
     }
 }
 
@@ -106,14 +125,26 @@ impl Prepared {
         Ok(Prepared { topology, report_file, show, is_quiet: options.quiet, drains: options.drain })
     }
 
-    fn run(self, duration: Option<Duration>) -> Result<()> {
+    /// How the run ended, and what it did.
+    ///
+    /// # Errors
+    /// It was not started.
+    fn run(self, duration: Option<Duration>) -> Result<(Result<()>, Report)> {
         let progress = self.topology.progress().cloned();
         logs::log_panics();
         let settings = self.topology.resolve()?.settings;
         let drain = Drain::new(settings.state_dir.is_some() && !self.drains);
         let asked = drain.clone();
         let _signals = Signals::install(move |_| asked.ask())?;
-        let running = Arc::new(self.topology.start()?);
+        let topology = match &settings.dead_letters {
+            None => self.topology,
+            Some(path) => {
+                let file = AppendLines::new(path);
+                file.check()?;
+                self.topology.with_dead_letters(move || file.clone())
+            }
+        };
+        let running = Arc::new(topology.start()?);
         drain.attach(&running);
         say_what_was_resumed(&running);
         let outcome = watch(&running, Live::start(self.show, progress), duration);
@@ -125,7 +156,7 @@ impl Prepared {
         if let (Err(error), true) = (&written, outcome.is_err()) {
             complain(&report.topology, error);
         }
-        outcome.and(written).and(shown)
+        Ok((outcome.and(written).and(shown), report))
     }
 }
 

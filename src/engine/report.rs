@@ -194,6 +194,9 @@ pub struct ComponentReport {
     pub counts: Counts,
     /// Open trees of a spout, open handles of a manual bolt.
     pub pending: u64,
+    /// Tuples that came in and of which nothing is known any more: always 0, or squall has a bug. Compared at every
+    /// checkpoint, at the end of every lane, and at the end.
+    pub unaccounted: u64,
     /// Errors it reported that belong to no tuple.
     pub errors_reported: u64,
     /// The last error it reported or was rebuilt for.
@@ -249,6 +252,13 @@ pub struct Report {
     pub machine: Machine,
 }
 
+impl Report {
+    /// Tuples of which nothing is known any more, over all components; see [`ComponentReport::unaccounted`].
+    pub fn unaccounted(&self) -> u64 {
+        self.components.iter().map(|component| component.unaccounted).sum()
+    }
+}
+
 pub(crate) fn report(
     shared: &Shared,
     phase: Phase,
@@ -260,12 +270,13 @@ pub(crate) fn report(
     let mut complete = latency();
     let components = shared.plan.components.iter().enumerate().map(|(index, plan)| {
         let mut counts = Counts::default();
-        let mut pending = 0;
+        let (mut pending, mut unaccounted) = (0, 0);
         let (mut errors_reported, mut last_error) = (0, None);
         let mut states = BTreeMap::new();
         for metrics in &shared.metrics[index] {
             counts += metrics.counts();
             pending += metrics.pending();
+            unaccounted += metrics.unaccounted();
             errors_reported += metrics.errors_reported();
             last_error = metrics.last_error().or(last_error);
             *states.entry(state_name(metrics.state())).or_insert(0) += 1;
@@ -287,6 +298,7 @@ pub(crate) fn report(
             tasks: plan.tasks.len(),
             counts,
             pending,
+            unaccounted,
             errors_reported,
             last_error,
             errors: ErrorReport::of(&shared.metrics[index]),

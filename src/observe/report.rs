@@ -117,6 +117,27 @@ pub fn nothing_succeeded(report: &Report) -> Option<String> {
     Some(format!("no tuple succeeded: {} {what}{plural} failed and none was completed{reason}", grouped(count)))
 }
 
+/// Says how many dead letters nobody took, and why the last were given up, if there are any.
+pub fn untaken(report: &Report) -> Option<String> {
+    let mut of_sources = Vec::new();
+    let mut untaken = 0;
+    for component in report.components.iter().filter(|component| component.counts.untaken > 0) {
+        untaken += component.counts.untaken;
+        of_sources.push(format!("{} of {}", grouped(component.counts.untaken), component.id));
+    }
+    let reasons = report.components.iter().flat_map(|component| &component.errors);
+    let reason = reasons.max_by_key(|error| error.count);
+    let reason =
+        reason.map_or_else(String::new, |error| format!("; mostly ({}): {}", error.kind, one_line(&error.last)));
+    (untaken > 0).then(|| {
+        format!(
+            "inputs were given up and nobody took them: {}{reason}; subscribe to the source's dead letters, or give a \
+             file (--dead-letters FILE)",
+            of_sources.join(", ")
+        )
+    })
+}
+
 /// What a person should look into although the run ended well, one sentence each.
 pub fn warnings(report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -125,7 +146,8 @@ pub fn warnings(report: &Report) -> Vec<String> {
         if counts.dead_lettered > 0 {
             let letters = if counts.dead_lettered == 1 { "dead letter" } else { "dead letters" };
             let count = grouped(counts.dead_lettered);
-            warnings.push(format!("{id}: {count} {letters}: values that were given up, see its dead-letter stream"));
+            let kept = if counts.untaken == 0 { ", kept in its dead-letter stream" } else { "" };
+            warnings.push(format!("{id}: {count} {letters}: values that were given up{kept}"));
         }
         if counts.dropped > 0 {
             let count = grouped(counts.dropped);

@@ -1,5 +1,6 @@
 //! The shell of a bolt task: turns, input lanes, anchoring, ticks, end of input, rebuilding.
 
+pub(crate) mod account;
 mod checkpoint;
 mod end;
 mod instance;
@@ -14,6 +15,7 @@ use std::marker::PhantomData;
 
 use crate::error::{Failure, FailureKind, Origin};
 use crate::state::Schema;
+use crate::sys::mutation::{self, Forget};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::align::{Alignment, CheckpointId};
@@ -32,6 +34,7 @@ use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, Wants, guarded};
 use crate::task::snapshot::Visibility;
 use crate::task::style::{Input, Logic};
+use account::Account;
 use rare::{Call, Visit};
 use redeliver::keeps_values;
 use reject::Rejected;
@@ -96,6 +99,7 @@ struct BoltShell<H, L: Logic> {
     settled_before: u64,
     /// Under exactly-once: inputs that were given up, for their sources to make dead letters of.
     rejected: Rejected,
+    account: Account,
     door: Door<L::Out>,
     door_inside: DoorInside<L::Out>,
     state: TaskState,
@@ -132,7 +136,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             set.attach(port, edge);
         }
         let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.carries_places);
-        let align = Alignment::new(lanes.len());
+        let lane_count = lanes.len();
+        let align = Alignment::new(lane_count);
         BoltShell {
             factory,
             bolt: None,
@@ -152,6 +157,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             let_go_at_ns: None,
             settled_before: 0,
             rejected: Rejected::default(),
+            account: Account::new(lane_count),
             door,
             door_inside,
             state: TaskState::New,
@@ -377,6 +383,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         while !self.door_inside.is_empty() && self.may_go_on(*left) {
             let Ok(delivery) = self.door_inside.try_recv() else { return };
             *left -= 1;
+            self.account.came_through_door += 1;
+            if mutation::forgets(Forget::Door) {
+                continue;
+            }
+            self.account.routed_from_door += 1;
             self.out.core.set_anchor(delivery.roots);
             self.out.core.no_event();
             self.out.core.set_lineage(Lineage::from(delivery.place));
@@ -431,6 +442,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         let (held_max, rejected) = (self.parts.held_max, &mut self.rejected);
         let input = &mut self.parts.lane_inputs[lane];
+        let executed_before = out.core.counts.executed;
+        // Items besides tuples that are executed. Counted apart, so that a panic loses none.
+        let mut aside = 0;
         let visit = guarded(origin, || {
             let mut budget = *left;
             let mut number = *input;
@@ -449,6 +463,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 if let Some(control) = slot.as_control() {
                     if let Control::Input(next) = control {
                         (number, *input) = (next, next);
+                        aside += 1;
                         continue;
                     }
                     break Visit::Control(control);
@@ -461,7 +476,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     out.core.set_lineage(header.lineage());
                 }
                 let roots = header.into_roots();
+                if mutation::forgets(Forget::Execute) {
+                    continue;
+                }
                 if finished {
+                    aside += 1;
                     // From a loop that has closed: nothing is executed after the last call.
                     out.core.fail_roots(&roots, &Failure::reject("ended: the loop has closed").at(origin));
                     continue;
@@ -508,16 +527,19 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 if out.handover.is_some() {
                     break Visit::Stopped;
                 }
-                if !L::MANUAL {
+                if !L::MANUAL && !mutation::forgets(Forget::Settle) {
                     out.core.counts.acked += 1;
                     if H::TRACKED {
                         out.core.ack_anchor();
                     }
                 }
             };
+            let popped = *left - budget;
             *left = budget;
-            Ok(visit)
+            Ok((visit, popped as u64))
         });
+        let executed = out.core.counts.executed - executed_before;
+        let visit = self.account.visited(lane, visit, executed, aside, &self.parts.metrics, origin);
         self.input = *input;
         if H::FULL
             && let Some(meter) = &mut self.meter
@@ -621,6 +643,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn stop(&mut self) {
+        self.balance();
         if let Some(mut bolt) = self.bolt.take() {
             let cleaned = guarded(&self.origin, move || {
                 bolt.cleanup();

@@ -92,6 +92,12 @@ pub trait Spout: Sized + 'static {
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {
         None
     }
+
+    /// Items that it has handed out and of which it knows nothing any more: 0, or it has a bug. Asked at checkpoints and
+    /// at the end.
+    fn unaccounted(&self) -> u64 {
+        0
+    }
 }
 
 /// The name of an independently readable part of a source: a Kafka partition, a byte range of a file.

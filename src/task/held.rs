@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use crate::error::{Failure, FailureKind, Origin};
+use crate::sys::mutation::{self, Forget};
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::task::header::Roots;
@@ -274,6 +275,9 @@ impl HeldTable {
                 self.free.push(slot);
                 self.open -= 1;
                 self.settled += 1;
+                if mutation::forgets(Forget::Held) {
+                    return;
+                }
                 each(if events & ACK != 0 {
                     HeldEvent::Acked { roots, drawn }
                 } else {

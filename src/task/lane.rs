@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use crate::state::store::CheckpointId;
 use crate::sys::bits::{Bits, SharedBits};
+use crate::sys::mutation::{self, Forget};
 use crate::sys::sync::Arc;
 
 pub(crate) use shared::EdgeLane;
@@ -33,6 +34,8 @@ pub enum Control {
     Barrier(CheckpointId),
     /// Nothing will follow.
     End,
+    /// So many items have been sent before this one: the consumer must have as many. Before a barrier and the end.
+    Sent(u64),
     /// The tuples that follow belong to the consumer's input of this number: only in a lane that several edges share.
     Input(usize),
 }
@@ -162,6 +165,8 @@ struct Fifo<T> {
     places: Box<[MaybeUninit<T>]>,
     head: usize,
     tail: usize,
+    /// Items that went through before `head` and `tail` last began again.
+    through: u64,
     /// Up to this length there is a place for one more: the number of places or the capacity, whichever is less.
     limit: usize,
     capacity: usize,
@@ -172,7 +177,7 @@ const PLACES_MIN: usize = 16;
 
 impl<T> Fifo<T> {
     fn new(capacity: usize) -> Self {
-        Fifo { places: Box::new([]), head: 0, tail: 0, limit: 0, capacity }
+        Fifo { places: Box::new([]), head: 0, tail: 0, through: 0, limit: 0, capacity }
     }
 
     #[inline(always)]
@@ -188,6 +193,7 @@ impl<T> Fifo<T> {
         }
         if self.head == self.tail {
             // Starts over at the first place, so that a queue which never gets long uses the same few cache lines.
+            self.through += self.tail as u64;
             (self.head, self.tail) = (0, 0);
         }
         let place = self.tail & (self.places.len() - 1);
@@ -221,6 +227,7 @@ impl<T> Fifo<T> {
             places[moved].write(item);
             moved += 1;
         }
+        self.through += (self.tail - moved) as u64;
         (self.places, self.head, self.tail) = (places, 0, moved);
         self.limit = count.min(self.capacity);
         true
@@ -235,7 +242,7 @@ impl<T> Drop for Fifo<T> {
 
 /// The queue between two tasks of one executor.
 struct LocalQueue<H, T> {
-    /// Borrowed only within `push`, `pop`, `has_room` and `len` below.
+    /// Borrowed only within `push`, `pop`, `has_room`, `len` and `pushed` below.
     queue: UnsafeCell<Fifo<Slot<H, T>>>,
     /// At this length producers pause for their consumer to catch up.
     low_water: usize,
@@ -280,6 +287,13 @@ impl<H, T> LocalQueue<H, T> {
         // SAFETY: as in `push`.
         unsafe { &*self.queue.get() }.len()
     }
+
+    /// Items ever pushed.
+    fn pushed(&self) -> u64 {
+        // SAFETY: as in `push`.
+        let queue = unsafe { &*self.queue.get() };
+        queue.through + queue.tail as u64
+    }
 }
 
 /// A second way into the queue of a local lane, for when nothing waits in the lane's overflow: of the same task, so
@@ -323,6 +337,10 @@ pub(crate) struct LaneTx<H, T> {
     end: TxEnd<H, T>,
     /// In order behind what is in the lane; empty unless the producer is blocked by this lane.
     overflow: VecDeque<Slot<H, T>>,
+    /// Items that `send` was asked to send.
+    sent: u64,
+    /// Others push into the queue too: see `local_end`.
+    has_short_way: Cell<bool>,
 }
 
 enum TxEnd<H, T> {
@@ -338,9 +356,17 @@ pub(crate) struct Bell {
 }
 
 impl<H, T> LaneTx<H, T> {
+    fn new(end: TxEnd<H, T>) -> Self {
+        LaneTx { end, overflow: VecDeque::new(), sent: 0, has_short_way: Cell::new(false) }
+    }
+
     /// Sends, or keeps the item as overflow.
     #[inline(always)]
     pub fn send(&mut self, item: Slot<H, T>) -> Sent {
+        self.sent += 1;
+        if mutation::forgets(Forget::Lane) {
+            return Sent::BelowLowWater;
+        }
         if !self.overflow.is_empty() {
             self.keep(item);
             return Sent::Kept;
@@ -360,6 +386,25 @@ impl<H, T> LaneTx<H, T> {
         self.overflow.push_back(item);
     }
 
+    /// Sends a control item; before one by which everything sent so far is accounted for, how much that is.
+    pub fn control(&mut self, control: Control) -> Sent {
+        let counted = match control {
+            Control::Barrier(_) | Control::End => self.send(Slot::control(Control::Sent(self.items()))),
+            _ => Sent::BelowLowWater,
+        };
+        let sent = self.send(Slot::control(control));
+        // Whoever has blocked the lane must know of it.
+        if counted == Sent::Blocked { counted } else { sent }
+    }
+
+    /// Items sent so far. What has gone the short way is in the queue's own count.
+    fn items(&self) -> u64 {
+        match &self.end {
+            TxEnd::Local(queue) if self.has_short_way.get() => queue.pushed() + self.overflow.len() as u64,
+            _ => self.sent,
+        }
+    }
+
     /// Moves overflow into the lane while there is room. True if none is left.
     pub fn drain(&mut self) -> bool {
         while let Some(item) = self.overflow.pop_front() {
@@ -374,7 +419,10 @@ impl<H, T> LaneTx<H, T> {
     /// The queue itself, if the consumer is a task of the same executor.
     pub fn local_end(&self) -> Option<LocalEnd<H, T>> {
         match &self.end {
-            TxEnd::Local(queue) => Some(LocalEnd(queue.clone())),
+            TxEnd::Local(queue) => {
+                self.has_short_way.set(true);
+                Some(LocalEnd(queue.clone()))
+            }
             TxEnd::Remote { .. } => None,
         }
     }
@@ -479,6 +527,15 @@ impl<H, T> LaneRx<H, T> {
     /// The next item, if any.
     #[inline(always)]
     pub fn pop(&mut self) -> Option<Slot<H, T>> {
+        let item = self.take()?;
+        if mutation::forgets(Forget::Queue) && item.as_control().is_none() {
+            return self.take();
+        }
+        Some(item)
+    }
+
+    #[inline(always)]
+    fn take(&mut self) -> Option<Slot<H, T>> {
         match &mut self.end {
             RxEnd::Local(queue) => queue.pop(),
             RxEnd::Remote { ring, peer, peers } => {
@@ -521,7 +578,7 @@ pub(crate) fn local<H, T>(capacity: usize, signal: Rc<Signal>, lane: usize) -> (
     let low_water = capacity.div_ceil(2).min(LOW_WATER_MAX);
     let queue = UnsafeCell::new(Fifo::new(capacity));
     let queue = Rc::new(LocalQueue { queue, low_water, signal, lane });
-    let tx = LaneTx { end: TxEnd::Local(queue.clone()), overflow: VecDeque::new() };
+    let tx = LaneTx::new(TxEnd::Local(queue.clone()));
     (tx, LaneRx { end: RxEnd::Local(queue) })
 }
 
@@ -547,7 +604,7 @@ pub(crate) fn remote_tx<H, T>(
     peers: Rc<Peers>,
     bell: Option<Bell>,
 ) -> LaneTx<H, T> {
-    LaneTx { end: TxEnd::Remote { ring, peer, peers, bell }, overflow: VecDeque::new() }
+    LaneTx::new(TxEnd::Remote { ring, peer, peers, bell })
 }
 
 /// The consuming end of a ring, bound to the consumer's executor.

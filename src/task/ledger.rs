@@ -68,6 +68,9 @@ pub(crate) struct Ledger {
     dues: Dues,
     /// Messages for trees that had already ended.
     stale: u64,
+    /// Trees ever opened, and those of them that were forgotten without a callback.
+    opened: u64,
+    forgotten: u64,
 }
 
 impl Ledger {
@@ -80,6 +83,8 @@ impl Ledger {
             failures: VecDeque::new(),
             dues: Dues::new(deadlines, now_ns),
             stale: 0,
+            opened: 0,
+            forgotten: 0,
         }
     }
 
@@ -94,6 +99,11 @@ impl Ledger {
         !self.ended.is_empty()
     }
 
+    /// Trees whose callback should have been made.
+    pub fn called_back(&self) -> u64 {
+        self.opened - self.forgotten - self.pending() as u64
+    }
+
     pub fn stale(&self) -> u64 {
         self.stale
     }
@@ -106,6 +116,7 @@ impl Ledger {
             None => self.grow()?,
         };
         let due = self.dues.add(now_ns);
+        self.opened += 1;
         let entry = &mut self.slots[slot as usize];
         debug_assert_eq!(entry.state, State::Free);
         entry.xor = 0;
@@ -234,6 +245,7 @@ impl Ledger {
             self.free.push(slot);
             forgotten.push(slot);
         }
+        self.forgotten += forgotten.len() as u64;
         forgotten
     }
 

@@ -123,6 +123,7 @@ pub struct TaskMetrics {
     pending: AtomicU64,
     /// Of a spout: emits since the last durable checkpoint.
     since_checkpoint: AtomicU64,
+    unaccounted: AtomicU64,
     waits: AtomicU8,
     reported: Reported,
     /// Nobody reads histograms.
@@ -195,6 +196,17 @@ impl TaskMetrics {
     /// The last error it reported or broke down with.
     pub fn last_error(&self) -> Option<String> {
         self.reported.last()
+    }
+
+    /// Adds tuples of which nothing is known any more.
+    #[cold]
+    pub(crate) fn note_unaccounted(&self, tuples: u64) {
+        self.unaccounted.fetch_add(tuples, Ordering::Relaxed);
+    }
+
+    /// Tuples of which nothing is known any more.
+    pub fn unaccounted(&self) -> u64 {
+        self.unaccounted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn publish_since_checkpoint(&self, emits: u64) {

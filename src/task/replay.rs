@@ -307,6 +307,10 @@ impl<S: Source> Spout for Replaying<S> {
         Ok(())
     }
 
+    fn unaccounted(&self) -> u64 {
+        self.pending.missing()
+    }
+
     fn close(&mut self) {
         self.again.close();
         self.source.get_mut().close();

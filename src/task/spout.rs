@@ -6,8 +6,10 @@ mod wants;
 use std::collections::VecDeque;
 
 use crate::error::{Failure, FailureKind, Origin};
+use crate::sys::mutation::{self, Forget};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
+use crate::task::bolt::account::missing;
 use crate::task::component::{Next, Outcome, Position, SplitId, Spout};
 use crate::task::header::Layout;
 use crate::task::lane::Control;
@@ -74,6 +76,8 @@ struct SpoutShell<S: Spout> {
     rebuilds: Rebuilds,
     fatal: Option<Fatal>,
     blocked_since_ns: Option<u64>,
+    /// Inputs that are unaccounted for, as told so far.
+    missing: u64,
     latency: Recorder,
     origin: Origin,
     parts: TaskParts,
@@ -119,6 +123,7 @@ impl<S: Spout> SpoutShell<S> {
             rebuilds: Rebuilds::new(parts.supervision),
             fatal: None,
             blocked_since_ns: None,
+            missing: 0,
             latency: Recorder::new(),
             origin: parts.info.origin(),
             parts,
@@ -281,6 +286,9 @@ impl<S: Spout> SpoutShell<S> {
                 let ended = ledger.borrow_mut().take_ended();
                 let Some(ended) = ended else { break };
                 *left -= 1;
+                if mutation::forgets(Forget::Tree) {
+                    continue;
+                }
                 let Some(id) = out.ids[ended.slot as usize].take() else { continue };
                 let Some(failure) = ended.failure else {
                     out.out.core.counts.acked += 1;
@@ -484,8 +492,25 @@ impl<S: Spout> SpoutShell<S> {
         self.out.epoch.exactly_once && (is_finished || (self.appetite == Appetite::Eager && self.emits_left() == 0))
     }
 
+    /// Compares the trees that were opened with their ends, and asks the instance for its own sums.
+    fn balance(&mut self) {
+        let counts = &self.out.out.core.counts;
+        let trees = self.out.ledger.as_ref().map_or(0, |ledger| {
+            ledger.borrow().called_back().abs_diff(counts.acked + counts.failed + counts.left_open)
+        });
+        let spout = &self.spout;
+        let items = guarded(&self.origin, || Ok(spout.as_ref().map_or(0, |spout| spout.unaccounted())));
+        let total = trees + items.unwrap_or(0);
+        if total > self.missing {
+            let more = total - self.missing;
+            missing(more, "handed out, and neither acked nor given up nor open", &self.parts.metrics, &self.origin);
+            self.missing = total;
+        }
+    }
+
     fn send_end(&mut self) {
         if !self.end_sent {
+            self.balance();
             self.end_sent = true;
             self.out.ended = true;
             self.state = TaskState::Done;
@@ -594,6 +619,7 @@ impl<S: Spout> Task for SpoutShell<S> {
     }
 
     fn stop(&mut self) {
+        self.balance();
         if let Some(mut spout) = self.spout.take() {
             let closed = guarded(&self.origin, move || {
                 spout.close();

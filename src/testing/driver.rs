@@ -65,7 +65,7 @@ impl TestDriver {
                 self.moves.retain(|chosen| !matches!(chosen, Move::Job(_)));
             }
             if self.moves.is_empty() {
-                return if self.phase() == Phase::Stopped { self.stage.outcome() } else { Ok(()) };
+                return if self.phase() == Phase::Stopped { self.ended() } else { Ok(()) };
             }
             let jobs = self.moves.iter().filter(|chosen| matches!(chosen, Move::Job(_))).count();
             self.moves.truncate(self.moves.len() - jobs.saturating_sub(1));
@@ -75,6 +75,14 @@ impl TestDriver {
             if self.stage.moves > end {
                 return Err(Error::failed("not_idle", "the topology did not come to rest within 1,000,000 moves"));
             }
+        }
+    }
+
+    /// The outcome; that no input is unaccounted for belongs to it.
+    fn ended(&self) -> Result<()> {
+        match self.report().unaccounted() {
+            0 => self.stage.outcome(),
+            inputs => Err(Error::failed("unaccounted", format!("{inputs} inputs are unaccounted for"))),
         }
     }
 

@@ -11,7 +11,6 @@ use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::{Command, Control, Phase, Request};
 use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
-use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
 use crate::task::lineage::{Caution, Place};
 use crate::task::metrics::TaskMetrics;
@@ -162,10 +161,6 @@ impl Control {
             return self.checkpoint_failed(overdue, why, now_ns);
         }
         let Some((checkpoint, purpose)) = checkpoints.schedule.begin(now_ns) else { return };
-        if checkpoint == CheckpointId(0) && mutation::is_always(Mutation::FirstCheckpointOff) {
-            checkpoints.schedule.completed(checkpoint, now_ns);
-            return;
-        }
         let finished = matches!(purpose, Purpose::Last { finished: true });
         checkpoints.tell_keeper(ToKeeper::Begin { checkpoint, finished, watched: checkpoints.watched() });
         self.order(Order::Begin(checkpoint));

@@ -60,6 +60,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             return;
         }
         self.settle_held();
+        self.balance();
         let half_done =
             self.states.ending || self.out.handover.is_some() || !self.held_is_safe() || !self.door_inside.is_empty();
         let Some(bolt) = self.bolt.as_mut().filter(|_| !half_done) else { return };

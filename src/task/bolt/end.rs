@@ -22,6 +22,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
             Control::Barrier(id) => self.take_barrier(lane, id),
             Control::Input(number) => self.parts.lane_inputs[lane] = number,
+            Control::Sent(items) => self.account.compare(lane, items, &self.parts.metrics, &self.origin),
             // Nothing in this version sends the others; they have their place in the lane's order.
             Control::Watermark(_) | Control::Idle | Control::Active => {}
         }
@@ -82,6 +83,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let emits_no_more =
             self.finish_called && self.out.handover.is_none() && self.door_inside.is_empty() && self.held.open() == 0;
         if emits_no_more && !self.end_sent && self.bolt.is_some() {
+            self.balance();
             self.end_sent = true;
             self.state = TaskState::Done;
             self.out.set.control(Control::End, &mut self.out.core);

@@ -33,6 +33,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     pub(super) fn strike(&mut self, lane: usize, left: &mut usize) -> bool {
         let Some(strike) = self.parts.chaos.as_mut().and_then(Chaos::draw) else { return false };
         let Some(slot) = self.lanes[lane].pop() else { return false };
+        self.account.took(lane);
         if let Some(control) = slot.as_control() {
             self.take_control(lane, control);
             return true;
@@ -43,6 +44,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.out.core.set_anchor(header.into_roots());
         let (Strike::Fail(failure) | Strike::BreakDown(failure)) = &strike;
         let failure = failure.clone().at(&self.origin);
+        // A bolt in manual style has no handle of it to fail.
+        self.out.core.counts.failed += u64::from(L::MANUAL);
         self.input_failed(&failure);
         if matches!(strike, Strike::BreakDown(_)) {
             self.break_down(failure);

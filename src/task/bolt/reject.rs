@@ -5,6 +5,7 @@
 //! to their sources from then on.
 
 use crate::error::Failure;
+use crate::sys::mutation::{self, Forget};
 use crate::task::align::CheckpointId;
 use crate::task::bolt::BoltShell;
 use crate::task::header::Header;
@@ -17,6 +18,9 @@ const GIVEN_UP_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(super) struct Rejected {
     given_up: Vec<GivenUp>,
+    /// All that have ever been added, and those that a durable checkpoint has.
+    added: u64,
+    told: u64,
     /// The checkpoint whose snapshot has that many of them.
     in_snapshot: Option<(CheckpointId, usize)>,
 }
@@ -32,7 +36,10 @@ impl Rejected {
     }
 
     pub fn add(&mut self, given_up: GivenUp) {
-        self.given_up.push(given_up);
+        self.added += 1;
+        if !mutation::forgets(Forget::GivenUp) {
+            self.given_up.push(given_up);
+        }
     }
 
     /// For the snapshot of this checkpoint.
@@ -45,7 +52,13 @@ impl Rejected {
     pub fn committed(&mut self, id: CheckpointId) {
         if let Some((_, count)) = self.in_snapshot.take_if(|(of, _)| *of == id) {
             self.given_up.drain(..count);
+            self.told += count as u64;
         }
+    }
+
+    /// Inputs that were given up and that no source will be told of.
+    pub fn missing(&self) -> u64 {
+        self.added - self.told - self.given_up.len() as u64
     }
 }
 

@@ -52,8 +52,8 @@ impl<H, T> EdgeLane<H, T> {
     /// Sends a control item, once for all edges of the lane.
     pub fn control(&mut self, control: Control) -> Sent {
         match self {
-            EdgeLane::Own(lane) => lane.send(Slot::control(control)),
-            EdgeLane::Shared(share) if share.leads => share.lane.borrow_mut().lane.send(Slot::control(control)),
+            EdgeLane::Own(lane) => lane.control(control),
+            EdgeLane::Shared(share) if share.leads => share.lane.borrow_mut().lane.control(control),
             EdgeLane::Shared(_) => Sent::BelowLowWater,
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use crate::error::{Failure, FailureKind};
+use crate::sys::mutation::{self, Forget};
 use crate::sys::random::Random;
 use crate::task::backoff::Backoff;
 use crate::task::component::Position;
@@ -37,6 +38,9 @@ pub(super) struct Pending<T> {
     /// Failed entries by due time, then by the order in which they failed. May name entries that are gone.
     due: BinaryHeap<Reverse<(u64, u64, u64)>>,
     failures: u64,
+    /// Items ever added, and those that ended in a way that is known.
+    added: u64,
+    ended: u64,
     patience: Patience,
     jitter: Random,
     #[cfg(test)]
@@ -131,6 +135,8 @@ impl<T: Clone> Pending<T> {
             splits: Vec::new(),
             due: BinaryHeap::new(),
             failures: 0,
+            added: 0,
+            ended: 0,
             patience,
             jitter: Random::new(0),
             #[cfg(test)]
@@ -160,6 +166,7 @@ impl<T: Clone> Pending<T> {
         if split >= self.splits.len() {
             self.splits.resize(split + 1, EMPTY);
         }
+        self.added += 1;
         let slot = self.free.pop().unwrap_or_else(|| self.add_slot());
         let last = std::mem::replace(&mut self.splits[split].last, slot);
         match last {
@@ -205,6 +212,7 @@ impl<T: Clone> Pending<T> {
     pub fn ack(&mut self, id: u64) -> bool {
         self.find(id).is_some_and(|slot| {
             self.remove(slot);
+            self.ended += u64::from(!mutation::forgets(Forget::Source));
             true
         })
     }
@@ -220,6 +228,8 @@ impl<T: Clone> Pending<T> {
         entry.counted += u32::from(!failure.is_collateral());
         entry.caused += u32::from(matches!(failure.kind(), FailureKind::Panic | FailureKind::Dropped));
         if entry.is_beyond(&self.patience, failure, now_ns) {
+            self.ended += 1;
+            let entry = &self.entries[slot as usize];
             let (position, attempts, first_failed_ns) = (entry.position, entry.replays + 1, entry.first_failed_ns);
             return Verdict::Dead(Dead { value: self.remove(slot), position, attempts, first_failed_ns });
         }
@@ -284,7 +294,10 @@ impl<T: Clone> Pending<T> {
                 let next = entry.next;
                 match moved_to {
                     Some(new) => entry.split = new as u32,
-                    None => drop(self.free_slot(slot)),
+                    None => {
+                        self.ended += 1;
+                        drop(self.free_slot(slot));
+                    }
                 }
                 slot = next;
             }
@@ -294,6 +307,11 @@ impl<T: Clone> Pending<T> {
         }
         let entries = &self.entries;
         self.due.retain(|Reverse((.., id))| find_in(entries, *id).is_some());
+    }
+
+    /// Items of which nothing is known any more.
+    pub fn missing(&self) -> u64 {
+        self.added - self.ended - (self.entries.len() - self.free.len()) as u64
     }
 
     fn find(&self, id: u64) -> Option<u32> {

@@ -119,6 +119,10 @@ impl<S: Spout> SpoutShell<S> {
     pub(super) fn send_barrier(&mut self) {
         let Some(id) = self.checkpoints.due else { return };
         let Some(port) = self.parts.snapshots.clone() else { return };
+        if self.spout.is_none() {
+            return;
+        }
+        self.balance();
         let Some(spout) = &mut self.spout else { return };
         self.checkpoints.due = None;
         self.checkpoints.holds |= self.checkpoints.suspending;

@@ -420,11 +420,6 @@ fn positions_that_are_not_in_the_checkpoint_are_noticed() {
 }
 
 #[test]
-fn a_missing_checkpoint_before_the_first_tuple_is_noticed() {
-    must_be_noticed(Mutation::FirstCheckpointOff, &["no checkpoint yet to step back to"]);
-}
-
-#[test]
 fn a_manifest_before_its_data_is_noticed() {
     must_be_noticed(Mutation::ManifestBeforeData, &["not usable"]);
 }

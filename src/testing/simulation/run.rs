@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
         next_ns.inspect(|&next_ns| self.stage.advance_to(next_ns)).is_some()
     }
 
-    /// A run that has ended well leaves no tree, no held tuple and no item in a lane.
+    /// A run that has ended well leaves no tree, no held tuple and no item in a lane, and has lost none.
     fn nothing_is_left(&self) -> Result<()> {
         let shared = &self.stage.shared;
         for (component, tasks) in shared.plan.components.iter().zip(&shared.metrics) {
@@ -235,6 +235,10 @@ impl<'a> Run<'a> {
                 if task.pending() > 0 {
                     let message = format!("{}[{index}] is left with {} pending", component.id, task.pending());
                     return Err(self.simulation.failed("left_over", message));
+                }
+                if task.unaccounted() > 0 {
+                    let message = format!("{}[{index}] has lost {} inputs", component.id, task.unaccounted());
+                    return Err(self.simulation.failed("unaccounted", message));
                 }
             }
         }

@@ -354,10 +354,10 @@ impl Setting for StoreKind {
     }
 }
 
-/// A folder; not set, `auto`.
+/// A file or folder; not set, `auto`.
 impl Setting for Option<String> {
     type Scalar = bool;
-    const EXPECTED: &'static str = "the path of a folder";
+    const EXPECTED: &'static str = "a path";
 
     fn read(value: &UserValue) -> Result<Self, String> {
         match text(value)? {
