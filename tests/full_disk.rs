@@ -1,5 +1,5 @@
-//! Sinks on a disk that is full for a while. In a process of its own: the limit on the size of files, which stands in for
-//! the disk's, is the process's.
+//! Sinks on a disk that is full for a while. In a process of its own: the limit on the size of files, which stands in
+//! for the disk's, is the process's.
 
 use std::fs;
 use std::path::Path;

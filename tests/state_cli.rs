@@ -195,7 +195,8 @@ impl ReadOnly {
         let mut at = 0;
         while let Some(path) = all.get(at) {
             if path.is_dir() {
-                let entries: Vec<_> = fs::read_dir(path).expect("readable").map(|entry| entry.expect("one").path()).collect();
+                let entries = fs::read_dir(path).expect("readable").map(|entry| entry.expect("one").path());
+                let entries: Vec<_> = entries.collect();
                 all.extend(entries);
             }
             at += 1;
