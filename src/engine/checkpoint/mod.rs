@@ -3,6 +3,7 @@
 pub(crate) mod blame;
 pub(crate) mod catalogue;
 pub(crate) mod keeper;
+pub(crate) mod restarts;
 pub(crate) mod schedule;
 pub(crate) mod stats;
 
@@ -124,7 +125,7 @@ pub(crate) fn open(
         Some(savepoint) if begins_with_savepoint => Some(directory.adopt(savepoint)?),
         resumed => resumed,
     };
-    let restored = resumed.map(|resumed| Arc::new(roster.restored(resumed)));
+    let restored = resumed.map(|resumed| roster.restored(resumed)).transpose()?.map(Arc::new);
     let resumed = restored.as_ref().and_then(|restored| Some((restored.checkpoint?, restored.finished)));
     let stats = Arc::new(CheckpointStats::new(resumed, notes, roster.clone(), interval, clock.clone()));
     let (sender, messages) = crossbeam::channel::unbounded();

@@ -41,6 +41,8 @@ pub(crate) struct Schedule {
     /// A last one is wanted as soon as nothing is under way.
     last_wanted: Option<bool>,
     failures_in_row: u32,
+    /// Somebody waits for the next one, which has not begun.
+    soon: bool,
 }
 
 impl Schedule {
@@ -53,6 +55,7 @@ impl Schedule {
             next_at_ns: None,
             last_wanted: None,
             failures_in_row: 0,
+            soon: false,
         }
     }
 
@@ -62,10 +65,19 @@ impl Schedule {
         self.next_at_ns = Some(if is_first { now_ns } else { now_ns + self.pace.interval_ns });
     }
 
+    /// Somebody waits for a checkpoint that has not begun yet.
+    pub fn want_soon(&mut self, now_ns: u64) {
+        match self.under_way {
+            Some(_) => self.soon = true,
+            None => self.next_at_ns = self.next_at_ns.map(|next_at_ns| next_at_ns.min(now_ns)),
+        }
+    }
+
     /// Everything under way is lost: the next ones follow the checkpoint that is stepped back to; none: the beginning.
     pub fn stepped_back(&mut self, to: Option<CheckpointId>) {
         self.under_way = None;
         self.next_at_ns = None;
+        self.soon = false;
         // Whoever wanted it will want it again.
         self.last_wanted = None;
         self.next_id = to.map_or(CheckpointId(0), |to| CheckpointId(to.0 + 1));
@@ -111,7 +123,8 @@ impl Schedule {
     pub fn completed(&mut self, id: CheckpointId, now_ns: u64) -> Option<Purpose> {
         let under_way = self.under_way.take_if(|under_way| under_way.id == id)?;
         self.failures_in_row = 0;
-        self.next_at_ns = Some((under_way.began_ns + self.pace.interval_ns).max(now_ns));
+        let interval_ns = if std::mem::take(&mut self.soon) { 0 } else { self.pace.interval_ns };
+        self.next_at_ns = Some((under_way.began_ns + interval_ns).max(now_ns));
         if matches!(under_way.purpose, Purpose::Last { .. }) {
             self.last_wanted = None;
             self.next_at_ns = None;

@@ -80,8 +80,12 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
         let stats = SnapshotStats { align_ns, freeze_ns, ..SnapshotStats::default() };
         let finished = self.finish_called;
-        let part = OwnPart { own: own.bytes.into(), held: self.held.values() };
-        let snapshot = Box::new(TaskSnapshot { own: part.write(), before: own.before, finished, stats });
+        let (held, places) = self.held.values();
+        let part = OwnPart { own: own.bytes.into(), held, places };
+        let given_up = self.rejected.snapshot(id);
+        let (own, before) = (part.write(), own.before);
+        let snapshot = TaskSnapshot { own, before, given_up, finished, stats, ..TaskSnapshot::default() };
+        let snapshot = Box::new(snapshot);
         if self.states.any {
             self.states.encode(id, snapshot);
         } else {
@@ -91,6 +95,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// The checkpoint is the truth now.
     pub(super) fn committed(&mut self, id: CheckpointId) {
+        self.rejected.committed(id);
         let Some(bolt) = &mut self.bolt else { return };
         // Trouble with it is nobody's input.
         self.out.core.no_event();

@@ -19,6 +19,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 self.lane_ended();
             }
             Control::Barrier(id) => self.take_barrier(lane, id),
+            Control::Input(number) => self.parts.lane_inputs[lane] = number,
             // Nothing in this version sends the others; they have their place in the lane's order.
             Control::Watermark(_) | Control::Idle | Control::Active => {}
         }
