@@ -168,7 +168,8 @@ fn a_bench_touches_no_output_and_no_state_unless_told() {
     let state = folder.path().join("state");
     let to_output = ["latency", "word_count", "--output", output.to_str().unwrap(), "--rate", "1k"];
     let set_state = format!("state_dir={}", state.display());
-    let refused = done(&[&to_output[..], &SHORT, &["--set", &set_state]].concat());
+    let keeps = ["--set", &set_state, "--set", "checkpoint_interval=100ms"];
+    let refused = done(&[&to_output[..], &SHORT, &keeps].concat());
     let problems = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(2), "{problems}");
     for part in ["it writes to", "counts.tsv", "state_dir: the state is kept in", "--allow-output"] {

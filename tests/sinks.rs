@@ -1,13 +1,15 @@
-//! Sinks in whole topologies: what a file holds in the end, whoever fails meanwhile, and what is refused before a start.
+//! Sinks in whole topologies: what a file holds in the end, whoever fails meanwhile, and what is refused before that.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use squall::connect::{AppendFile, AppendLines, FileSink, Generator, Transactional, UpsertTable};
+use squall::state::store::CheckpointId;
+use squall::task::snapshot::{Checkpointed, OwnSnapshot};
 use squall::testing::TestDriver;
 use squall::topology::settings::Settings;
 use squall::{Bolt, CurrentKey, Failure, Guarantee, KeyedBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder};
@@ -218,7 +220,7 @@ fn lines_are_appended_once_each_through_a_step_back() {
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("before\n{expected}"));
 }
 
-/// Whatever sinks there are, more than one task of what takes one, or a file where a folder is asked for, does not start.
+/// More than one task of what takes one, a file where a folder is asked for, and the like.
 #[test]
 fn sinks_that_cannot_work_stop_the_start_with_the_place_and_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
@@ -251,5 +253,74 @@ fn sinks_that_cannot_work_stop_the_start_with_the_place_and_the_remedy() {
     ];
     for (error, what) in cases {
         assert!(error.contains(what) && error.contains("sink"), "{what}: {error}");
+    }
+}
+
+/// Passes on; its snapshots fail the first so many times.
+struct FailsFirst {
+    left: Arc<AtomicU64>,
+}
+
+impl Bolt for FailsFirst {
+    type In = String;
+    type Out = String;
+
+    fn execute(&mut self, value: String, out: &mut Outlet<String>) -> Outcome {
+        out.emit(value);
+        Ok(())
+    }
+
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        Some(self)
+    }
+}
+
+impl Checkpointed for FailsFirst {
+    fn snapshot(&mut self, _: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => panic!("told to panic before anything is durable"),
+            Err(_) => Ok(OwnSnapshot::default()),
+        }
+    }
+}
+
+#[test]
+fn a_panic_before_the_first_checkpoint_is_durable_goes_back_to_the_beginning() {
+    for store in ["memory", "log", "fjall"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let mut t = TopologyBuilder::new("early");
+        let lines = t.source("lines", || Generator::new(100, |n| n.to_string()));
+        let left = Arc::new(AtomicU64::new(2));
+        let fails = t.bolt("fails", move || FailsFirst { left: left.clone() }).global(&lines).clone();
+        let sink = FileSink::whole(&path);
+        t.bolt("file", move || Transactional::new(sink.clone())).global(&fails);
+        let state = folder.path().join("state").display().to_string();
+        t.guarantee(Guarantee::ExactlyOnce).settings(|s| {
+            s.executors = Some(1);
+            if store != "memory" {
+                (s.state_dir, s.store) = (Some(state), store.parse().unwrap());
+            }
+        });
+        let report = t.build().unwrap().run().unwrap_or_else(|error| panic!("{store}: {error}"));
+        assert_eq!(report.checkpoints.unwrap().step_backs, 2, "{store}");
+        let expected: String = (0..100).map(|n| format!("{n}\n")).collect();
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected, "{store}");
+    }
+}
+
+#[test]
+fn a_state_folder_that_is_a_file_is_bad_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    for state in [file.clone(), file.join("state")] {
+        let mut t = TopologyBuilder::new("wrong");
+        let lines = t.source("lines", || Generator::new(10, |n| n.to_string()));
+        t.bolt("sink", |_: String, _: &mut Outlet<Nothing>| {}).global(&lines);
+        let state = state.display().to_string();
+        t.guarantee(Guarantee::ExactlyOnce).settings(|s| s.state_dir = Some(state));
+        let error = t.build().unwrap().run().expect_err("refused");
+        assert!(error.is_usage() && error.to_string().contains("is a file"), "{error}");
     }
 }

@@ -222,8 +222,8 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
 /// Where the topology would leave something behind: a bench builds and runs it dozens of times, and what is there may
 /// belong to a run.
 fn outputs_of(topology: &Topology) -> Vec<Problem> {
-    let remedy = "a bench runs the topology many times over and would overwrite what is there: leave out what names it, \
-                  or name another place and give --allow-output";
+    let remedy = "a bench runs the topology many times over and would overwrite what is there: leave out what names \
+                  it, or name another place and give --allow-output";
     let sinks = topology.places().into_iter().map(|(component, place)| {
         let id = topology.component_id(component);
         Problem::new(id.to_string(), format!("it writes to {place}, and {remedy}"))

@@ -42,8 +42,8 @@ use names::{Names, Number};
 /// `.undone-<run>-part-...`, and never touched again.
 ///
 /// **Whole.** [`whole`](Self::whole) makes one file of all that the run writes. It takes the place of what was there at
-/// once, when all input has ended and the checkpoint of that is durable; until then, across suspensions and crashes, what
-/// was there before stays. So it is for input that ends. Takes one task.
+/// once, when all input has ended and the checkpoint of that is durable; until then, across suspensions and crashes,
+/// what was there before stays. So it is for input that ends. Takes one task.
 ///
 /// # Examples
 ///
@@ -191,8 +191,8 @@ fn is_as_left(path: &Path, length: u64, left: u64) -> Outcome {
         return Ok(());
     }
     Err(Failure::fatal(format!(
-        "{} has {length} bytes and was left with {left}: something else has written it; put it elsewhere and start over \
-         with --fresh",
+        "{} has {length} bytes and was left with {left}: something else has written it; put it elsewhere and start \
+         over with --fresh",
         path.display(),
     )))
 }

@@ -110,8 +110,8 @@ pub trait TransactionalSink: Sized + 'static {
     /// Makes it visible. Must be idempotent.
     ///
     /// # Errors
-    /// Steps the topology back to the checkpoint, and the commit is tried again. If it is fatal, or comes after the end,
-    /// it stops the topology, and the next start tries again.
+    /// Steps the topology back to the checkpoint, and the commit is tried again. If it is fatal, or comes after the
+    /// end, it stops the topology, and the next start tries again.
     fn commit(&mut self, transaction: &Self::Transaction) -> Outcome;
 
     /// Makes it go away. Must be idempotent.
@@ -161,11 +161,12 @@ pub trait TransactionalSink: Sized + 'static {
 /// becomes so one checkpoint later than it came. Under `AtLeastOnce` with an interval, values replayed after a
 /// failure are there twice.
 ///
-/// What a bolt upstream emits in its last call, `finish`, is there once as well: the call is part of a checkpoint and not
-/// made again by whoever resumes after it.
+/// What a bolt upstream emits in its last call, `finish`, is there once as well: the call is part of a checkpoint and
+/// not made again by whoever resumes after it.
 ///
 /// Trouble with the world outside is nobody's input: a failing [`pre_commit`](TransactionalSink::pre_commit) or
-/// [`commit`](TransactionalSink::commit) steps the topology back to its last checkpoint, from where both are tried again.
+/// [`commit`](TransactionalSink::commit) steps the topology back to its last checkpoint, from where both are tried
+/// again.
 ///
 /// **Without checkpoints** there is one transaction from the start to the end. It is committed when all input has
 /// ended, or when the topology is stopped in an orderly way; after a panic of this task or a `kill -9` nothing of it is
@@ -311,9 +312,10 @@ impl<S: TransactionalSink> Bolt for Transactional<S> {
 
     fn finish(&mut self, _out: &mut Outlet<Nothing>) -> Outcome {
         // Without checkpoints it cannot be tried again: what it could not write would be missing for good.
-        let has_checkpoints = self.has_checkpoints;
-        self.finish_input()
-            .map_err(|failure| if has_checkpoints { failure } else { Failure::fatal(failure.to_string()) })
+        match self.finish_input() {
+            Err(failure) if !self.has_checkpoints => Err(Failure::fatal(failure.to_string())),
+            outcome => outcome,
+        }
     }
 
     fn cleanup(&mut self) {

@@ -21,8 +21,8 @@ pub(crate) fn check(topology: &Topology, plan: &Plan) -> Result<()> {
         for other in others.iter().map(|&other| &plan.components[other]) {
             let first = &plan.components[*first];
             let message = format!(
-                "{} writes to {place}, where {} ({}) writes too: one would undo what the other writes; give each a place \
-                 of its own, or subscribe one component to both streams",
+                "{} writes to {place}, where {} ({}) writes too: one would undo what the other writes; give each a \
+                 place of its own, or subscribe one component to both streams",
                 other.id, first.id, first.place
             );
             problems.push(Problem::new(other.place.clone(), message));

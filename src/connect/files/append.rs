@@ -22,8 +22,8 @@ use crate::task::snapshot::{Checkpointed, OwnSnapshot};
 ///
 /// Costs a system call per value, so that nothing acked is lost with the process. With checkpoints the file is synced
 /// before each becomes the truth; without, a power cut may cost what the system had not written yet. Any number of
-/// tasks may add to one file, each line as a whole. Where the disk takes half of one only, because it is full, the value
-/// fails, and the half is a line of its own.
+/// tasks may add to one file, each line as a whole. Where the disk takes half of one only, because it is full, the
+/// value fails, and the half is a line of its own.
 ///
 /// # Examples
 ///

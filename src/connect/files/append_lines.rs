@@ -26,8 +26,8 @@ use crate::task::snapshot::{Checkpointed, OwnSnapshot, Visibility};
 /// `\n` is added.
 ///
 /// **With checkpoints** a checkpoint holds how far the file went, and is the truth only after that much is synced. What
-/// comes after it is in the file once the next one begins, or sooner if it is much, and is cut off again by whoever goes
-/// back to the checkpoint: a reader of a running topology may see lines at the end that come again.
+/// comes after it is in the file once the next one begins, or sooner if it is much, and is cut off again by whoever
+/// goes back to the checkpoint: a reader of a running topology may see lines at the end that come again.
 ///
 /// **Without checkpoints** every line is written as it comes, at the cost of a system call, and is in the file when
 /// its value is acked. The file is synced at the end.

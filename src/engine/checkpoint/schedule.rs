@@ -73,7 +73,7 @@ impl Schedule {
         }
     }
 
-    /// Everything under way is lost: the next ones follow the checkpoint that is stepped back to; none before the first.
+    /// Everything under way is lost: the next ones follow the checkpoint that is stepped back to; none: the beginning.
     pub fn stepped_back(&mut self, to: Option<CheckpointId>) {
         self.under_way = None;
         self.next_at_ns = None;

@@ -174,6 +174,16 @@ fn a_damaged_newest_generation_is_moved_aside_and_the_one_before_is_used() {
 }
 
 #[test]
+fn who_steps_back_before_the_first_checkpoint_is_at_the_beginning() {
+    let simulated = Simulated::new(1);
+    let mut directory = open(&simulated).unwrap();
+    assert!(directory.step_back().unwrap().is_none());
+    let mut model = Model::new();
+    checkpoint(&mut directory, 0, &change(&mut model, 0)).unwrap();
+    assert_eq!(content(&directory.step_back().unwrap().expect("there is one now")), model);
+}
+
+#[test]
 fn a_lost_manifest_or_store_is_an_error_and_fresh_moves_all_aside() {
     for lost in ["manifest", "store"] {
         let image = Run::record(5).simulated.image(usize::MAX, None);

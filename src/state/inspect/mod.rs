@@ -57,8 +57,8 @@ fn in_use(path: &Path, generation: &Generation, error: &Error) -> Error {
     let what = if error.is_usage() {
         "cannot be read while it is in use; stop the topology first, or read a savepoint"
     } else {
-        "writes even when it is only read, and it may not: have whoever owns it make a savepoint (squall state savepoint), \
-         which anybody may read who may read its files"
+        "writes even when it is only read, and it may not: have whoever owns it make a savepoint (squall state \
+         savepoint), which anybody may read who may read its files"
     };
     Error::usage(path, format!("its store {store} {what} ({error})"))
 }

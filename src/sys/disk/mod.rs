@@ -71,7 +71,13 @@ impl Disk {
             Kind::Real => real::make_dir(path),
             Kind::Simulated(disk) => disk.make_dir(path),
         }
-        .map_err(|error| Error::io(format!("cannot make the folder {}", path.display()), &error))
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+                let what = "this, or what it is in, is a file; name a folder, or a place where one can be made";
+                Error::usage(path.display().to_string(), what)
+            }
+            _ => Error::io(format!("cannot make the folder {}", path.display()), &error),
+        })
     }
 
     /// What is there in the place of a folder, in words; none if it is a folder, or nothing.
