@@ -10,7 +10,7 @@ use crate::task::header::Layout;
 use crate::task::pace::Pace;
 use crate::topology::Topology;
 use crate::topology::plan::{Pair, Plan};
-use crate::topology::settings::{Placement, Settings};
+use crate::topology::settings::{Guarantee, Placement, Settings};
 
 /// Incoming remote lanes up to which an executor looks at each; beyond, producers mark the ones that have something.
 pub(crate) const POLLED_LANES_MAX: usize = 64;
@@ -104,6 +104,7 @@ pub fn place(topology: &Topology, plan: &Plan, settings: &Settings, executors: u
     let layout = match plan.tracking {
         _ if topology.pace().is_some_and(Pace::is_open_loop) => Layout::Full,
         true => Layout::Tracked,
+        false if plan.guarantee == Guarantee::ExactlyOnce => Layout::Placed,
         false => Layout::Bare,
     };
     let mut placed = Placed {
@@ -193,6 +194,7 @@ impl Placed {
         }
         let header = match self.layout {
             Layout::Bare => "no header",
+            Layout::Placed => "header with the place in the source",
             Layout::Tracked => "header with tree membership",
             Layout::Full => "header with tree membership, time and lineage",
         };

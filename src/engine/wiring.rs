@@ -9,7 +9,8 @@ use std::sync::Arc;
 use crossbeam::channel::{Receiver, Sender};
 
 use crate::engine::checkpoint::Checkpointing;
-use crate::engine::control::checkpoints::Checkpoints;
+use crate::engine::checkpoint::restarts::Limits;
+use crate::engine::control::checkpoints::{Checkpoints, Policy};
 use crate::engine::control::{Command, Event};
 use crate::engine::executor::Executor;
 use crate::engine::ids;
@@ -29,12 +30,13 @@ use crate::task::lane::{Bell, Peers, RingRx, Signal};
 use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
 use crate::task::pace::{Pacer, Schedule};
+use crate::task::replay::Patience;
 use crate::task::shell::{Supervision, Task, TaskParts};
 use crate::task::snapshot::{Restored, SnapshotPort};
 use crate::task::waker::{Mailbox, Waker};
 use crate::topology::Topology;
 use crate::topology::plan::{Kind, Pair, Plan};
-use crate::topology::settings::Settings;
+use crate::topology::settings::{Guarantee, Settings};
 
 /// What all executors of a run share.
 pub(crate) struct Shared {
@@ -110,9 +112,26 @@ impl Shared {
         }
     }
 
-    /// From the next build of all tasks on, tuples carry their lineage.
+    /// After a restart at least once: from the next build of all tasks on, tuples carry their lineage. Exactly once they
+    /// always carry their place.
     pub fn trace(&self) {
-        self.traces.store(true, Ordering::Relaxed);
+        if !self.is_exactly_once() {
+            self.traces.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_exactly_once(&self) -> bool {
+        self.settings.guarantee == Guarantee::ExactlyOnce
+    }
+
+    /// When failing inputs are given up.
+    fn patience(&self) -> Patience {
+        Patience {
+            max_replays: None,
+            retry_for_ns: self.settings.retry_for().map(|retry_for| retry_for.as_nanos() as u64),
+            failures_max: self.settings.failures_max,
+            backoff: self.settings.replay_backoff,
+        }
     }
 
     fn traces(&self) -> bool {
@@ -127,7 +146,21 @@ impl Shared {
     /// The control side of checkpoints, if there are any.
     pub fn checkpoints(&self) -> Option<Checkpoints> {
         let checkpointing = self.checkpointing.as_ref();
-        checkpointing.map(|checkpointing| Checkpoints::new(checkpointing, self.settings.rebuilds_max))
+        checkpointing.map(|checkpointing| {
+            let spouts = self.spout_tasks().into_iter();
+            let policy = Policy {
+                patience: self.patience(),
+                restarts: Limits {
+                    backoff: self.settings.restart_backoff,
+                    max: self.settings.restarts_max,
+                    window_ns: self.settings.restart_window.as_nanos() as u64,
+                },
+                seed: self.seed,
+                spouts: spouts.map(|task| self.metrics[task.component][task.index].clone()).collect(),
+                wall_offset_ns: self.wall_offset_ns,
+            };
+            Checkpoints::new(checkpointing, policy)
+        })
     }
 
     fn executor_of(&self, task: TaskRef) -> usize {
@@ -428,14 +461,16 @@ fn build_task(
         acks: acks.clone(),
         ledger: wiring.ledger,
         max_spout_pending: settings.max_spout_pending_of(&plan.id),
+        held_max: if shared.is_exactly_once() { settings.max_spout_pending_of(&plan.id) } else { usize::MAX },
         let_go_after_ns: settings.drain_timeout.as_nanos() as u64,
         tick_ns: plan.tick_ms.map(|ms| ms * 1_000_000),
         supervision: Supervision {
             rebuilds_max: settings.rebuilds_max,
             rebuild_progress_tuples: settings.rebuild_progress_tuples,
-            rebuild_backoff_ns: settings.rebuild_backoff.as_nanos() as u64,
+            rebuild_backoff: settings.rebuild_backoff,
         },
-        traces: shared.traces(),
+        patience: shared.patience(),
+        carries_places: shared.traces() || shared.is_exactly_once(),
         waker: Waker::new(shared.mailboxes[executor].clone(), wiring.signal.position),
         woken: wiring.woken,
         signal: wiring.signal,
@@ -448,7 +483,7 @@ fn build_task(
             index,
             exactly_once: checkpointing.exactly_once,
             restored: restored.cloned(),
-            poison: restored.map(|restored| restored.poison.clone()).unwrap_or_default(),
+            caution: restored.map(|restored| restored.caution.clone()).unwrap_or_default(),
             catalogue: checkpointing.roster.catalogue.clone(),
             pieces: checkpointing.pieces.clone(),
         }),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
-use crate::task::header::{Bare, Full, Header, Layout, Tracked};
+use crate::task::header::{Bare, Full, Header, Layout, Placed, Tracked};
 use crate::task::lane::{
     Bell, Control, EdgeLane, LaneRx, LocalEnd, Peers, Ring, Sent, Signal, Slot, local, remote_rx, remote_tx, ring,
 };
@@ -37,6 +37,7 @@ pub enum ShortWay<T> {
     #[default]
     None,
     Bare(LocalEnd<Bare, T>),
+    Placed(LocalEnd<Placed, T>),
     Tracked(LocalEnd<Tracked, T>),
     Full(LocalEnd<Full, T>),
 }
@@ -237,6 +238,10 @@ macro_rules! with_layout {
         match $layout {
             Layout::Bare => {
                 type $h = Bare;
+                $body
+            }
+            Layout::Placed => {
+                type $h = Placed;
                 $body
             }
             Layout::Tracked => {

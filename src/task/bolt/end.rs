@@ -1,6 +1,6 @@
 //! How a bolt task comes to its end: control items, the last call, the end of its own output.
 
-use crate::task::bolt::BoltShell;
+use crate::task::bolt::{BoltShell, LAST_CALL};
 use crate::task::header::Header;
 use crate::task::lane::Control;
 use crate::task::metrics::TaskState;
@@ -41,7 +41,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn finish(&mut self) {
         if !self.finish_called {
-            self.finish_called = self.call("finish", |bolt, out| bolt.finish(out)) || self.bolt.is_some();
+            self.finish_called = self.call(LAST_CALL, |bolt, out| bolt.finish(out)) || self.bolt.is_some();
             self.tick_due_ns = None;
             if self.bolt.is_some() {
                 self.state = TaskState::Finishing;
