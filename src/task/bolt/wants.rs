@@ -28,7 +28,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             _ if self.out.core.blocked_lanes > 0 => None,
             TaskState::BackingOff => Some(self.rebuild_at_ns),
             _ if self.finish_called => self.let_go_at_ns.filter(|_| self.held.open() > 0),
-            _ => [self.tick_due_ns, self.timer_due_ns()].into_iter().flatten().min(),
+            _ => [self.tick_due_ns, self.timer_due_ns(), self.finish_at_ns].into_iter().flatten().min(),
         }
     }
 }
