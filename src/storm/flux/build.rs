@@ -208,8 +208,8 @@ fn group(bolt: LegacyBolt, stream: &Stream<StormTuple>, grouping: Wired) -> Lega
     match grouping {
         Wired::All => bolt.all(stream),
         Wired::Direct => bolt.direct(stream),
-        Wired::Shuffle => bolt.shuffle(stream),
-        Wired::LocalOrShuffle => bolt.local_or_shuffle(stream),
+        // To Storm all tasks of a worker are local, and the process is the worker.
+        Wired::Shuffle | Wired::LocalOrShuffle => bolt.shuffle(stream),
         Wired::Global => bolt.global(stream),
         Wired::None => bolt.none(stream),
         Wired::Fields { names, positions } => {
