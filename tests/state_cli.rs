@@ -177,23 +177,3 @@ fn state_that_nobody_owns_keeps_its_name_until_its_owner_comes_back() {
     assert!(notes.iter().any(|note| note.contains("owned by nobody: count.seen, count.last")), "{notes:?}");
     assert_eq!(shows(&["get", &dir, "count.seen", "3"], 0).0, "100\n");
 }
-
-#[test]
-fn a_file_in_the_place_of_a_state_folder_is_bad_usage_and_said_to_be_one() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = text(&folder.path().join("state"));
-    fs::write(&file, "mine").unwrap();
-    let below = format!("{file}/below");
-    let exactly_once = ["run", "word_count", "--guarantee", "exactly-once"];
-    for dir in [&file, &below] {
-        let run = [&exactly_once[..], &["--state", dir]].concat();
-        let restore = [&exactly_once[..], &["--from-savepoint", dir]].concat();
-        for args in [&run[..], &restore, &["state", "ls", dir], &["state", "verify", dir], &["stop", dir]] {
-            let refused = Command::new(env!("CARGO_BIN_EXE_squall")).args(args).output().unwrap();
-            let said = String::from_utf8_lossy(&refused.stderr);
-            assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
-            assert!(said.contains(&format!("{file} is a file")) && said.contains("folder"), "{args:?}: {said}");
-        }
-    }
-    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
-}

@@ -1,8 +1,8 @@
 //! A run outlives its terminal: whatever becomes of standard error, standard output and the report's file, the run goes
 //! on, ends as it should, and obeys signals. And what went wrong in it is said with its reasons.
 //!
-//! Pipes are filled before a run begins, so that the first thing it says finds no room. Waiting for an end has a generous
-//! bound that only a bug reaches.
+//! Pipes are filled before a run begins, so that the first thing it says finds no room. Waiting for an end has a
+//! generous bound that only a bug reaches.
 #![cfg(target_os = "linux")]
 
 mod needs;
@@ -164,7 +164,7 @@ fn full_pipe() -> (std::io::PipeWriter, PipeReader) {
 
 fn fill(stream: &mut (impl Write + AsFd)) {
     fcntl_setfl(stream.as_fd(), OFlags::NONBLOCK).unwrap();
-    for chunk in [&[b'.'; 4096][..], &[b'.']] {
+    for chunk in [&[b'.'; 4096][..], b"."] {
         while stream.write(chunk).is_ok() {}
     }
     fcntl_setfl(stream.as_fd(), OFlags::empty()).unwrap();
