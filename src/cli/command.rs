@@ -67,7 +67,7 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         complain(&program, &error);
         return BAD_USAGE;
     }
-    if flux::is_meant(command_line) {
+    if flux::is_meant(command_line, shipped) {
         return flux::act(command_line);
     }
     let first = shipped.first().map_or("NAME", Shipped::name);

@@ -131,6 +131,13 @@ pub fn warnings(report: &Report) -> Vec<String> {
             let count = grouped(counts.dropped);
             warnings.push(format!("{id}: {count} held tuples were dropped without ack or fail, and so failed"));
         }
+        if counts.timers_dropped > 0 {
+            let count = grouped(counts.timers_dropped);
+            warnings.push(format!(
+                "{id}: {count} timers were dropped at the end of input, most likely because their time had not come; to \
+                 have them fire then, declare them with at_end(AtEnd::Fire)"
+            ));
+        }
         if component.errors_reported > 0 {
             let count = grouped(component.errors_reported);
             let last = component.last_error.as_deref().unwrap_or("unknown");

@@ -48,12 +48,17 @@ pub struct Generation {
     pub finished: bool,
     /// When, in nanoseconds since the epoch.
     pub written_at_ns: i64,
+    /// The time that timers and times to live went by, in nanoseconds since the epoch: for whoever resumes it goes on
+    /// from here, if the clock was set back meanwhile. 0 in what was written before this was recorded.
+    pub now_ns: u64,
     /// The stamp of the savepoint that the directory began with, if it did. Filled in when it is committed.
     pub began_with: Option<Stamp>,
     /// The keyed states.
     pub states: Vec<StateEntry>,
     /// What components keep besides keyed state.
     pub operators: Vec<OperatorEntry>,
+    /// Inputs that bolts have given up and that are not dead letters yet, in a form of the engine's.
+    pub given_up: Blob,
 }
 
 /// One state of one component.
@@ -86,6 +91,8 @@ pub struct OperatorEntry {
     pub tasks: Vec<Blob>,
     /// For each task whether its input had ended and its last call was made.
     pub finished: Vec<bool>,
+    /// Of a source: the dead letters that its tasks had made.
+    pub dead_lettered: u64,
 }
 
 /// Bytes without meaning here.

@@ -49,6 +49,8 @@ counts! {
     replayed,
     /// Values given up and sent to the dead-letter stream.
     dead_lettered,
+    /// Of those, the ones that nobody takes: they are lost.
+    untaken,
     /// Times the instance was built anew after a panic, or after an error of a spout.
     rebuilt,
     /// Held tuples dropped without ack or fail.
@@ -59,6 +61,12 @@ counts! {
     ticks,
     /// Tick periods that passed without a tick of their own because the task was busy.
     ticks_missed,
+    /// Timers dropped at the end of input, because their time had not come, or because their callback kept failing; and
+    /// evictions whose callback kept failing.
+    timers_dropped,
+    /// Tuples that were in open windows at the end, and the trees of a spout that they belong to: neither acked nor
+    /// failed.
+    left_open,
     /// Messages for trees that had already ended.
     stale,
     /// Times `next` was not called because `max_spout_pending` was reached.
@@ -113,6 +121,8 @@ pub struct TaskMetrics {
     before: Cells,
     state: AtomicU8,
     pending: AtomicU64,
+    /// Of a spout: emits since the last durable checkpoint.
+    since_checkpoint: AtomicU64,
     waits: AtomicU8,
     reported: Reported,
     /// Nobody reads histograms.
@@ -185,6 +195,21 @@ impl TaskMetrics {
     /// The last error it reported or broke down with.
     pub fn last_error(&self) -> Option<String> {
         self.reported.last()
+    }
+
+    pub(crate) fn publish_since_checkpoint(&self, emits: u64) {
+        self.since_checkpoint.store(emits, Ordering::Relaxed);
+    }
+
+    /// Emits of a spout since the last durable checkpoint; as old as the counters.
+    pub(crate) fn since_checkpoint(&self) -> u64 {
+        self.since_checkpoint.load(Ordering::Relaxed)
+    }
+
+    /// Dead letters are counted once, however often a restart makes them again: those of the checkpoint that is gone
+    /// back to, and those since.
+    pub(crate) fn restore_dead_letters(&self, dead_lettered: u64) {
+        self.before.dead_lettered.store(dead_lettered, Ordering::Relaxed);
     }
 
     /// Open trees of a spout, open handles of a manual bolt; as old as the counters.

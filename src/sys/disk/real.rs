@@ -27,8 +27,8 @@ pub fn is_in_the_way(path: &Path) -> Option<&'static str> {
     }
 }
 
-pub fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
+pub fn open(path: &Path, writes: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(writes).open(path)
 }
 
 pub fn create(path: &Path) -> io::Result<File> {
