@@ -438,8 +438,7 @@ fn a_failed_run_is_exit_code_1_and_still_reports() {
     assert_eq!(run.code, Some(1));
     let line = lines_with(&run.err, "error: numbers: ");
     assert!(line.len() == 1 && line[0].contains("sink") && line[0].contains("0 is too much"), "{}", run.err);
-    // In the table, and among the reasons.
-    assert!(lines_with(&run.out, "sink ").len() == 2, "{}", run.out);
+    assert_eq!(lines_with(&run.out, "sink ").len(), 2, "what it did, and why it failed: {}", run.out);
     let report: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     assert_eq!(report["outcome"], "failed");
     assert!(report["error"].as_str().unwrap().contains("too much"));
@@ -497,4 +496,23 @@ fn the_second_signal_ends_at_once_whatever_the_topology_is_stuck_in() {
         assert_eq!(run.code, Some(code), "{}", run.err);
         assert!(!run.out.contains("complete latency"));
     }
+}
+
+#[test]
+fn a_file_in_the_place_of_a_state_folder_is_bad_usage_and_said_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state").display().to_string();
+    std::fs::write(&file, "mine").unwrap();
+    let below = format!("{file}/below");
+    let exactly_once = ["run", "word_count", "--guarantee", "exactly-once"];
+    for dir in [&file, &below] {
+        let run = [&exactly_once[..], &["--state", dir]].concat();
+        let restore = [&exactly_once[..], &["--from-savepoint", dir]].concat();
+        for args in [&run[..], &restore, &["state", "ls", dir], &["state", "verify", dir], &["stop", dir]] {
+            let Done { code, err: said, .. } = done(squall(args));
+            assert_eq!(code, Some(2), "{args:?}: {said}");
+            assert!(said.contains(&format!("{file} is a file")) && said.contains("folder"), "{args:?}: {said}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
 }

@@ -138,7 +138,7 @@ impl Waiting {
 /// Why something in a component failed: all failures of one kind on one input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorReport {
-    /// The stream on which the tuples came in, as `component.stream`; none for ticks, callbacks, held tuples and spouts.
+    /// The stream on which the tuples came in, as `component.stream`; none for ticks, callbacks, held tuples, spouts.
     pub input: Option<String>,
     /// `retry`, `reject`, `fatal`, `timeout`, `dropped`, `panic` or `collateral`, the kinds of failures; or `reported`,
     /// what the component reported itself.

@@ -19,8 +19,8 @@ pub const FILTER_DEFAULT: &str = "warn";
 /// Sends the log of this process to standard error, filtered by `filter`, else by the variable `RUST_LOG`, else from
 /// level `warn` on. A subscriber that is already there stays, and gets the log instead.
 ///
-/// Nobody who logs waits: a thread of its own writes, out of a bounded queue. What does not fit, since standard error is
-/// not read, is left out; how much that was stands in the log once it is read again, and in the report.
+/// Nobody who logs waits: a thread of its own writes, out of a bounded queue. What does not fit, since standard error
+/// is not read, is left out; how much that was stands in the log once it is read again, and in the report.
 ///
 /// # Errors
 /// A usage error if the filter cannot be read.
@@ -46,7 +46,8 @@ pub fn install(filter: Option<&str>) -> Result<()> {
 }
 
 /// Sends panics to the log, one line each, in place of whatever hook there was: those of executors are caught and
-/// counted by the engine, and none may wait for a reader of standard error. With `RUST_BACKTRACE` each has its backtrace.
+/// counted by the engine, and none may wait for a reader of standard error. With `RUST_BACKTRACE` each has its
+/// backtrace.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();

@@ -1,5 +1,5 @@
-//! What goes wrong in a component, and what it tells about itself beside its results: failures by input and kind, errors
-//! that belong to no tuple, and that it gets on.
+//! What goes wrong in a component, and what it tells about itself beside its results: failures by input and kind,
+//! errors that belong to no tuple, and that it gets on.
 
 use std::borrow::Cow;
 use std::sync::PoisonError;
