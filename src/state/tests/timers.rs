@@ -56,7 +56,7 @@ impl Model {
     }
 
     fn failed(&mut self, id: Id, failures: u32, now_ns: u64) {
-        let after_ns = (10 * MS << failures.min(10)).min(10_000 * MS);
+        let after_ns = ((10 * MS) << failures.min(10)).min(10_000 * MS);
         self.waiting.insert((now_ns + after_ns, id), failures + 1);
     }
 }
