@@ -197,8 +197,8 @@ proptest! {
                 Op::Step(step) => {
                     if engine.step(step, &mut timers, &mut model, make) {
                         // That they have failed is forgotten, and nothing else.
-                        let waited: Vec<Id> = std::mem::take(&mut model.waiting).into_keys().map(|(_, id)| id).collect();
-                        model.queue.extend(waited);
+                        let waited = std::mem::take(&mut model.waiting);
+                        model.queue.extend(waited.into_keys().map(|(_, id)| id));
                     }
                 }
             }
