@@ -5,10 +5,13 @@ pub(crate) mod control;
 pub(crate) mod executor;
 pub(crate) mod ids;
 pub mod placement;
+mod places;
 pub mod report;
 mod running;
 pub(crate) mod seat;
+mod standstill;
 mod threads;
+pub(crate) mod watch;
 pub(crate) mod wiring;
 
 pub use running::Running;

@@ -5,13 +5,14 @@ mod end;
 mod instance;
 mod rare;
 mod redeliver;
+mod reject;
 mod state;
 mod wants;
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-use crate::error::{Failure, Origin};
+use crate::error::{Failure, FailureKind, Origin};
 use crate::state::Schema;
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
@@ -20,18 +21,20 @@ use crate::task::bolt::state::States;
 use crate::task::component::Outcome;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
-use crate::task::header::{Bare, Full, Header, Layout, Tracked};
-use crate::task::held::HeldTable;
-use crate::task::lane::LaneRx;
+use crate::task::header::{Bare, Full, Header, Layout, Placed, Tracked};
+use crate::task::held::{HeldEvent, HeldTable};
+use crate::task::lane::{Control, LaneRx};
+use crate::task::lineage::{GivenUp, Lineage, Place};
 use crate::task::measured::{Measured, SinkMeter};
-use crate::task::metrics::{Latency, TaskState, latency};
+use crate::task::metrics::{Latency, TaskState, Waits, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, Wants, guarded};
 use crate::task::snapshot::Visibility;
 use crate::task::style::{Input, Logic};
-use rare::Visit;
+use rare::{Call, Visit};
 use redeliver::keeps_values;
+use reject::Rejected;
 
 /// The typed kit of a bolt: its factory.
 pub(crate) struct BoltKit<L> {
@@ -51,6 +54,10 @@ impl<L: Logic> TaskKit for BoltKit<L> {
 
     fn visibility(&self) -> Visibility {
         (self.factory)().checkpointed().map_or(Visibility::Immediate, |checkpointed| checkpointed.visibility())
+    }
+
+    fn place(&self) -> Option<String> {
+        (self.factory)().checkpointed().and_then(|checkpointed| checkpointed.place())
     }
 
     fn declares_held(&self) -> bool {
@@ -74,15 +81,21 @@ struct BoltShell<H, L: Logic> {
     loop_closing: bool,
     /// Where the last turn stopped, so that lanes take turns.
     next_lane: usize,
+    /// The input that the last visited lane belongs to.
+    input: usize,
     align: Alignment,
     /// All barriers of this checkpoint are there, but something is half done.
     snapshot_due: Option<CheckpointId>,
     states: States,
     held: HeldTable,
     /// What was held in the checkpoint that has been resumed: delivered before any input.
-    redelivered: VecDeque<L::In>,
-    /// When tuples still held after the end of input are failed.
+    redelivered: VecDeque<(L::In, Place)>,
+    /// When tuples still held after the end of input are failed, unless one is settled before.
     let_go_at_ns: Option<u64>,
+    /// Tuples that had been settled when that was last put off.
+    settled_before: u64,
+    /// Under exactly-once: inputs that were given up, for their sources to make dead letters of.
+    rejected: Rejected,
     door: Door<L::Out>,
     door_inside: DoorInside<L::Out>,
     state: TaskState,
@@ -91,6 +104,8 @@ struct BoltShell<H, L: Logic> {
     /// The bolt takes input; asked in every turn.
     is_ready: bool,
     finish_called: bool,
+    /// The last call has failed, and is made again then.
+    finish_at_ns: Option<u64>,
     end_sent: bool,
     /// When the next tick is due, and when a backing-off task is rebuilt.
     tick_due_ns: Option<u64>,
@@ -116,7 +131,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         for (port, edge) in parts.edges.drain(..) {
             set.attach(port, edge);
         }
-        let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.traces);
+        let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.carries_places);
         let align = Alignment::new(lanes.len());
         BoltShell {
             factory,
@@ -128,18 +143,22 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             loop_open: parts.lane_feedback.contains(&true),
             loop_closing: false,
             next_lane: 0,
+            input: 0,
             align,
             snapshot_due: None,
             states: States::default(),
             held: HeldTable::new(parts.waker.clone(), mix(seed), keeps_values::<L>(&parts)),
             redelivered: VecDeque::new(),
             let_go_at_ns: None,
+            settled_before: 0,
+            rejected: Rejected::default(),
             door,
             door_inside,
             state: TaskState::New,
             told: TaskState::New,
             is_ready: true,
             finish_called: false,
+            finish_at_ns: None,
             end_sent: false,
             tick_due_ns: None,
             rebuild_at_ns: 0,
@@ -159,6 +178,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
         self.settle_held();
         self.let_go(now_ns);
+        if self.fatal.is_some() {
+            return TurnEnd::Fatal;
+        }
         self.out.core.above_low_water = false;
         if !self.unblock(now_ns) {
             return TurnEnd::Blocked;
@@ -179,6 +201,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.take_inputs(&mut left);
         // Not only at the end of the turn: a spout may be waiting for it.
         self.out.core.flush_acks();
+        // Once more: what it waited for may have been done in this turn, which is the last if nothing comes in.
+        self.take_snapshot();
         self.come_to_the_end(&mut left);
         let encodes = self.encode_slice();
         self.tend_states();
@@ -196,6 +220,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             && self.out.handover.is_none()
             && self.bolt.is_some()
             && self.fatal.is_none()
+            && !self.rejected.is_full()
     }
 
     fn turn_end(&mut self, now_ns: u64, left: usize) -> TurnEnd {
@@ -238,7 +263,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     }
 
     /// Runs a call of the bolt that handles no input. True if it succeeded.
-    fn call(&mut self, what: &str, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
+    fn call(&mut self, call: Call, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
         let Some(bolt) = &mut self.bolt else { return false };
         let out = &mut self.out;
         out.core.no_event();
@@ -246,21 +271,57 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             Ok(()) => true,
             Err(failure) => {
                 self.out.core.counts.errors += 1;
+                self.parts.metrics.reported().failed(None, &failure);
                 match failure.kind() {
-                    crate::error::FailureKind::Panic => self.break_down(failure),
-                    crate::error::FailureKind::Fatal => self.stop_for(&failure),
-                    _ => tracing::warn!(component = %self.origin.component, %failure, "{what} failed"),
+                    FailureKind::Panic => self.break_down(failure),
+                    FailureKind::Fatal => self.stop_for(&failure),
+                    // What it would have done is missing: it is done again after a restart.
+                    kind if self.is_exactly_once() && kind != FailureKind::Reject => self.stop_for(&failure),
+                    FailureKind::Reject => {}
+                    _ if self.parts.snapshots.is_some() && call == Call::Last => self.break_down(failure),
+                    _ if call == Call::Last => self.finish_later(&failure),
+                    _ => {}
                 }
                 false
             }
         }
     }
 
+    /// Takes note of what has become of held tuples.
     fn settle_held(&mut self) {
         if self.held.open() == 0 {
             return;
         }
-        self.held.take_events(|event| event.apply(&mut self.out.core, &self.origin));
+        let mut failed = Vec::new();
+        let (core, origin, reported) = (&mut self.out.core, &self.origin, self.parts.metrics.reported());
+        self.held.take_events(|event| {
+            if let HeldEvent::Failed { place, failure, .. } = &event {
+                let failure = failure.clone().at(origin);
+                reported.failed(None, &failure);
+                failed.push((*place, failure));
+            }
+            event.apply(core, origin);
+        });
+        failed.into_iter().for_each(|(place, failure)| self.held_failed(place, &failure));
+    }
+
+    /// The trees of a held tuple have failed. Without trees, the failure is as one of any other input.
+    fn held_failed(&mut self, place: Place, failure: &Failure) {
+        if self.fatal.is_some() || failure.kind() == FailureKind::LeftOpen {
+            return;
+        }
+        if failure.is_fatal() {
+            self.stop_for_input(failure, place);
+        } else if self.is_exactly_once() && failure.is_reject() {
+            self.reject(place, failure);
+        } else if self.is_exactly_once() {
+            self.stop_for_input(failure, place);
+        }
+    }
+
+    /// Nothing is tracked: what fails is gone back from.
+    fn is_exactly_once(&self) -> bool {
+        self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once)
     }
 
     /// Pulls from an iterator until it ends, a lane is full or the budget is used up; then its input is done.
@@ -306,6 +367,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn input_failed(&mut self, failure: &Failure) {
         self.out.core.counts.failed += u64::from(self.has_open_input());
+        self.parts.metrics.reported().failed(Some(self.input), failure);
         self.out.core.fail_anchor(failure);
     }
 
@@ -317,14 +379,19 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             *left -= 1;
             self.out.core.set_anchor(delivery.roots);
             self.out.core.no_event();
+            self.out.core.set_lineage(Lineage::from(delivery.place));
             // Conversions, keys and groupings are user code.
             let routed = guarded(&self.origin, || {
                 self.out.set.send(delivery.emission, &mut self.out.core);
                 Ok(())
             });
             match routed {
-                Ok(()) => self.out.core.ack_anchor(),
+                Ok(()) => {
+                    self.out.core.no_event();
+                    self.out.core.ack_anchor();
+                }
                 Err(failure) => {
+                    self.parts.metrics.reported().failed(None, &failure);
                     self.out.core.fail_anchor(&failure);
                     self.break_down(failure);
                 }
@@ -355,21 +422,24 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Takes from one lane; true if it was found empty.
     fn drain_lane(&mut self, lane: usize, left: &mut usize) -> bool {
-        let number = self.parts.lane_inputs[lane];
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
+        let reported = self.parts.metrics.reported();
         let (finished, meter, is_ready) = (self.finish_called, &mut self.meter, &mut self.is_ready);
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
+        let (held_max, rejected) = (self.parts.held_max, &mut self.rejected);
+        let input = &mut self.parts.lane_inputs[lane];
         let visit = guarded(origin, || {
             let mut budget = *left;
+            let mut number = *input;
             let visit = loop {
                 if budget == 0 || !out.core.is_free() {
                     break Visit::Stopped;
                 }
                 if L::MANUAL {
-                    *is_ready = bolt.ready()?;
+                    *is_ready = held.open() < held_max && bolt.ready()?;
                     if !*is_ready {
                         break Visit::Stopped;
                     }
@@ -377,11 +447,17 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 let Some(slot) = rx.pop() else { break Visit::Empty };
                 budget -= 1;
                 if let Some(control) = slot.as_control() {
+                    if let Control::Input(next) = control {
+                        (number, *input) = (next, next);
+                        continue;
+                    }
                     break Visit::Control(control);
                 }
                 let (header, value) = slot.into_tuple();
                 if H::FULL {
                     out.core.birth_ns = header.birth_ns();
+                }
+                if H::PLACED {
                     out.core.set_lineage(header.lineage());
                 }
                 let roots = header.into_roots();
@@ -399,7 +475,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     }
                     None
                 };
-                let executed = bolt.execute(value, Input { number, wall_ns, manual, redelivered: false }, out);
+                let place = out.core.lineage.place;
+                let executed = bolt.execute(value, Input { number, wall_ns, place, manual, redelivered: false }, out);
                 if H::FULL
                     && executed.is_ok()
                     && let Some(meter) = meter
@@ -408,13 +485,20 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 }
                 if let Err(failure) = executed {
                     let failure = failure.at(origin);
+                    if steps_back && !L::MANUAL && failure.is_reject() && rejected.has_room_for(place) {
+                        out.handover = None;
+                        out.core.counts.failed += 1;
+                        reported.failed(Some(number), &failure);
+                        rejected.add(GivenUp::at_once(place, &failure, wall_ns));
+                        continue;
+                    }
                     if failure.is_fatal() || steps_back {
                         break Visit::Fatal(failure);
                     }
                     out.handover = None;
+                    reported.failed(Some(number), &failure);
                     if L::MANUAL {
                         out.core.counts.errors += 1;
-                        tracing::warn!(component = %origin.component, %failure, "execute failed");
                     } else {
                         out.core.counts.failed += 1;
                         out.core.fail_anchor(&failure);
@@ -434,12 +518,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             *left = budget;
             Ok(visit)
         });
+        self.input = *input;
         if H::FULL
             && let Some(meter) = &mut self.meter
         {
             meter.visited();
         }
-        if H::FULL
+        if H::PLACED
             && self.out.handover.is_none()
             && matches!(visit, Ok(Visit::Empty | Visit::Stopped | Visit::Control(_)))
         {
@@ -451,7 +536,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             Ok(Visit::Control(control)) => self.take_control(lane, control),
             Ok(Visit::Fatal(failure)) => {
                 self.input_failed(&failure);
-                self.stop_for(&failure);
+                if self.is_exactly_once() && failure.is_reject() {
+                    self.reject(self.out.core.lineage.place, &failure);
+                } else {
+                    self.stop_for(&failure);
+                }
             }
             Err(failure) => {
                 self.input_failed(&failure);
@@ -496,6 +585,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn publish(&mut self) {
+        let (blocked, unready) = (self.out.core.blocked_lanes > 0, self.is_held_back());
+        self.parts.metrics.publish_waits(Waits { blocked, unready, held_back: false });
         self.parts.metrics.publish(&self.out.core.counts, self.state, self.held.open());
     }
 
@@ -547,6 +638,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             && self.door_inside.is_empty()
             && !self.is_working_elsewhere()
             && self.state != TaskState::BackingOff
+            && self.finish_at_ns.is_none()
             && self.lanes.iter().all(LaneRx::is_empty)
     }
 

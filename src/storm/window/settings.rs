@@ -64,7 +64,7 @@ impl WindowSettings {
                 }
                 for (placed, &key) in call.args.iter().zip(*keys) {
                     set(&mut conf, method, key, &placed.argument).ok_or_else(|| {
-                        Problem::new(&placed.place, format!("{method} does not take {:?}", placed.argument))
+                        Problem::new(&placed.place, format!("{method} does not take {}", placed.argument.shown()))
                     })?;
                 }
             }

@@ -1,6 +1,8 @@
 //! How a bolt task comes to its end: control items, the last call, the end of its own output.
 
+use crate::error::Failure;
 use crate::task::bolt::BoltShell;
+use crate::task::bolt::rare::Call;
 use crate::task::header::Header;
 use crate::task::lane::Control;
 use crate::task::metrics::TaskState;
@@ -19,6 +21,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 self.lane_ended();
             }
             Control::Barrier(id) => self.take_barrier(lane, id),
+            Control::Input(number) => self.parts.lane_inputs[lane] = number,
             // Nothing in this version sends the others; they have their place in the lane's order.
             Control::Watermark(_) | Control::Idle | Control::Active => {}
         }
@@ -42,7 +45,15 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn finish(&mut self) {
         if !self.finish_called {
-            self.finish_called = self.call("finish", |bolt, out| bolt.finish(out)) || self.bolt.is_some();
+            let now_ns = self.out.core.now_ns;
+            if self.finish_at_ns.take_if(|at_ns| *at_ns <= now_ns).is_none() && self.finish_at_ns.is_some() {
+                return;
+            }
+            let is_done = self.call(Call::Last, |bolt, out| bolt.finish(out));
+            if !is_done && self.finish_at_ns.is_some() {
+                return;
+            }
+            self.finish_called = is_done || self.bolt.is_some();
             self.states.ending = false;
             // Nobody is called back any more for what the last call has set, or found to be expired.
             while self.states.any && self.drop_timers() > 0 {}
@@ -52,6 +63,17 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
             self.settle_held();
             self.let_go_at_ns = Some(self.out.core.now_ns + self.parts.let_go_after_ns);
+        }
+    }
+
+    /// The last call has failed in a way that may pass: the same instance, with all it has gathered, gets another.
+    pub(super) fn finish_later(&mut self, failure: &Failure) {
+        tracing::warn!(task = %self.origin, %failure, "the last call failed, and is made again");
+        self.out.handover = None;
+        let core = &self.out.core;
+        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, failure, &self.parts.metrics) {
+            Ok(at_ns) => self.finish_at_ns = Some(at_ns),
+            Err(fatal) => self.fatal = Some(fatal),
         }
     }
 

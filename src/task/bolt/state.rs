@@ -222,6 +222,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     #[cold]
     fn callback_failed(&mut self, failure: Failure, wall_ns: u64) -> CalledBack {
         self.out.core.counts.errors += 1;
+        self.parts.metrics.reported().failed(None, &failure);
         let exactly_once = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
         match failure.kind() {
             FailureKind::Panic | FailureKind::Fatal => {

@@ -9,7 +9,13 @@ use crate::task::style::Logic;
 impl<H: Header, L: Logic> BoltShell<H, L> {
     pub(super) fn wants(&self) -> Wants {
         let done = self.end_sent && self.out.core.blocked_lanes == 0;
-        Wants { due_ns: self.next_due_ns(), quiet: self.wants_quiet(), done, aside_ns: self.states.slice_ns }
+        Wants {
+            due_ns: self.next_due_ns(),
+            quiet: self.wants_quiet(),
+            done,
+            checkpoint: false,
+            aside_ns: self.states.slice_ns,
+        }
     }
 
     pub(super) fn wants_quiet(&self) -> bool {
@@ -22,7 +28,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             _ if self.out.core.blocked_lanes > 0 => None,
             TaskState::BackingOff => Some(self.rebuild_at_ns),
             _ if self.finish_called => self.let_go_at_ns.filter(|_| self.held.open() > 0),
-            _ => [self.tick_due_ns, self.timer_due_ns()].into_iter().flatten().min(),
+            _ => [self.tick_due_ns, self.timer_due_ns(), self.finish_at_ns].into_iter().flatten().min(),
         }
     }
 }
