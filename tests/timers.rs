@@ -249,8 +249,8 @@ fn the_end_waits_for_a_timer_that_fails_while_there_is_hope() {
     assert!((10..20).contains(&times), "with a longer pause each time: {times}");
 }
 
-/// Each input has two timers at fixed times, one while there is input and one in an hour; each timer counts for its key,
-/// and the later ones set others, which are dropped.
+/// Each input has two timers at fixed times, one while there is input and one in an hour; each timer counts for its
+/// key, and the later ones set others, which are dropped.
 struct Counting {
     timers: Timers<u64>,
     count: ValueState<u64, u64>,
