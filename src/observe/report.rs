@@ -156,8 +156,8 @@ pub fn warnings(report: &Report) -> Vec<String> {
         if counts.timers_dropped > 0 {
             let count = grouped(counts.timers_dropped);
             warnings.push(format!(
-                "{id}: {count} timers were dropped at the end of input, most likely because their time had not come; to \
-                 have them fire then, declare them with at_end(AtEnd::Fire)"
+                "{id}: {count} timers were dropped at the end of input, most likely because their time had not come; \
+                 to have them fire then, declare them with at_end(AtEnd::Fire)"
             ));
         }
         if component.errors_reported > 0 {

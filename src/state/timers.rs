@@ -43,8 +43,8 @@ pub enum AtEnd {
 ///
 /// **If the callback fails**, exactly-once goes back to the last checkpoint. Under the other guarantees the failure is
 /// counted and reported, and the timer fires again after 10 ms, then after twice as long each time, up to 10 s, without
-/// holding up the others; the end waits for it until nothing has succeeded for `drain_timeout`. One that the bolt rejects
-/// is given up at once, under every guarantee.
+/// holding up the others; the end waits for it until nothing has succeeded for `drain_timeout`. One that the bolt
+/// rejects is given up at once, under every guarantee.
 ///
 /// Setting and deleting cost a hash-map operation and one on a balanced tree.
 #[derive(Debug)]

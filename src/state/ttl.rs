@@ -19,8 +19,8 @@ pub enum Refresh {
 /// How long a value lives after it was last refreshed: at least this long, and at most a sixteenth longer.
 ///
 /// A value that has expired is never returned. It is removed when it is next asked for, or by the engine in the
-/// background, until the bolt's last call. The time that counts is that of [`CurrentKey::now_ns`](super::CurrentKey::now_ns):
-/// it goes on while the program is down, and never goes back.
+/// background, until the bolt's last call. The time that counts is that of
+/// [`CurrentKey::now_ns`](super::CurrentKey::now_ns): it goes on while the program is down, and never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl {
     lives_ns: u64,

@@ -301,7 +301,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let mut failed = Vec::new();
         let (core, origin, reported) = (&mut self.out.core, &self.origin, self.parts.metrics.reported());
         self.held.take_events(|event| {
-            if let HeldEvent::Failed { place, failure, .. } = &event {
+            if let HeldEvent::Failed { place, failure, .. } = &event
+                && failure.kind() != FailureKind::LeftOpen
+            {
                 let failure = failure.clone().at(origin);
                 reported.failed(None, &failure);
                 failed.push((*place, failure));

@@ -298,8 +298,8 @@ pub trait KeyedBolt: Sized + 'static {
     /// As [`Bolt::execute`].
     fn execute(&mut self, key: CurrentKey<Self::Key>, input: Self::In, out: &mut Outlet<Self::Out>) -> Outcome;
 
-    /// A timer of one of the bolt's [`Timers`](crate::state::Timers) is due; at the end of input, one that is declared to
-    /// fire then. The timers of all states fire in one order. Emits are untracked.
+    /// A timer of one of the bolt's [`Timers`](crate::state::Timers) is due; at the end of input, one that is declared
+    /// to fire then. The timers of all states fire in one order. Emits are untracked.
     ///
     /// # Errors
     /// Belongs to no input: under exactly-once the topology goes back to its last checkpoint, otherwise the timer fires

@@ -56,7 +56,7 @@ impl Model {
     }
 
     fn failed(&mut self, id: Id, failures: u32, now_ns: u64) {
-        let after_ns = (10 * MS << failures.min(10)).min(10_000 * MS);
+        let after_ns = ((10 * MS) << failures.min(10)).min(10_000 * MS);
         self.waiting.insert((now_ns + after_ns, id), failures + 1);
     }
 }
@@ -197,8 +197,8 @@ proptest! {
                 Op::Step(step) => {
                     if engine.step(step, &mut timers, &mut model, make) {
                         // That they have failed is forgotten, and nothing else.
-                        let waited: Vec<Id> = std::mem::take(&mut model.waiting).into_keys().map(|(_, id)| id).collect();
-                        model.queue.extend(waited);
+                        let waited = std::mem::take(&mut model.waiting);
+                        model.queue.extend(waited.into_keys().map(|(_, id)| id));
                     }
                 }
             }

@@ -147,15 +147,16 @@ impl WindowSettings {
                     false => "no more come until the window is over",
                 };
                 Some(format!(
-                    "a window holds what comes in {length_ms} ms, and topology.max.spout.pending lets a spout task have \
-                     {pending} tuples under way, which it has while they are in a window: when there are so many, \
-                     {what_then}; set it above what comes in the time of length, slide and lag together, or leave it out"
+                    "a window holds what comes in {length_ms} ms, and topology.max.spout.pending lets a spout task \
+                     have {pending} tuples under way, which it has while they are in a window: when there are so \
+                     many, {what_then}; set it above what comes in the time of length, slide and lag together, or \
+                     leave it out"
                 ))
             }
             (Length::Count(count), None) if count > MAX_SPOUT_PENDING_DEFAULT => Some(format!(
-                "a window holds {count} tuples, and a spout task has at most {MAX_SPOUT_PENDING_DEFAULT} under way unless \
-                 told otherwise, where Storm has no limit: set topology.max.spout.pending to length and slide together \
-                 or more"
+                "a window holds {count} tuples, and a spout task has at most {MAX_SPOUT_PENDING_DEFAULT} under way \
+                 unless told otherwise, where Storm has no limit: set topology.max.spout.pending to length and slide \
+                 together or more"
             )),
             _ => None,
         }

@@ -186,8 +186,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         dropped
     }
 
-    /// Before a snapshot: reports what has expired, which would be gone from the state and not reported otherwise. False
-    /// if it is not all reported yet.
+    /// Before a snapshot: reports what has expired, which would be gone from the state and not reported otherwise.
+    /// False if it is not all reported yet.
     pub(super) fn report_expired(&mut self) -> bool {
         while self.has_expired() {
             if !self.may_go_on(1) || matches!(self.call_back_once(Callbacks::Expired), CalledBack::Broken) {
