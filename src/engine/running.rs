@@ -495,6 +495,9 @@ struct ControlLoop {
     claim: Option<Claim>,
 }
 
+/// How long child processes may take to end behind their tasks, after which they have long been killed.
+const CHILDREN_END_MAX: Duration = Duration::from_secs(10);
+
 impl ControlLoop {
     /// Runs until every executor has stopped. Dropping `started` without a message means that the start failed;
     /// dropping `done` tells everyone who waits.
@@ -524,6 +527,9 @@ impl ControlLoop {
             if thread.join().is_err() {
                 tracing::error!("an executor's thread panicked");
             }
+        }
+        if !crate::sys::child::wait_for_ends(CHILDREN_END_MAX) {
+            tracing::warn!("some child processes have not ended yet");
         }
         self.end_keeper();
         let mut state = self.ended.state.lock().expect("nothing panics under it");

@@ -11,6 +11,7 @@ pub mod offload;
 pub mod park;
 pub mod process;
 pub mod random;
+pub mod scratch;
 pub mod signals;
 pub mod sync;
 pub mod thread;
