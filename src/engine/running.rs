@@ -495,9 +495,6 @@ struct ControlLoop {
     claim: Option<Claim>,
 }
 
-/// How long child processes may take to end behind their tasks, after which they have long been killed.
-const CHILDREN_END_MAX: Duration = Duration::from_secs(10);
-
 impl ControlLoop {
     /// Runs until every executor has stopped. Dropping `started` without a message means that the start failed;
     /// dropping `done` tells everyone who waits.
@@ -523,14 +520,10 @@ impl ControlLoop {
                 last_phase = phase;
             }
         }
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("an executor's thread panicked");
-            }
+        for _ in self.threads.drain(..).filter_map(|thread| thread.join().err()) {
+            tracing::error!("an executor's thread panicked");
         }
-        if !crate::sys::child::wait_for_ends(CHILDREN_END_MAX) {
-            tracing::warn!("some child processes have not ended yet");
-        }
+        crate::sys::child::wait_for_ends();
         self.end_keeper();
         let mut state = self.ended.state.lock().expect("nothing panics under it");
         state.phase = Phase::Stopped;

@@ -197,7 +197,7 @@ impl Drop for Process {
     }
 }
 
-/// Ends reading and writing on other threads. It is a pipe whose one end is closed for that: then the other is readable.
+/// Ends reading and writing on other threads: a pipe whose one end is closed for that, so that the other is readable.
 struct HangUp {
     reader: PipeReader,
     writer: Mutex<Option<PipeWriter>>,
@@ -339,9 +339,19 @@ impl Drop for Ending {
     }
 }
 
-/// Waits for every child of this process that has been told to end, but no longer than this. False if some have not.
-pub fn wait_for_ends(at_most: Duration) -> bool {
-    let deadline = Instant::now() + at_most;
+/// How long children may take to end, after which they have long been killed.
+const ENDS_MAX: Duration = Duration::from_secs(10);
+
+/// Waits for every child of this process that has been told to end.
+pub fn wait_for_ends() {
+    if !wait_at_most(ENDS_MAX) {
+        tracing::warn!("some child processes have not ended yet");
+    }
+}
+
+/// False if some have not ended within this time.
+fn wait_at_most(time: Duration) -> bool {
+    let deadline = Instant::now() + time;
     let mut count = ENDING.0.lock().unwrap_or_else(PoisonError::into_inner);
     while *count > 0 {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -419,10 +429,10 @@ mod tests {
     #[test]
     fn an_end_is_waited_for_and_not_for_ever() {
         let ending = Ending::begin();
-        assert!(!wait_for_ends(Duration::ZERO));
+        assert!(!wait_at_most(Duration::ZERO));
         let other = std::thread::spawn(move || drop(ending));
         // Children of other tests may be ending as well.
-        assert!(wait_for_ends(Duration::from_secs(300)));
+        assert!(wait_at_most(Duration::from_secs(300)));
         other.join().unwrap();
     }
 

@@ -8,8 +8,8 @@ use signal_hook::{SigId, flag, low_level};
 
 use super::child::kill_all;
 
-/// Kills all child processes and ends the process with exit code 128 + *signal* at the second arrival of any of these signals; the first does nothing
-/// but lose its default effect. Until dropped.
+/// Kills all child processes and ends this one with exit code 128 + *signal* at the second arrival of any of these
+/// signals; the first does nothing but lose its default effect. Until dropped.
 ///
 /// The second one acts within the signal handler itself, so it works whatever all the threads are stuck in; nothing is
 /// flushed or cleaned up.

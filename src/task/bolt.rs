@@ -118,6 +118,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.traces);
         let align = Alignment::new(lanes.len());
+        let mut held = HeldTable::new(parts.waker.clone(), mix(seed), keeps_values::<L>(&parts));
+        held.tree_life_ns = parts.tree_life_ns;
         BoltShell {
             factory,
             bolt: None,
@@ -131,7 +133,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             align,
             snapshot_due: None,
             states: States::default(),
-            held: HeldTable::new(parts.waker.clone(), mix(seed), keeps_values::<L>(&parts)),
+            held,
             redelivered: VecDeque::new(),
             let_go_at_ns: None,
             door,
@@ -157,6 +159,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// One turn; the parts are in the order in which they must happen.
     fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
+        self.held.now_ns = now_ns;
         self.settle_held();
         self.let_go(now_ns);
         self.out.core.above_low_water = false;

@@ -4,6 +4,8 @@
 //! is linked into an intrusive list that the task empties at its turns: nothing blocks, allocates or fails. A slot is
 //! linked at most once, because only the change of its events from "none" links it. A loom model below explores this.
 
+mod awaited;
+
 use std::fmt;
 use std::ops::Deref;
 
@@ -147,6 +149,12 @@ pub(crate) struct HeldTable {
     open: usize,
     waker: Waker,
     seed: u64,
+    /// The time of the task's turn.
+    pub now_ns: u64,
+    /// When each held tuple was taken or last given a fresh deadline.
+    since_ns: Vec<Vec<u64>>,
+    /// After this time no tree lives any more, whatever happens; none if trees have no deadlines.
+    pub tree_life_ns: Option<u64>,
     /// The encoded value of each held tuple, with the number of the tuple; none if values are not kept.
     values: Option<Values>,
 }
@@ -160,7 +168,18 @@ struct Values {
 impl HeldTable {
     pub fn new(waker: Waker, seed: u64, keeps_values: bool) -> Self {
         let values = keeps_values.then(Values::default);
-        HeldTable { segments: Vec::new(), roots: Vec::new(), free: Vec::new(), open: 0, waker, seed, values }
+        HeldTable {
+            segments: Vec::new(),
+            roots: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            waker,
+            seed,
+            now_ns: 0,
+            since_ns: Vec::new(),
+            tree_life_ns: None,
+            values,
+        }
     }
 
     /// True if held tuples are to be given with their values.
@@ -188,12 +207,14 @@ impl HeldTable {
             let seed = mix(self.seed ^ u64::from(segment));
             self.segments.push(Arc::new(Segment::new(self.waker.clone(), seed)));
             self.roots.push(vec![Roots::None; SEGMENT_SLOTS]);
+            self.since_ns.push(vec![0; SEGMENT_SLOTS]);
             self.free.extend((0..SEGMENT_SLOTS as u32).rev().map(|slot| (segment, slot)));
         }
         let (segment, index) = self.free.pop().expect("just filled");
         let shared = &self.segments[segment as usize];
         shared.slots[index as usize].drawn.store(0, Ordering::Relaxed);
         self.roots[segment as usize][index as usize] = roots.clone();
+        self.since_ns[segment as usize][index as usize] = self.now_ns;
         self.open += 1;
         if let (Some(values), Some(value)) = (&mut self.values, value) {
             values.by_slot.insert((segment, index), (values.next, value));
@@ -215,6 +236,7 @@ impl HeldTable {
         }
         self.segments.clear();
         self.roots.clear();
+        self.since_ns.clear();
         self.free.clear();
         self.open = 0;
         if let Some(values) = &mut self.values {
@@ -231,6 +253,7 @@ impl HeldTable {
             segment.take_events(|index, events, drawn, failure| {
                 let held = &mut self.roots[number][index as usize];
                 if events & RESET != 0 {
+                    self.since_ns[number][index as usize] = self.now_ns;
                     each(HeldEvent::Reset { roots: held.clone() });
                 }
                 if events & (ACK | FAIL | DROP) == 0 {

@@ -175,6 +175,8 @@ pub(crate) struct TaskParts {
     pub tick_ns: Option<u64>,
     /// How long a bolt may go on holding tuples after its input has ended.
     pub let_go_after_ns: u64,
+    /// How long a tree can live at most, if there are deadlines; see `HeldTable::is_awaited`.
+    pub tree_life_ns: Option<u64>,
     pub supervision: Supervision,
     pub waker: Waker,
     pub woken: Rc<std::cell::Cell<bool>>,

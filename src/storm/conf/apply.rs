@@ -14,8 +14,8 @@ use crate::topology::settings::{Guarantee, Settings, WaitPolicy};
 const PENDING_MAX: u64 = 1 << 21;
 const LANE_CAPACITY_MAX: u64 = 1 << 20;
 
-/// Storm's configuration without any of the user's: the defaults of 2.8.3, what Storm adds when a topology is submitted,
-/// and the defaults of newer keys.
+/// Storm's configuration without any of the user's: the defaults of 2.8.3, what Storm adds when a topology is
+/// submitted, and the defaults of newer keys.
 pub(super) fn storm_defaults() -> &'static JsonMap<String, Json> {
     static DEFAULTS: OnceLock<JsonMap<String, Json>> = OnceLock::new();
     DEFAULTS.get_or_init(|| {

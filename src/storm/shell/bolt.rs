@@ -37,9 +37,9 @@ const TICKS_WAITING_MAX: usize = 8;
 /// `execute` puts the tuple into a queue, costing about as much as a hop between executors; it never waits. While as
 /// many tuples wait as the specification allows, the bolt takes no input (counted as `blocked`). What the child acks,
 /// fails and emits comes back on threads of its own. It takes no input before the child has answered the handshake and
-/// prepared itself. When the child is gone, all it had fails at once and the engine builds the next instance. A tuple that
-/// the child had in hand alone fails as a [panic](crate::error::FailureKind::Panic) does; of several none is blamed, and
-/// children that go on dying get them one at a time.
+/// prepared itself. When the child is gone, all it had fails at once and the engine builds the next instance. A tuple
+/// that the child had in hand alone fails as a [panic](crate::error::FailureKind::Panic) does; of several none is
+/// blamed, and children that go on dying get them one at a time.
 pub struct ShellBolt {
     spec: Arc<ShellSpec>,
     running: Option<Running>,
@@ -235,20 +235,8 @@ impl Conversation {
         let (reply, replies) = unbounded();
         let (serializer, open, link) = (self.spec.serializer, self.open.clone(), self.link.clone());
         let (pace, beats, last) = (self.pace.clone(), 0, None);
-        let writer = Writer {
-            stdin,
-            serializer,
-            queue,
-            replies,
-            paying,
-            heartbeats,
-            open,
-            link,
-            pace,
-            nudges,
-            beats,
-            last,
-        };
+        let writer =
+            Writer { stdin, serializer, queue, replies, paying, heartbeats, open, link, pace, nudges, beats, last };
         thread::spawn_helper("squall-shell-in", move || writer.run())?;
         let owed = Replies { owed, replies: reply };
         loop {

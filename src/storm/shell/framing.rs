@@ -114,7 +114,15 @@ type Found = Option<(usize, usize)>;
 
 impl<R: Read> Incoming<R> {
     pub fn new(input: R, serializer: Serializer) -> Self {
-        Incoming { input, serializer, max_bytes: MESSAGE_MAX_BYTES, buffer: Vec::new(), start: 0, end: 0, search: Search::from(0) }
+        Incoming {
+            input,
+            serializer,
+            max_bytes: MESSAGE_MAX_BYTES,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            search: Search::from(0),
+        }
     }
 
     /// With another limit on the length of a message.
@@ -148,10 +156,8 @@ impl<R: Read> Incoming<R> {
             }
             let waiting = &self.buffer[self.start..self.end];
             if waiting.len() > self.max_bytes {
-                let what = format!(
-                    "a message of more than {} bytes (topology.multilang.message.max.bytes)",
-                    self.max_bytes
-                );
+                let what =
+                    format!("a message of more than {} bytes (topology.multilang.message.max.bytes)", self.max_bytes);
                 return Err(NoMessage::Bad(BadOutput::new(what, waiting)));
             }
             if self.read_more().map_err(NoMessage::Io)? == 0 {

@@ -4,7 +4,7 @@
 //! | written | becomes |
 //! | --- | --- |
 //! | an integer | an `Int32`, an `Int` or a `Big`, whichever is the first it fits in; −0 is 0 |
-//! | a number with a point or an exponent | a `Float`; of more than 18 characters a `Decimal`, so that no digit is lost |
+//! | a number with a point or an exponent | a `Float`; of more than 18 characters a `Decimal`: no digit is lost |
 //! | a text with a single surrogate | a `Utf16` |
 
 use std::sync::Arc;
@@ -192,7 +192,8 @@ impl Reader<'_> {
         // Once a surrogate without its pair has come: UTF-16, since no `String` can have it.
         let mut units: Option<Vec<u16>> = None;
         loop {
-            let length = memchr2(b'"', b'\\', &self.bytes[self.at..]).ok_or_else(|| self.expected("the end of a text"))?;
+            let length =
+                memchr2(b'"', b'\\', &self.bytes[self.at..]).ok_or_else(|| self.expected("the end of a text"))?;
             let plain = &self.bytes[self.at..self.at + length];
             let plain = std::str::from_utf8(plain).map_err(|_| self.expected("UTF-8"))?;
             let ends = self.bytes[self.at + length] == b'"';

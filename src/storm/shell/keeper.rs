@@ -317,7 +317,8 @@ fn look_after(
                     return match link.has_come_to(Stage::Greeted) {
                         true => Cause::new(hangs),
                         false => Cause::new(format!(
-                            "gave no answer to the handshake (sent as {}), and wrote nothing that could be one: it {hangs}",
+                            "gave no answer to the handshake (sent as {}), and wrote nothing that could be one: \
+                             it {hangs}",
                             spec.serializer
                         )),
                     };

@@ -2,8 +2,8 @@
 //!
 //! Storm calls a child dead that has not answered a heartbeat in time, also if the heartbeat still waits behind work in
 //! the pipe. Here a silent child counts as busy, and is left alone, while it uses CPU time or reads its input; but not
-//! for ever, since a child that spins uses CPU time too. The CPU time is that of its whole process group: the child may be
-//! a shell that has started what does the work.
+//! for ever, since a child that spins uses CPU time too. The CPU time is that of its whole process group: the child may
+//! be a shell that has started what does the work.
 
 use std::time::Duration;
 
@@ -67,8 +67,8 @@ impl Signs {
             0 if self.is_writing.load(Ordering::Relaxed) => "; it does not read its input".to_owned(),
             0 => String::new(),
             replies => format!(
-                "; it has not read the task ids of {replies} emits, and until it has, nothing more is read from it: each \
-                 waits for the other. Read the ids as they come, emit with `need_task_ids` false, or raise \
+                "; it has not read the task ids of {replies} emits, and until it has, nothing more is read from it: \
+                 each waits for the other. Read the ids as they come, emit with `need_task_ids` false, or raise \
                  topology.multilang.unread.max.bytes"
             ),
         }

@@ -123,7 +123,8 @@ fn typed(fields: &Fields<'_>) -> Result<FromChild, String> {
 
 /// Storm's numbers, and the names that people write in their place. What is neither is `info`, as it is in Storm.
 fn level(level: Option<&Value>) -> i64 {
-    const NAMES: [&[&str]; 5] = [&["trace"], &["debug"], &["info"], &["warn", "warning"], &["error", "fatal", "critical"]];
+    const NAMES: [&[&str]; 5] =
+        [&["trace"], &["debug"], &["info"], &["warn", "warning"], &["error", "fatal", "critical"]];
     let named = |text: String| {
         let text = text.trim().to_lowercase();
         let position = NAMES.iter().position(|names| names.contains(&&*text));

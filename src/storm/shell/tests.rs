@@ -1,7 +1,7 @@
 //! The protocol without processes: framing, messages, values, in pieces of any size and with anything in them.
 
 use proptest::prelude::*;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::framing::{BadOutput, Incoming, NoMessage, Serializer, shorten};
 use super::json;
@@ -81,7 +81,10 @@ fn every_command_of_a_child_is_understood() {
     assert_eq!(json_of(r#"{"pid": 12}"#), Ok(FromChild::Pid(12)));
     assert_eq!(json_of(r#"{"command":"sync"}"#), Ok(FromChild::Sync));
     assert_eq!(json_of(r#"{"command":"ack","id":"7"}"#), Ok(FromChild::Ack("7".into())));
-    assert_eq!(json_of(r#"{"command":"fail","id":{"a":[1]}}"#), Ok(FromChild::Fail(Value::map([("a", Value::list([Value::Int32(1)]))]))));
+    assert_eq!(
+        json_of(r#"{"command":"fail","id":{"a":[1]}}"#),
+        Ok(FromChild::Fail(Value::map([("a", Value::list([Value::Int32(1)]))])))
+    );
     let log = |message: &str, level| Ok(FromChild::Log { message: message.into(), level });
     assert_eq!(json_of(r#"{"command":"log","msg":"m"}"#), log("m", 2));
     assert_eq!(json_of(r#"{"command":"log","msg":{"a":1},"level":4}"#), log("{\"a\":1}", 4));

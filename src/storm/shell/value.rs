@@ -2,8 +2,8 @@
 //!
 //! | value | JSON | MessagePack |
 //! | --- | --- | --- |
-//! | integer | comes as an `Int32` if it fits in 32 bits, an `Int` if in 64, else as a `Big`, as Storm's JSON reader has it; all digits go back | likewise; beyond 64 bits, which MessagePack has not, a text of its digits |
-//! | decimal | a number with a point of more than 18 characters, as Storm's JSON reader has it; all digits go back | a float |
+//! | integer | the first of `Int32`, `Int`, `Big` that it fits in; all digits go back | above 64 bits a text of digits |
+//! | decimal | a number with a point of more than 18 characters; all digits go back | goes as a float |
 //! | float | stays one, also `1.0`; not a number and the infinities are written as `null`, as Storm does | stays one |
 //! | bytes | a list of signed numbers, as Storm's JSON writer has it; they come back as a list | bytes |
 //! | map | names are texts | likewise |

@@ -211,9 +211,8 @@ pub(super) mod tests {
             any::<i64>().prop_map(Value::from),
             any::<f64>().prop_map(Value::from),
             any::<i128>().prop_map(|whole| Value::integer(whole.into())),
-            (any::<i128>(), -3..30_i32).prop_map(|(digits, scale)| {
-                Value::Decimal(Arc::new(Decimal::new(digits.into(), scale)))
-            }),
+            (any::<i128>(), -3..30_i32)
+                .prop_map(|(digits, scale)| { Value::Decimal(Arc::new(Decimal::new(digits.into(), scale))) }),
             prop::collection::vec(prop::sample::select(vec![0x61, 0xd83e, 0xdd80]), 0..3)
                 .prop_map(|units| Value::text_of_units(&units)),
             prop::sample::select(vec![0.0, -0.0, 1.0, f64::NAN, f64::INFINITY]).prop_map(Value::from),

@@ -119,7 +119,9 @@ fn bad(message: String) -> RecordError {
 
 /// True for the marked names and for those with more `$` in front, which are escaped ones.
 fn is_marker(name: &str) -> bool {
-    [BYTES, FLOAT, INT, DECIMAL, UTF16].iter().any(|marker| name.strip_suffix(marker).is_some_and(|extra| extra.bytes().all(|b| b == b'$')))
+    [BYTES, FLOAT, INT, DECIMAL, UTF16]
+        .iter()
+        .any(|marker| name.strip_suffix(marker).is_some_and(|extra| extra.bytes().all(|b| b == b'$')))
 }
 
 fn from_number(number: &Number) -> Result<Value, RecordError> {
