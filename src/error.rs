@@ -37,10 +37,13 @@ struct FailureInner {
     kind: FailureKind,
     message: Cow<'static, str>,
     origin: Option<Origin>,
+    /// Of a fatal one: the state that the topology stops in.
+    state: Option<&'static str>,
 }
 
 /// What a [`Failure`] asks the engine to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailureKind {
     /// Fail the tree; the spout may emit it again.
@@ -60,6 +63,27 @@ pub enum FailureKind {
     Collateral,
 }
 
+impl FailureKind {
+    /// As reports and dead letters have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            FailureKind::Retry => "retry",
+            FailureKind::Reject => "reject",
+            FailureKind::Fatal => "fatal",
+            FailureKind::Timeout => "timeout",
+            FailureKind::Dropped => "dropped",
+            FailureKind::Panic => "panic",
+            FailureKind::Collateral => "collateral",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 /// Where a failure happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -71,7 +95,7 @@ pub struct Origin {
 
 impl Failure {
     fn new(kind: FailureKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Failure(Arc::new(FailureInner { kind, message: message.into(), origin: None }))
+        Failure(Arc::new(FailureInner { kind, message: message.into(), origin: None, state: None }))
     }
 
     /// A failure worth another attempt.
@@ -87,6 +111,23 @@ impl Failure {
     /// A failure that makes going on pointless: the topology stops in the state `failed`.
     pub fn fatal(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(FailureKind::Fatal, message)
+    }
+
+    /// Of a tuple that its bolt has not settled long after the end of input.
+    pub(crate) fn still_held() -> Self {
+        Self::new(FailureKind::Dropped, "still held long after the end of input")
+    }
+
+    /// As [`fatal`](Self::fatal), in a state of its own.
+    pub(crate) fn fatal_in(state: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        let mut failure = Self::fatal(message);
+        Arc::make_mut(&mut failure.0).state = Some(state);
+        failure
+    }
+
+    /// The state that the topology stops in.
+    pub(crate) fn state(&self) -> &'static str {
+        self.0.state.unwrap_or("failed")
     }
 
     pub(crate) fn timeout() -> Self {
@@ -106,6 +147,20 @@ impl Failure {
     /// The tuple was under way where something else failed; see [`FailureKind::Collateral`].
     pub fn collateral(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(FailureKind::Collateral, message)
+    }
+
+    /// The same failure of something that was under way meanwhile.
+    pub(crate) fn as_collateral(&self) -> Self {
+        let mut failure = self.clone();
+        Arc::make_mut(&mut failure.0).kind = FailureKind::Collateral;
+        failure
+    }
+
+    /// The same failure, as of an instance that is broken.
+    pub(crate) fn as_panic(&self) -> Self {
+        let mut failure = self.clone();
+        Arc::make_mut(&mut failure.0).kind = FailureKind::Panic;
+        failure
     }
 
     /// The same failure with its origin filled in, unless it already has one.

@@ -90,6 +90,7 @@ pub use task::component::{
     Bolt, Custom, KeyedBolt, ManualBolt, Next, Outcome, Polled, Position, Replayable, Source, SplitId, Spout,
 };
 pub use task::context::{BoltContext, SpoutContext, TaskInfo};
+pub use task::dead_letter::DeadLetter;
 pub use task::door::Door;
 pub use task::dynamic::{Record, Value};
 pub use task::held::{Anchor, Tuple};
@@ -99,7 +100,7 @@ pub use task::keyed::Timer;
 pub use task::lineage::ReplayId;
 pub use task::outlet::{Outlet, SpoutOutlet};
 pub use task::payload::{Nothing, Outputs, Payload, Ports};
-pub use task::replay::{DeadLetter, Replaying};
+pub use task::replay::Replaying;
 pub use task::waker::Waker;
 pub use topology::Topology;
 pub use topology::builder::TopologyBuilder;

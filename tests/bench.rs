@@ -158,3 +158,30 @@ fn an_interrupted_bench_leaves_its_rows_and_ends_as_the_signal_says() {
     let has_row = rows.iter().any(|row| row["row"] == "clock_read");
     assert!(has_row || has_given_up, "the rows of the rounds so far: {rest}");
 }
+
+/// The option that names a real output, left over from a run that is to be measured.
+#[test]
+fn a_bench_touches_no_output_and_no_state_unless_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("counts.tsv");
+    std::fs::write(&output, "of a run").unwrap();
+    let state = folder.path().join("state");
+    let to_output = ["latency", "word_count", "--output", output.to_str().unwrap(), "--rate", "1k"];
+    let set_state = format!("state_dir={}", state.display());
+    let refused = done(&[&to_output[..], &SHORT, &["--set", &set_state]].concat());
+    let problems = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{problems}");
+    for part in ["it writes to", "counts.tsv", "state_dir: the state is kept in", "--allow-output"] {
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+    assert!(refused.stdout.is_empty() && !state.exists());
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["counts.tsv"]);
+    assert_eq!(std::fs::read(&output).unwrap(), b"of a run");
+    succeeded(&[&to_output[..], &SHORT, &["--allow-output"]].concat());
+    // Where nothing could be written the permission is a mistake.
+    let pointless = done(&[&["hop", "--allow-output"][..], &SHORT].concat());
+    assert_eq!(pointless.status.code(), Some(2));
+    assert!(!text(&succeeded(&["hop", "--help"]).stdout).contains("--allow-output"));
+    assert!(text(&succeeded(&["latency", "word_count", "--help"]).stdout).contains("--allow-output"));
+}

@@ -41,7 +41,7 @@ fn a_poison_item_becomes_a_dead_letter_with_its_origin_and_the_rest_goes_on() {
     let letters = Arc::new(Mutex::new(Vec::new()));
     let found = letters.clone();
     let mut t = TopologyBuilder::new("poison");
-    let numbers = t.source("numbers", || Generator::new(1_000, |n| n));
+    let numbers = t.source("numbers", || Generator::new(1_000, |n| n)).max_replays(3);
     t.bolt("picky", |n: u64, _: &mut Outlet<u64>| match n {
         7 => Err(Failure::retry("seven")),
         8 => Err(Failure::reject("eight")),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use squall::connect::Generator;
 use squall::task::door::DoorError;
 use squall::testing::{TestDriver, capture, feeder};
-use squall::topology::settings::WaitPolicy;
+use squall::topology::settings::{Backoff, WaitPolicy};
 use squall::{
     Anchor, Bolt, BoltContext, Custom, Door, Failure, ManualBolt, Next, Nothing, Outcome, Outlet, Position, Replayable,
     SplitId, Spout, SpoutOutlet, TaskId, TopologyBuilder, Tuple,
@@ -243,7 +243,7 @@ fn an_ack_does_not_wait_for_room_in_a_data_lane() {
     let mut t = TopologyBuilder::new("blocked");
     t.settings(|s| {
         s.lane_capacity = 1;
-        s.rebuild_backoff = Duration::from_secs(10);
+        s.rebuild_backoff = Backoff::constant(Duration::from_secs(10));
     });
     let numbers = t.spout("numbers", spout);
     let kept = Arc::new(Mutex::new(Vec::new()));
@@ -397,7 +397,7 @@ fn callbacks_beyond_one_turn_do_not_wait_for_room() {
     let mut t = TopologyBuilder::new("overdue");
     t.settings(|s| {
         s.lane_capacity = 1;
-        s.rebuild_backoff = Duration::from_secs(600);
+        s.rebuild_backoff = Backoff::constant(Duration::from_secs(600));
     });
     let numbers = t.spout("numbers", spout);
     let kept = Arc::new(Mutex::new(Vec::new()));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -86,8 +88,14 @@ fn what_is_stored_is_read_without_the_program() {
         for part in ["counts", "count.seen", "count.last", "u64 / str", "all input handled", "numbers", store] {
             assert!(listed.contains(part), "{part}: {listed}");
         }
+        assert!(!listed.contains("of its own"), "{listed}");
+        let rows: Vec<&str> = listed.lines().filter(|line| line.starts_with("numbers ")).collect();
+        assert_eq!(rows.len(), 2, "a split for each task: {listed}");
         let listed: Value = serde_json::from_str(&shows(&["ls", &dir, "--json"], 0).0).expect("JSON");
         assert_eq!(listed["states"][0]["entries"], KEYS);
+        let numbers = listed["operators"].as_array().expect("a list").iter().find(|of| of["component"] == "numbers");
+        let positions = numbers.expect("the source is listed")["positions"].as_object().expect("positions");
+        assert!(positions.len() == 2 && positions.values().all(|at| at.as_u64() > Some(0)), "{positions:?}");
         assert_eq!(shows(&["get", &dir, "count.seen", "3"], 0).0, "100\n");
         assert_eq!(shows(&["get", &dir, "count.last", "3"], 0).0, "\"last\"\t993\n");
         let exported = shows(&["export", &dir, "--state", "count.seen"], 0).0;
@@ -176,4 +184,69 @@ fn state_that_nobody_owns_keeps_its_name_until_its_owner_comes_back() {
     let notes = run(1_000, 1, "renamed", with(true)).expect("allowed");
     assert!(notes.iter().any(|note| note.contains("owned by nobody: count.seen, count.last")), "{notes:?}");
     assert_eq!(shows(&["get", &dir, "count.seen", "3"], 0).0, "100\n");
+}
+
+/// Takes everybody the right to write; gives it back in the end, so that the folder can be removed.
+struct ReadOnly(Vec<PathBuf>);
+
+impl ReadOnly {
+    fn of(path: &Path) -> Self {
+        let mut all = vec![path.to_owned()];
+        let mut at = 0;
+        while let Some(path) = all.get(at) {
+            if path.is_dir() {
+                let entries: Vec<_> =
+                    fs::read_dir(path).expect("readable").map(|entry| entry.expect("one").path()).collect();
+                all.extend(entries);
+            }
+            at += 1;
+        }
+        let all = ReadOnly(all);
+        all.set(0o555);
+        all
+    }
+
+    fn set(&self, mode: u32) {
+        for path in &self.0 {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        self.set(0o755);
+    }
+}
+
+#[test]
+fn who_may_only_read_reads() {
+    for store in ["log", "fjall"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let dir = made(folder.path(), store);
+        let _read_only = ReadOnly::of(&dir);
+        for args in [&["ls"][..], &["verify"], &["export", "--state", "count.seen"]] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
+            command.arg("state").arg(args[0]).arg(&dir).args(&args[1..]).env_remove("RUST_LOG");
+            if rustix::process::geteuid().is_root() {
+                // The superuser may write whatever the permissions say.
+                command.uid(65_534).gid(65_534);
+            }
+            let output = match command.output() {
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    eprintln!("skipped: another user may not execute {}", env!("CARGO_BIN_EXE_squall"));
+                    return;
+                }
+                output => output.expect("runs"),
+            };
+            let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            if store == "log" {
+                assert_eq!(output.status.code(), Some(0), "{args:?}: {out}{err}");
+            } else {
+                assert_eq!(output.status.code(), Some(2), "{args:?}: {out}{err}");
+                assert!(err.contains("state savepoint"), "{err}");
+            }
+        }
+    }
 }

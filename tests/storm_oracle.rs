@@ -62,11 +62,11 @@ impl Drop for Run {
 }
 
 /// Runs a case until it has done what is recorded, and a little longer for what it must not do.
-fn on_squall(case: &str, record: &Path) -> Vec<String> {
+fn on_squall(case: &str, executors: usize, record: &Path) -> Vec<String> {
     let cases = oracle().join("cases");
     let mut command = Command::new(env!("CARGO_BIN_EXE_squall"));
     command.current_dir(&cases).env("ORACLE_GREETING", "hello").args(["run", "--env-filter", "--quiet"]);
-    command.args(["--executors", "1", "--wait", "park"]).arg("--record").arg(record);
+    command.args(["--executors", &executors.to_string(), "--wait", "park"]).arg("--record").arg(record);
     if cases.join(format!("{case}.properties")).exists() {
         command.arg("--filter").arg(format!("{case}.properties"));
     }
@@ -107,15 +107,17 @@ fn squall_does_what_real_storm_did() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let cases = names(&oracle().join("cases"), ".yaml");
-    let waiting: Mutex<Vec<&String>> = Mutex::new(cases.iter().collect());
+    // Lanes within an executor are others than those between two.
+    let waiting = Mutex::new(cases.iter().flat_map(|case| [(case, 1), (case, 2)]).collect::<Vec<_>>());
     let differing = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 loop {
-                    let Some(case) = waiting.lock().expect("no panic").pop() else { return };
-                    let found = on_squall(case, &folder.path().join(case));
-                    differing.lock().expect("no panic").push((case.clone(), found));
+                    let Some((case, executors)) = waiting.lock().expect("no panic").pop() else { return };
+                    let name = format!("{case} on {executors}");
+                    let found = on_squall(case, executors, &folder.path().join(&name));
+                    differing.lock().expect("no panic").push((name, found));
                 }
             });
         }
@@ -242,6 +244,16 @@ fn the_order_of_a_pair_counts_unless_something_failed() {
         differences(&recorded(case), &other).len()
     };
     assert_eq!(turned("word_count"), 5);
+    let by_stream = |case: &str| {
+        let text = fs::read_to_string(oracle().join("recorded").join(format!("{case}.jsonl"))).expect("a record");
+        let mut lines: Vec<&str> = text.lines().collect();
+        // Stable: each stream's tuples stay in their order.
+        lines.sort_by_key(|line| line.split("\"stream\":").nth(1).and_then(|rest| rest.split('"').nth(1)));
+        let other = Recording::parse(&(lines.join("\n") + "\n")).expect("a record");
+        differences(&recorded(case), &other).len()
+    };
+    assert_eq!(by_stream("stream_order"), 1, "one task's emits on three streams, to one other");
+    assert_eq!(by_stream("word_count"), 0);
     assert_eq!(turned("shell_fail"), 0);
     assert_eq!(turned("shuffle"), 0, "which of the tuples a task got, and so their order, is chance");
 }

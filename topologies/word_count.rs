@@ -24,6 +24,7 @@ use squall::connect::{FileLines, FileSink, StdinLines, Transactional};
 use squall::state::{StateVisitor, ValueState};
 use squall::sys::random::Random;
 use squall::task::metrics::FaultCounters;
+use squall::topology::builder::SourceHandle;
 use squall::{BoltContext, CurrentKey, Failure, KeyedBolt, Outcome, Outlet, Stream, Topology, TopologyBuilder};
 
 /// Counts the words of a text
@@ -54,7 +55,7 @@ pub struct Args {
     /// Fail every line that holds this word, until it is dead-lettered
     #[arg(long, value_name = "WORD")]
     pub poison: Option<String>,
-    /// Replays of a failed line before it is dead-lettered [default: 3, or 1000 when faults are injected]
+    /// Replays of a failed line before it is dead-lettered [default: 3 with --poison, else as the settings say]
     #[arg(long, value_name = "N")]
     pub max_replays: Option<u32>,
 }
@@ -73,7 +74,8 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
     let output = args.output.as_ref().map(FileSink::whole);
     output.as_ref().map_or(Ok(()), FileSink::check)?;
     let mut t = TopologyBuilder::new("word-count");
-    let replays = args.max_replays.unwrap_or(if args.injects_faults() { 1_000 } else { 3 });
+    // A poisoned line never succeeds.
+    let replays = args.max_replays.or(args.poison.as_ref().map(|_| 3));
     let lines = lines(&mut t, args, replays)?;
     let tasks = args.parallelism as usize;
     let words = t.bolt("split", split).parallelism(tasks).shuffle(&lines);
@@ -90,25 +92,26 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
     t.build()
 }
 
-impl Args {
-    fn injects_faults(&self) -> bool {
-        self.fail_rate > 0.0 || self.panic_every.is_some()
-    }
-}
-
 /// The lines of the input, from wherever it is.
-fn lines(t: &mut TopologyBuilder, args: &Args, replays: u32) -> squall::Result<Stream<Bytes>> {
+fn lines(t: &mut TopologyBuilder, args: &Args, replays: Option<u32>) -> squall::Result<Stream<Bytes>> {
     if args.input.as_deref() == Some(Path::new("-")) {
         if args.repeat != 1 {
             return Err(squall::Error::usage("--repeat", "standard input can be read only once"));
         }
-        return Ok(t.source("lines", StdinLines::new).max_replays(replays).clone());
+        return Ok(limited(t.source("lines", StdinLines::new), replays));
     }
     let shipped = || concat!(env!("CARGO_MANIFEST_DIR"), "/topologies/data/kjv.txt").into();
     let source = FileLines::new(args.input.clone().unwrap_or_else(shipped)).repeat(args.repeat);
     source.check()?;
     t.progress(source.progress());
-    Ok(t.source("lines", move || source.clone()).max_replays(replays).clone())
+    Ok(limited(t.source("lines", move || source.clone()), replays))
+}
+
+fn limited(lines: SourceHandle<Bytes>, replays: Option<u32>) -> Stream<Bytes> {
+    match replays {
+        Some(replays) => lines.max_replays(replays).clone(),
+        None => lines.clone(),
+    }
 }
 
 /// Lines up to this size are split in one go; longer ones word by word, as room appears.

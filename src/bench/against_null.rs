@@ -21,6 +21,9 @@ use crate::sys::cpu::CpuId;
 /// Fewest turns that the null engine and a topology take, all repeats together.
 pub(super) const TURNS_MIN: usize = 20;
 
+/// So many turns that all fail to keep up tell enough: no more are taken, since each takes longer than was announced.
+const FAILURES_ENOUGH: usize = 2;
+
 /// How long and how often, for everything under one load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turns {
@@ -71,6 +74,11 @@ impl<'t> Case<'t> {
         Ok(Case { target, manner, effective, slices: Vec::new() })
     }
 
+    /// Whether it keeps up with its load, pauses of the machine aside.
+    fn is_sustained(&self) -> bool {
+        is_mostly(self.slices.iter().map(|slice| slice.keeps_up || slice.ended_early))
+    }
+
     pub fn label(&self, rate: NonZeroU64) -> String {
         format!("{} {} {rate}/s", self.target.name(), self.effective.text())
     }
@@ -106,8 +114,14 @@ impl<'t> Contest<'t> {
     /// When something cannot be started, or fails.
     pub fn turn(&mut self, session: &Session, events: &Text) -> Result<()> {
         let (load, clock) = (self.load(), &session.clock);
-        self.null.push(null_slice(self.placement, &load, &cpus(&session.options), events, clock)?);
+        if !(self.null.len() >= FAILURES_ENOUGH && self.null.iter().all(|slice| !self.null_keeps_up(slice))) {
+            self.null.push(null_slice(self.placement, &load, &cpus(&session.options), events, clock)?);
+        }
         for case in &mut self.cases {
+            let failures = case.slices.iter().filter(|slice| !slice.keeps_up && !slice.ended_early).count();
+            if failures >= FAILURES_ENOUGH && failures == case.slices.len() {
+                continue;
+            }
             let _others = hold_others(&session.options, case.effective.executors);
             case.slices.push(load.run(case.target.build(case.manner)?, clock)?);
         }
@@ -122,12 +136,26 @@ impl<'t> Contest<'t> {
         rows
     }
 
+    /// All of the events but for what rounding takes were there in time.
+    fn null_keeps_up(&self, slice: &Interval) -> bool {
+        let due = slice.length.as_secs_f64() * self.rate.get() as f64;
+        slice.histogram.len() as f64 >= 0.99 * due - 1.0
+    }
+
+    fn null_is_sustained(&self) -> bool {
+        is_mostly(self.null.iter().map(|slice| self.null_keeps_up(slice)))
+    }
+
     fn null_row(&self) -> Row {
+        if !self.null_is_sustained() {
+            return null_engine_row(self.placement, self.rate.get()).first("sustained", false);
+        }
         let slices: Vec<&Histogram<u64>> = self.null.iter().map(|slice| &slice.histogram).collect();
         let repeats = self.repeats(&slices);
         let half = |odd: usize| pooled_of(slices.iter().skip(odd).step_by(2).copied());
         let (one, other) = (half(0), half(1));
-        let mut row = percentiles(null_engine_row(self.placement, self.rate.get()), "", &repeats);
+        let row = null_engine_row(self.placement, self.rate.get()).first("sustained", true);
+        let mut row = percentiles(row, "", &repeats);
         for (name, quantile) in COMPARED {
             let (one, other) = (one.value_at_quantile(quantile), other.value_at_quantile(quantile));
             let ratio = one.max(other) as f64 / one.min(other).max(1) as f64;
@@ -144,18 +172,30 @@ impl<'t> Contest<'t> {
         let (sink, tree) = (self.repeats(&of(|slice| &slice.sink)), self.repeats(&of(|slice| &slice.tree)));
         let cpus = slices.last().map_or(&[][..], |slice| &slice.executor_cpus);
         let sum = |count: fn(&Slice) -> u64| slices.iter().map(count).sum::<u64>();
+        let is_sustained = case.is_sustained();
         let row = Row::new(bench, case.label(self.rate))
+            .with("sustained", is_sustained)
             .with("shape", case.target.name())
             .with("guarantee", guarantee_key(guarantee))
             .with("rate", self.rate.get())
             .with("wait", wait.to_string())
             .with("executors", executors)
             .with("cpus", cpus.iter().copied().map(Value::from).collect::<Vec<_>>());
+        if !is_sustained {
+            // Percentiles of what only grows say for how long it was looked at.
+            let cpu: Vec<f64> = slices.iter().map(|slice| slice.cpu_percent).collect();
+            return row
+                .repeated("cpu_percent", &cpu)
+                .with("events", sum(|slice| slice.events))
+                .with("unfinished", sum(|slice| slice.unfinished));
+        }
         let mut row = percentiles(row, "", &sink);
         if tree.iter().any(|repeat| !repeat.is_empty()) {
             row = percentiles(row, "tree_", &tree);
         }
-        row = self.against_null(row, &sink, null);
+        if self.null_is_sustained() {
+            row = self.against_null(row, &sink, null);
+        }
         let cpu: Vec<f64> = slices.chunks(self.turns.turns).map(mean_cpu_percent).collect();
         row = row
             .repeated("cpu_percent", &cpu)
@@ -201,6 +241,12 @@ impl<'t> Contest<'t> {
 /// The quantiles that are compared with the null engine's.
 const COMPARED: [(&str, f64); 4] = [QUANTILES[0], QUANTILES[2], QUANTILES[3], QUANTILES[4]];
 
+/// More than half of them.
+fn is_mostly(each: impl Iterator<Item = bool>) -> bool {
+    let (all, yes) = each.fold((0, 0), |(all, yes), is| (all + 1, yes + usize::from(is)));
+    2 * yes > all
+}
+
 fn is_tail(name: &str) -> bool {
     matches!(name, "p999" | "p9999")
 }
@@ -229,4 +275,33 @@ fn null_slice(placement: Placement, load: &Load, cpus: &[CpuId], events: &Text, 
     let start_ns = clock.now_ns() + load.warmup.as_nanos() as u64;
     let histogram = null::slice(placement, load.rate.get(), load.warmup, load.length, cpus, events, clock)?;
     Ok(Interval { start: Duration::from_nanos(start_ns), length: load.length, histogram })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::settings::WaitPolicy;
+
+    #[test]
+    fn a_rate_that_nothing_keeps_up_with_is_marked_first_and_has_no_percentiles() {
+        let text = Text::generated().in_lines_of(10);
+        let target = Target::word_count(&text);
+        let manner = Manner { executors: Some(1), guarantee: None, wait: Some(WaitPolicy::Park) };
+        let case = Case::new(&target, manner).unwrap();
+        let (options, length) = (Options::default(), Duration::from_millis(2));
+        let turns = Turns { warmup: Duration::ZERO, length, repeat: 5, turns: 1 };
+        let rate = NonZeroU64::new(10_000_000_000).unwrap();
+        let mut contest = Contest::new(rate, turns, 1, &cpus(&options), vec![case]);
+        let session = Session::begin("latency", options, Duration::from_secs(1));
+        for _ in 0..turns.count() {
+            contest.turn(&session, &text).unwrap();
+        }
+        assert_eq!((contest.null.len(), contest.cases[0].slices.len()), (2, 2), "it is enough to have seen it twice");
+        for row in contest.rows("latency") {
+            let shown: Vec<&String> = row.fields.keys().filter(|key| !["bench", "label"].contains(&&key[..])).collect();
+            assert_eq!((shown[0].as_str(), &row.fields["sustained"]), ("sustained", &Value::Bool(false)));
+            assert!(shown.iter().all(|key| !key.contains("p50") && !key.contains("p99")), "{shown:?}");
+            assert!(row.histogram.is_none());
+        }
+    }
 }

@@ -56,7 +56,8 @@ struct Event {
 }
 
 /// Latencies in nanoseconds of the events that become due within `length` after `warmup`, at `rate` events per second.
-/// The lines of `text` are the events; `cpus` are taken in their order.
+/// The lines of `text` are the events; `cpus` are taken in their order. At a rate that is too much even for it, it ends
+/// a little after the schedule does: then there are fewer.
 ///
 /// # Errors
 /// When there are fewer CPUs than the placement needs, or a thread cannot be pinned.
@@ -94,14 +95,37 @@ impl Events {
         let within = |time: Duration| (time.as_nanos() * u128::from(self.rate) / 1_000_000_000) as u64;
         (within(self.warmup), within(self.warmup + self.length))
     }
+
+    /// When whoever still has events to take does not keep up.
+    fn give_up_ns(&self, start_ns: u64) -> u64 {
+        start_ns + (self.warmup + self.length + slack(self.length)).as_nanos() as u64
+    }
+}
+
+/// What a run may take longer than its schedule and still keep up with it: the machine may have paused.
+pub(super) fn slack(length: Duration) -> Duration {
+    (length / 10).max(Duration::from_millis(50))
+}
+
+/// Waits until the next event is due; false if it is time to give up.
+fn wait(events: &Events, due_ns: u64, give_up_ns: u64) -> bool {
+    loop {
+        let now_ns = events.clock.now_ns();
+        if now_ns >= due_ns {
+            return now_ns < give_up_ns;
+        }
+    }
 }
 
 fn one_thread(mut events: Events) -> Histogram<u64> {
     let mut latencies = histogram();
     let (skipped, total) = events.counts();
-    let mut schedule = Schedule::new(events.clock.now_ns(), events.rate);
+    let start_ns = events.clock.now_ns();
+    let (mut schedule, give_up_ns) = (Schedule::new(start_ns, events.rate), events.give_up_ns(start_ns));
     for number in 0..total {
-        while events.clock.now_ns() < schedule.due_ns() {}
+        if !wait(&events, schedule.due_ns(), give_up_ns) {
+            break;
+        }
         let event = Event { due_ns: schedule.advance(), line: events.lines.next_line() };
         sink(event, number >= skipped, &events.clock, &mut latencies);
     }
@@ -117,9 +141,12 @@ fn two_threads(events: Events, cpus: [CpuId; 2]) -> Result<Histogram<u64>> {
 
 fn feed(mut events: Events, mut ring: Producer<Event>) {
     let (_, total) = events.counts();
-    let mut schedule = Schedule::new(events.clock.now_ns(), events.rate);
+    let start_ns = events.clock.now_ns();
+    let (mut schedule, give_up_ns) = (Schedule::new(start_ns, events.rate), events.give_up_ns(start_ns));
     for _ in 0..total {
-        while events.clock.now_ns() < schedule.due_ns() {}
+        if !wait(&events, schedule.due_ns(), give_up_ns) {
+            break;
+        }
         let mut event = Event { due_ns: schedule.advance(), line: events.lines.next_line() };
         while let Err(PushError::Full(back)) = ring.push(event) {
             event = back;
@@ -131,9 +158,15 @@ fn drain(mut ring: Consumer<Event>, (skipped, total): (u64, u64), clock: &Clock)
     let mut latencies = histogram();
     let mut number = 0;
     while number < total {
-        if let Ok(event) = ring.pop() {
-            sink(event, number >= skipped, clock, &mut latencies);
-            number += 1;
+        // In this order: what came last came before its producer went.
+        let is_over = ring.is_abandoned();
+        match ring.pop() {
+            Ok(event) => {
+                sink(event, number >= skipped, clock, &mut latencies);
+                number += 1;
+            }
+            Err(_) if is_over => break,
+            Err(_) => {}
         }
     }
     latencies
@@ -162,6 +195,19 @@ mod tests {
             let measured = slice(placement, 100_000, warmup, length, &cpus, &text, &Clock::real());
             match measured {
                 Ok(latencies) => assert_eq!(latencies.len(), 300, "{}", placement.key()),
+                Err(error) => assert!(cpus.len() < placement.cpus() && error.is_usage(), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn at_a_rate_that_nothing_keeps_up_with_it_ends_in_time_with_fewer_events() {
+        let cpus = usable_cpus().preferred();
+        let text = Text::generated().in_lines_of(10);
+        for placement in [Placement::OneThread, Placement::TwoThreads] {
+            let (rate, length) = (10_000_000_000, Duration::from_millis(3));
+            match slice(placement, rate, Duration::ZERO, length, &cpus, &text, &Clock::real()) {
+                Ok(latencies) => assert!(latencies.len() < 30_000_000, "{}", placement.key()),
                 Err(error) => assert!(cpus.len() < placement.cpus() && error.is_usage(), "{error}"),
             }
         }

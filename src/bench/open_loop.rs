@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::bench::null::slack;
 use crate::engine::Running;
 use crate::engine::checkpoint::CheckpointReport;
 use crate::error::Result;
@@ -41,6 +42,9 @@ pub(super) struct Slice {
     /// Events that had come and were not done when the run was given up. Those that had not even been emitted are in
     /// the histograms, with the time they had waited by the end of the schedule.
     pub unfinished: u64,
+    /// It was done soon after its last event was due. At a rate that it does not keep up with, what it measures is for
+    /// how long that went on.
+    pub keeps_up: bool,
     /// The input ended before the schedule.
     pub ended_early: bool,
     /// CPU time of the process, as a share of one CPU.
@@ -70,6 +74,7 @@ impl Load {
         // From before the schedule began: this thread may have been woken late from the warm-up.
         let ended_early = has_ended && Duration::from_nanos(end_ns - began_ns) < self.warmup + self.length;
         has_ended = has_ended || ends_within(&running, GRACE)?;
+        let keeps_up = has_ended && Duration::from_nanos(clock.now_ns() - end_ns) <= slack(self.length);
         let mut measured = running.take_measured();
         let executor_cpus = running.executor_cpus().to_vec();
         let checkpoints = running.checkpoints();
@@ -94,6 +99,7 @@ impl Load {
             starved: measured.starved,
             late_max_ns: measured.late_max_ns,
             unfinished,
+            keeps_up,
             ended_early,
             cpu_percent: 100.0 * cpu.as_secs_f64() / length.as_secs_f64(),
             executor_cpus,
@@ -233,6 +239,16 @@ mod tests {
                 assert!(!slice.ended_early && (slice.sink.is_empty() || slice.sink.min() > 0));
             }
         }
+    }
+
+    #[test]
+    fn a_rate_that_nothing_keeps_up_with_is_told() {
+        let text = Text::generated().in_lines_of(10);
+        let manner = Manner { executors: Some(1), guarantee: None, wait: Some(WaitPolicy::Park) };
+        let topology = Target::word_count(&text).build(manner).unwrap();
+        let load = Load { rate: NonZeroU64::new(2_000_000_000).unwrap(), warmup: Duration::ZERO, length: 2 * MS };
+        let slice = load.run(topology, &Clock::real()).unwrap();
+        assert!(!slice.keeps_up && slice.unfinished > 0 && !slice.ended_early);
     }
 
     #[test]

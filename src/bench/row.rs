@@ -76,6 +76,13 @@ impl Row {
         self
     }
 
+    /// Adds a field before all others that are shown.
+    pub fn first(mut self, key: &str, value: impl Into<Value>) -> Self {
+        // After `bench`.
+        self.fields.shift_insert(1, key.to_owned(), value.into());
+        self
+    }
+
     /// Adds `p50_ns` ... `max_ns` (or `_us`), `count`, and keeps the histogram for curves and files. `prefix` goes
     /// before each key and is usually empty; only the histogram of the empty prefix is kept.
     pub fn distribution(mut self, prefix: &str, unit: Unit, histogram: &Histogram<u64>) -> Self {

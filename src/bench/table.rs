@@ -58,7 +58,9 @@ pub(super) fn groups<'r>(rows: impl IntoIterator<Item = &'r Fields>) -> Vec<Grou
 }
 
 fn is_shown(row: &Fields, key: &str) -> bool {
-    !NOT_SHOWN.contains(&key) && !is_spread(row, key)
+    // That a rate is kept up with goes without saying.
+    let goes_without_saying = key == "sustained" && row.get(key) == Some(&serde_json::Value::Bool(true));
+    !NOT_SHOWN.contains(&key) && !goes_without_saying && !is_spread(row, key)
 }
 
 impl Group {

@@ -13,6 +13,7 @@ use crate::cli::signals::Signals;
 use crate::error::{Error, Problem, Result};
 use crate::observe::logs;
 use crate::sys::cpu::{CpuId, parse_cpu_list, usable_cpus};
+use crate::topology::Topology;
 use crate::topology::settings::{Layers, Settings, parse_duration};
 
 pub(super) const ABOUT: &str = "Measure this machine, and the engine against it";
@@ -54,6 +55,9 @@ struct BenchOptions {
     /// The text whose words are counted [default: the King James Bible, shipped with squall]
     #[arg(id = "bench-input", long = "input", value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Let a topology with sinks of its own write to them, over and over, as if each measurement were a run
+    #[arg(id = "bench-allow-output", long = "allow-output")]
+    allow_output: bool,
     /// Write the rows to this file as JSON Lines; - for standard output, instead of the tables
     #[arg(id = "bench-json", long = "json", value_name = "FILE")]
     json: Option<PathBuf>,
@@ -122,6 +126,7 @@ fn with_options(command: Command, bench: &Bench, shipped: Option<&Shipped>) -> C
     let is_useless = |name: &str| {
         let flag = Flag::ALL.into_iter().find(|flag| flag.name() == name);
         flag.is_some_and(|flag| !bench.takes(flag) || (flag == Flag::Input && shipped.is_some()))
+            || (name == "allow-output" && shipped.is_none())
     };
     command.mut_args(|arg| {
         let id = arg.get_id().clone();
@@ -184,7 +189,9 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
         if shipped.is_some() { CommandLine::read_for_bench(matches)? } else { CommandLine::default() };
     let installed = logs::install(command_line.log_filter());
     command_line.note(installed);
-    let (options, outcome) = from_matches::<BenchOptions>(matches)?.read(typed);
+    let of_bench = from_matches::<BenchOptions>(matches)?;
+    let allows_output = of_bench.allow_output;
+    let (options, outcome) = of_bench.read(typed);
     command_line.note(outcome);
     command_line.note(outcome_of(bench.problems(&options, shipped.is_some())));
     let outputs = Outputs::check(&options).unwrap_or_else(|error| {
@@ -192,6 +199,14 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
         Outputs::default()
     });
     let topology = shipped.and_then(|shipped| command_line.check(shipped, matches));
+    match &topology {
+        Some(topology) if !allows_output => command_line.note(outcome_of(outputs_of(topology))),
+        None if allows_output && shipped.is_none() => {
+            let what = "there is no topology here whose output it could be";
+            command_line.note(Err(Error::usage("--allow-output", what)));
+        }
+        _ => {}
+    }
     command_line.in_order()?;
 
     logs::log_executor_panics();
@@ -202,6 +217,21 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
     let build = || command_line.build(shipped, matches);
     let subject = Subject { name: topology.name().to_owned(), build: &build };
     bench::run(bench, options, outputs, Some(&subject), watch)
+}
+
+/// Where the topology would leave something behind: a bench builds and runs it dozens of times, and what is there may
+/// belong to a run.
+fn outputs_of(topology: &Topology) -> Vec<Problem> {
+    let remedy = "a bench runs the topology many times over and would overwrite what is there: leave out what names it, \
+                  or name another place and give --allow-output";
+    let sinks = topology.places().into_iter().map(|(component, place)| {
+        let id = topology.component_id(component);
+        Problem::new(id.to_string(), format!("it writes to {place}, and {remedy}"))
+    });
+    let settings = topology.resolve().ok().map(|resolved| resolved.settings);
+    let state = settings.and_then(|settings| settings.state_dir);
+    let state = state.map(|dir| Problem::new("state_dir", format!("the state is kept in {dir}, and {remedy}")));
+    sinks.chain(state).collect()
 }
 
 /// What the first signal does: the rows so far are written, and the process ends as signals end processes.

@@ -1,13 +1,14 @@
 //! Files that a topology writes: in transactions, or at once.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::connect::place::place_of;
 use crate::connect::transaction::TransactionalSink;
 use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
@@ -17,25 +18,32 @@ use crate::task::payload::Payload;
 use crate::task::snapshot::DurableJob;
 
 mod append;
+mod append_lines;
+mod growing;
 mod names;
 
 pub use append::AppendFile;
+pub use append_lines::AppendLines;
+use growing::Growing;
 use names::{Names, Number};
 
 /// Lines in files that become visible by a rename, for [`Transactional`](crate::connect::Transactional); every value is
 /// one line, to which the `\n` is added.
 ///
-/// Until its transaction is committed a file has a hidden name (`.NAME.open`) in the directory where it will be. It is
-/// synced before the checkpoint becomes the truth, its directory too; a transaction without values makes no file.
+/// Until it becomes visible a file has a hidden name (`.NAME.open`) in the directory where it will be. What a
+/// transaction has written is synced before the checkpoint becomes the truth, the directory too. Trouble with the disk
+/// is nobody's input: it is tried again from the last checkpoint on, and nothing half written is left by that.
 ///
 /// **Parts.** [`parts`](Self::parts) writes into a directory of its own, one file per task and checkpoint with values:
 /// `part-<number>-<task>`, where the number is that of the checkpoint at which it ends, or more if that one was given
-/// up before it began. Sorted by name they are in the order of their commits: `cat DIR/part-*` is the output. Whoever
-/// reads the directory may take visible parts away. Parts from a time that is undone, because the run starts over or
-/// resumes from an older checkpoint, are set aside as `.undone-part-...`.
+/// up before it began; a transaction without values makes no file. Sorted by name they are in the order of their
+/// commits: `cat DIR/part-*` is the output. Whoever reads the directory may take visible parts away. Parts from a time
+/// that is undone, because the run starts over or resumes from an older checkpoint, are set aside as
+/// `.undone-<run>-part-...`, and never touched again.
 ///
-/// **Whole.** [`whole`](Self::whole) replaces one file with what each transaction holds, for results that are written
-/// as a whole, such as those of `finish`. Takes one task.
+/// **Whole.** [`whole`](Self::whole) makes one file of all that the run writes. It takes the place of what was there at
+/// once, when all input has ended and the checkpoint of that is durable; until then, across suspensions and crashes, what
+/// was there before stays. So it is for input that ends. Takes one task.
 ///
 /// # Examples
 ///
@@ -59,16 +67,16 @@ pub struct FileSink<T> {
     names: Arc<Names>,
     task: usize,
     tasks: usize,
-    /// The file of the current transaction, once it has a value.
-    file: Option<BufWriter<File>>,
-    /// A transaction of this run, which may be an earlier process, has made a file.
-    has_made: bool,
+    /// Of parts the file of the current transaction, of a whole one that of the run; none before the first value.
+    growing: Option<Growing>,
+    /// All input has ended: what is written so far gets its name with its transaction.
+    ended: bool,
     /// A rename may not be durable yet.
     has_renamed: bool,
     values: PhantomData<fn(T)>,
 }
 
-/// One file of a [`FileSink`].
+/// What a transaction adds to the files of a [`FileSink`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FileTransaction {
     number: Number,
@@ -76,8 +84,23 @@ pub struct FileTransaction {
     bytes: u64,
     /// There is a file.
     made: bool,
-    /// An earlier transaction of the run has made one.
+    /// Of a whole file: an earlier transaction of the run has made it.
     follows: bool,
+    /// How long it was then.
+    #[serde(default)]
+    start: u64,
+    /// With this transaction the whole file gets its name;
+    #[serde(default)]
+    last: bool,
+    /// or it has got it with an earlier one.
+    #[serde(default)]
+    ended: bool,
+}
+
+impl FileTransaction {
+    fn end(&self) -> u64 {
+        self.start + self.bytes
+    }
 }
 
 impl<T> Clone for FileSink<T> {
@@ -88,7 +111,7 @@ impl<T> Clone for FileSink<T> {
 
 impl<T> FileSink<T> {
     fn of(names: Arc<Names>) -> Self {
-        FileSink { names, task: 0, tasks: 1, file: None, has_made: false, has_renamed: false, values: PhantomData }
+        FileSink { names, task: 0, tasks: 1, growing: None, ended: false, has_renamed: false, values: PhantomData }
     }
 
     /// A directory of parts, made if it is not there. It belongs to this sink alone.
@@ -106,41 +129,30 @@ impl<T> FileSink<T> {
     /// # Errors
     /// A usage error that names the path and what is wrong with it.
     pub fn check(&self) -> Result<(), Error> {
-        self.names.check()
+        self.names.check().map_err(|unusable| self.names.problem(&unusable))
     }
 
     fn remove(&self, hidden: &Path) -> Outcome {
         match fs::remove_file(hidden) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Failure::fatal(format!("removing {}: {error}", hidden.display())))
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", hidden, &error)),
             _ => Ok(()),
         }
     }
 
-    fn create(&mut self, transaction: &mut FileTransaction) -> Result<(), Failure> {
-        let hidden = self.names.hidden(transaction.number, transaction.task);
-        let file = File::create(&hidden).map_err(|error| failed("creating", &hidden, &error))?;
-        (transaction.made, self.has_made) = (true, true);
-        self.file = Some(BufWriter::with_capacity(BUFFER_BYTES, file));
-        Ok(())
+    fn grow(&mut self, transaction: &mut FileTransaction) -> Result<&mut Growing, Failure> {
+        if self.growing.is_none() {
+            self.growing = Some(Growing::create(&self.names.hidden(transaction.number, transaction.task))?);
+        }
+        transaction.made = true;
+        Ok(self.growing.as_mut().expect("just made"))
     }
 
     /// The prepared file is not there: that is well if it was committed before.
     fn was_committed(&self, transaction: &FileTransaction) -> Outcome {
         let visible = self.names.visible(transaction.number, transaction.task);
         match fs::metadata(&visible) {
-            Ok(found) if found.len() == transaction.bytes => {
-                tracing::debug!(path = %visible.display(), "committed before");
-                Ok(())
-            }
-            Ok(found) => Err(Failure::fatal(format!(
-                "{} has {} bytes and was committed with {}: something else has written it; put it elsewhere and start \
-                 over with --fresh",
-                visible.display(),
-                found.len(),
-                transaction.bytes
-            ))),
+            Ok(found) => is_as_left(&visible, found.len(), transaction.end()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("reading", &visible, &error)),
             Err(_) if !self.names.is_whole() => {
                 tracing::warn!(path = %visible.display(), "committed before and taken away since");
                 Ok(())
@@ -148,18 +160,47 @@ impl<T> FileSink<T> {
             Err(_) => Err(gone(&visible)),
         }
     }
-}
 
-const BUFFER_BYTES: usize = 64 << 10;
+    /// Goes on with the whole file where an earlier instance or process left it.
+    fn go_on(&mut self, transaction: &FileTransaction) -> Outcome {
+        let hidden = self.names.hidden(transaction.number, transaction.task);
+        let visible = self.names.visible(transaction.number, transaction.task);
+        let path = if transaction.ended { &visible } else { &hidden };
+        let file = match File::options().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(path)),
+            Err(error) => return Err(failed("opening", path, &error)),
+        };
+        let length = file.metadata().map_err(|error| failed("reading", path, &error))?.len();
+        if transaction.ended || length < transaction.start {
+            is_as_left(path, length, transaction.start)?;
+        }
+        let mut growing = Growing::new(Arc::new(file), path, transaction.start);
+        growing.cut(transaction.start)?;
+        (self.growing, self.ended) = (Some(growing), transaction.ended);
+        Ok(())
+    }
+}
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::retry(format!("{what} {}: {error}", path.display()))
 }
 
-fn gone(visible: &Path) -> Failure {
+fn is_as_left(path: &Path, length: u64, left: u64) -> Outcome {
+    if length == left {
+        return Ok(());
+    }
+    Err(Failure::fatal(format!(
+        "{} has {length} bytes and was left with {left}: something else has written it; put it elsewhere and start over \
+         with --fresh",
+        path.display(),
+    )))
+}
+
+fn gone(path: &Path) -> Failure {
     Failure::fatal(format!(
         "{} was written before and is not there any more: put it back, or start over with --fresh",
-        visible.display()
+        path.display()
     ))
 }
 
@@ -173,58 +214,68 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
     type Transaction = FileTransaction;
 
     fn open(&mut self, task: &TaskInfo) -> Outcome {
-        self.check().map_err(|error| Failure::fatal(error.to_string()))?;
         (self.task, self.tasks) = (task.index, task.count);
         if self.names.is_whole() && task.count > 1 {
             return Err(Failure::fatal(
                 "one whole file is written by one task: set its parallelism to 1, or write parts",
             ));
         }
-        Ok(())
+        match self.names.check() {
+            Err(unusable) if unusable.may_pass() => Err(Failure::retry(self.names.problem(&unusable).to_string())),
+            // Whoever starts again may be waiting for just that.
+            Err(unusable) if !unusable.is_full() => Err(Failure::fatal(self.names.problem(&unusable).to_string())),
+            _ => Ok(()),
+        }
     }
 
     fn begin(&mut self, after: Option<CheckpointId>) -> Result<FileTransaction, Failure> {
-        let number = Number::after(after);
-        Ok(FileTransaction { number, task: self.task, bytes: 0, made: false, follows: self.has_made })
+        Ok(FileTransaction {
+            number: Number::after(after),
+            task: self.task,
+            bytes: 0,
+            made: false,
+            follows: self.growing.is_some(),
+            start: self.growing.as_ref().map_or(0, Growing::end),
+            last: false,
+            ended: self.ended,
+        })
     }
 
     fn write(&mut self, transaction: &mut FileTransaction, value: T) -> Outcome {
-        if self.file.is_none() {
-            self.create(transaction)?;
-        }
-        let file = self.file.as_mut().expect("just created");
-        let line = value.as_ref();
-        let written = file.write_all(line).and_then(|()| file.write_all(b"\n"));
-        transaction.bytes += line.len() as u64 + 1;
-        // Half a line may be written: the transaction is of no use any more, and stepping back aborts it.
-        written.map_err(|error| failed("writing", &self.names.hidden(transaction.number, transaction.task), &error))
+        let growing = self.grow(transaction)?;
+        growing.add(value.as_ref())?;
+        transaction.bytes = growing.end() - transaction.start;
+        Ok(())
     }
 
     fn finish(&mut self, transaction: &mut FileTransaction) -> Outcome {
-        // No value at all is a result too; but what an earlier transaction has written is not replaced by nothing.
-        if self.names.is_whole() && !self.has_made { self.create(transaction) } else { Ok(()) }
+        if self.names.is_whole() && !self.ended {
+            // No value at all is a result too.
+            self.grow(transaction)?;
+            (self.ended, transaction.last) = (true, true);
+        }
+        Ok(())
     }
 
-    fn pre_commit(&mut self, transaction: &mut FileTransaction) -> Result<Option<DurableJob>, Failure> {
-        let file = self.file.take();
-        if file.is_none() && !std::mem::take(&mut self.has_renamed) {
+    fn pre_commit(&mut self, _transaction: &mut FileTransaction) -> Result<Option<DurableJob>, Failure> {
+        let lines = match self.names.is_whole() {
+            true => self.growing.as_mut().and_then(Growing::hand_out),
+            false => self.growing.take().and_then(|mut part| part.hand_out()),
+        };
+        if !std::mem::take(&mut self.has_renamed) && lines.is_none() {
             return Ok(None);
         }
-        self.has_renamed = false;
-        let hidden = self.names.hidden(transaction.number, transaction.task);
         let names = self.names.clone();
         Ok(Some(Box::new(move || {
-            if let Some(file) = file {
-                let synced = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
-                synced.map_err(|error| Error::io(format!("writing {}", hidden.display()), &error))?;
-            }
+            lines.map_or(Ok(()), |lines| lines())?;
             // The new name, and those that the last commit made: the next checkpoint does not know how to make them.
             sync_directory(names.directory())
         })))
     }
 
     fn commit(&mut self, transaction: &FileTransaction) -> Outcome {
-        if !transaction.made {
+        let gets_its_name = if self.names.is_whole() { transaction.last } else { transaction.made };
+        if !gets_its_name {
             return Ok(());
         }
         self.has_renamed = true;
@@ -234,36 +285,35 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.was_committed(transaction),
             Err(error) => {
-                Err(Failure::fatal(format!("renaming {} to {}: {error}", hidden.display(), visible.display())))
+                Err(Failure::retry(format!("renaming {} to {}: {error}", hidden.display(), visible.display())))
             }
         }
     }
 
-    fn recover_and_commit(&mut self, transaction: &FileTransaction) -> Outcome {
-        self.has_made |= transaction.made || transaction.follows;
-        self.commit(transaction)
-    }
-
     fn recover_and_abort(&mut self, transaction: &FileTransaction) -> Outcome {
-        // What it held itself is written again.
-        self.has_made |= transaction.follows;
-        let visible = self.names.visible(transaction.number, transaction.task);
-        if self.names.is_whole() && transaction.follows && !visible.exists() {
-            return Err(gone(&visible));
+        if self.names.is_whole() && transaction.follows {
+            return self.go_on(transaction);
         }
         self.abort(transaction)
     }
 
     fn abort(&mut self, transaction: &FileTransaction) -> Outcome {
-        self.file = None;
-        self.remove(&self.names.hidden(transaction.number, transaction.task))
+        match &mut self.growing {
+            Some(whole) if self.names.is_whole() && transaction.follows => whole.cut(transaction.start),
+            _ => {
+                self.growing = None;
+                self.remove(&self.names.hidden(transaction.number, transaction.task))
+            }
+        }
     }
 
     fn abort_unknown(&mut self, resumed: Option<CheckpointId>) -> Outcome {
+        if self.names.is_whole() {
+            let is_unknown = self.growing.is_none();
+            return if is_unknown { self.remove(&self.names.hidden(Number::after(None), 0)) } else { Ok(()) };
+        }
         let first = Number::after(resumed);
-        let listed = self.names.list().map_err(|error| {
-            Failure::fatal(format!("reading the directory {}: {error}", self.names.directory().display()))
-        })?;
+        let listed = self.names.list().map_err(|error| failed("reading", self.names.directory(), &error))?;
         let of_this_task = |task: usize| task % self.tasks == self.task;
         let mut undone = 0;
         for found in listed.into_iter().filter(|found| found.number >= first && of_this_task(found.task)) {
@@ -272,8 +322,8 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
                 continue;
             }
             let aside = self.names.undone(found.number, found.task);
-            fs::rename(&found.path, &aside)
-                .map_err(|error| Failure::fatal(format!("renaming {}: {error}", found.path.display())))?;
+            let aside = aside.map_err(|error| failed("reading", self.names.directory(), &error))?;
+            fs::rename(&found.path, &aside).map_err(|error| failed("setting aside", &found.path, &error))?;
             undone += 1;
         }
         if undone > 0 {
@@ -281,6 +331,10 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
             tracing::warn!(%directory, parts = undone, "parts of a time that is undone are set aside as .undone-*");
         }
         Ok(())
+    }
+
+    fn place(&self) -> Option<String> {
+        place_of(self.names.given())
     }
 
     fn close(&mut self) {

@@ -8,12 +8,13 @@ pub mod channel;
 pub mod files;
 pub mod generate;
 pub mod lines;
+mod place;
 pub mod transaction;
 #[cfg(feature = "fjall")]
 pub mod upsert;
 
 pub use channel::{ChannelSink, ChannelSpout, Receiver, SendError, Sender, TryRecvError, channel, collector};
-pub use files::{AppendFile, FileSink};
+pub use files::{AppendFile, AppendLines, FileSink};
 pub use generate::Generator;
 pub use lines::{FileLines, StdinLines};
 pub use transaction::{Transactional, TransactionalSink};

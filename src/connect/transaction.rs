@@ -91,10 +91,11 @@ pub trait TransactionalSink: Sized + 'static {
     /// Fails the value, as [`Bolt::execute`] does.
     fn write(&mut self, transaction: &mut Self::Transaction, value: Self::In) -> Outcome;
 
-    /// All input has ended; the last chance to write.
+    /// All input has ended; the last chance to write. Without checkpoints also called when the topology is stopped
+    /// before that.
     ///
     /// # Errors
-    /// As [`Bolt::finish`].
+    /// With checkpoints steps the topology back; without, stops it.
     fn finish(&mut self, _transaction: &mut Self::Transaction) -> Outcome {
         Ok(())
     }
@@ -103,13 +104,14 @@ pub trait TransactionalSink: Sized + 'static {
     /// to succeed, also after a crash. The job runs on the thread that keeps checkpoints.
     ///
     /// # Errors
-    /// Steps the topology back.
+    /// Steps the topology back; one of the job makes its checkpoint fail, and the next one steps back.
     fn pre_commit(&mut self, transaction: &mut Self::Transaction) -> Result<Option<DurableJob>, Failure>;
 
     /// Makes it visible. Must be idempotent.
     ///
     /// # Errors
-    /// Stops the topology; the commit is tried again at the next start.
+    /// Steps the topology back to the checkpoint, and the commit is tried again. If it is fatal, or comes after the end,
+    /// it stops the topology, and the next start tries again.
     fn commit(&mut self, transaction: &Self::Transaction) -> Outcome;
 
     /// Makes it go away. Must be idempotent.
@@ -142,6 +144,11 @@ pub trait TransactionalSink: Sized + 'static {
     /// Stops the start.
     fn abort_unknown(&mut self, resumed: Option<CheckpointId>) -> Outcome;
 
+    /// Where it writes, if it alone may write there; see [`Checkpointed::place`].
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// The last call. Prepared transactions must stay: the next start commits them.
     fn close(&mut self) {}
 }
@@ -154,15 +161,20 @@ pub trait TransactionalSink: Sized + 'static {
 /// becomes so one checkpoint later than it came. Under `AtLeastOnce` with an interval, values replayed after a
 /// failure are there twice.
 ///
-/// What a bolt upstream emits in `finish` it emits again if the run resumes from a checkpoint that was taken after that
-/// and before all tasks had ended: for such results take a sink that replaces, as `FileSink::whole` does.
+/// What a bolt upstream emits in its last call, `finish`, is there once as well: the call is part of a checkpoint and not
+/// made again by whoever resumes after it.
+///
+/// Trouble with the world outside is nobody's input: a failing [`pre_commit`](TransactionalSink::pre_commit) or
+/// [`commit`](TransactionalSink::commit) steps the topology back to its last checkpoint, from where both are tried again.
 ///
 /// **Without checkpoints** there is one transaction from the start to the end. It is committed when all input has
 /// ended, or when the topology is stopped in an orderly way; after a panic of this task or a `kill -9` nothing of it is
-/// visible, although its values were acked. Choose an interval, or a sink that writes at once.
+/// visible, although its values were acked; what cannot be written at the end stops the topology. Choose an interval,
+/// or a sink that writes at once.
 pub struct Transactional<S: TransactionalSink> {
     sink: S,
     current: Option<S::Transaction>,
+    has_finished: bool,
     /// In the order in which they were begun.
     pending: Vec<Prepared<S::Transaction>>,
     has_checkpoints: bool,
@@ -185,7 +197,7 @@ struct Saved<T> {
 /// What makes a prepared transaction durable, done by the first checkpoint that gets so far: the one it was prepared
 /// for may be given up.
 #[derive(Clone)]
-struct Work(Arc<Mutex<WorkState>>);
+pub(super) struct Work(Arc<Mutex<WorkState>>);
 
 enum WorkState {
     Todo(DurableJob),
@@ -195,12 +207,12 @@ enum WorkState {
 }
 
 impl Work {
-    fn new(job: Option<DurableJob>) -> Self {
+    pub fn new(job: Option<DurableJob>) -> Self {
         Work(Arc::new(Mutex::new(job.map_or(WorkState::Done, WorkState::Todo))))
     }
 
     /// Only ever called off the executor: it may take long.
-    fn run(&self) -> Result<()> {
+    pub fn run(&self) -> Result<()> {
         let mut state = self.0.lock().expect("a job that panics ends its thread");
         *state = match std::mem::replace(&mut *state, WorkState::Done) {
             WorkState::Todo(job) => job().map_or_else(WorkState::Failed, |()| WorkState::Done),
@@ -211,12 +223,21 @@ impl Work {
             _ => Ok(()),
         }
     }
+
+    /// For the executor: what has failed is made again from the last checkpoint on, since no later one could hold it.
+    pub fn check(&self) -> Result<(), Failure> {
+        // Locked: it is being done.
+        match self.0.try_lock().as_deref() {
+            Ok(WorkState::Failed(error)) => Err(Failure::retry(error.to_string())),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<S: TransactionalSink> Transactional<S> {
     /// A bolt that writes into this sink.
     pub fn new(sink: S) -> Self {
-        Transactional { sink, current: None, pending: Vec::new(), has_checkpoints: false }
+        Transactional { sink, current: None, has_finished: false, pending: Vec::new(), has_checkpoints: false }
     }
 
     fn begin_without_checkpoints(&mut self) -> Result<(), Failure> {
@@ -239,13 +260,20 @@ impl<S: TransactionalSink> Transactional<S> {
         if !self.has_checkpoints {
             self.begin_without_checkpoints()?;
         }
-        if let Some(transaction) = &mut self.current {
-            self.sink.finish(transaction)?;
-        }
+        self.finish_current()?;
         if self.has_checkpoints { Ok(()) } else { self.commit_without_checkpoints() }
     }
 
+    fn finish_current(&mut self) -> Outcome {
+        if let Some(transaction) = self.current.as_mut().filter(|_| !self.has_finished) {
+            self.sink.finish(transaction)?;
+            self.has_finished = true;
+        }
+        Ok(())
+    }
+
     fn commit_without_checkpoints(&mut self) -> Outcome {
+        self.finish_current()?;
         let Some(mut transaction) = self.current.take() else { return Ok(()) };
         // Nobody keeps checkpoints, and this is the end: the job runs here.
         if let Some(job) = self.sink.pre_commit(&mut transaction)? {
@@ -282,8 +310,9 @@ impl<S: TransactionalSink> Bolt for Transactional<S> {
     }
 
     fn finish(&mut self, _out: &mut Outlet<Nothing>) -> Outcome {
-        // `finish` cannot be tried again: what it could not write would be missing for good.
-        self.finish_input().map_err(|failure| Failure::fatal(failure.to_string()))
+        // Without checkpoints it cannot be tried again: what it could not write would be missing for good.
+        let has_checkpoints = self.has_checkpoints;
+        self.finish_input().map_err(|failure| if has_checkpoints { failure } else { Failure::fatal(failure.to_string()) })
     }
 
     fn cleanup(&mut self) {
@@ -300,7 +329,12 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
         Visibility::Transactional
     }
 
+    fn place(&self) -> Option<String> {
+        self.sink.place()
+    }
+
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        self.pending.iter().try_for_each(|prepared| prepared.work.check())?;
         let mut ended = self.current.take().ok_or_else(|| Failure::fatal("a snapshot before restore"))?;
         let work = Work::new(self.sink.pre_commit(&mut ended)?);
         self.pending.push(Prepared { checkpoint, transaction: ended, work });
@@ -323,9 +357,8 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
             })?;
             for (checkpoint, transaction) in &saved.pending {
                 self.sink.recover_and_commit(transaction).map_err(|failure| {
-                    Failure::fatal(format!(
-                        "the output prepared for checkpoint {checkpoint} cannot be committed: {failure}"
-                    ))
+                    let told = format!("the output prepared for checkpoint {checkpoint} cannot be committed: {failure}");
+                    if failure.is_fatal() { Failure::fatal(told) } else { Failure::retry(told) }
                 })?;
             }
             self.sink.recover_and_abort(&saved.current)?;
@@ -337,7 +370,7 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
 
     fn committed(&mut self, checkpoint: CheckpointId) -> Outcome {
         let mut first_error = None;
-        // All are tried; what is not committed now is committed by the next start.
+        // All are tried; what is not committed now is committed after a step back, or by the next start.
         for prepared in self.pending.extract_if(.., |prepared| prepared.checkpoint <= checkpoint) {
             if let Err(failure) = self.sink.commit(&prepared.transaction) {
                 tracing::error!(checkpoint = %prepared.checkpoint, %failure, "a commit failed");

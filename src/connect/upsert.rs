@@ -7,6 +7,8 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::connect::place::place_of;
+use crate::connect::transaction::Work;
 use crate::error::{Error, Failure, Result};
 use crate::state::codec;
 use crate::state::store::CheckpointId;
@@ -53,6 +55,8 @@ pub struct UpsertTable<T> {
     shared: Arc<Shared>,
     is_at_least_once: bool,
     table: Option<Arc<Table>>,
+    /// Makes the last snapshot durable.
+    work: Option<Work>,
     /// For what descends from no position of a source.
     random: Random,
     values: PhantomData<fn(T)>,
@@ -97,7 +101,8 @@ impl<T> UpsertTable<T> {
     }
 
     fn of(shared: Arc<Shared>) -> Self {
-        UpsertTable { shared, is_at_least_once: false, table: None, random: Random::new(0), values: PhantomData }
+        let (random, values) = (Random::new(0), PhantomData);
+        UpsertTable { shared, is_at_least_once: false, table: None, work: None, random, values }
     }
 
     /// Takes values whatever way they have come: then one that comes again under another id is there twice.
@@ -143,7 +148,7 @@ impl<T: Payload + Serialize> Bolt for UpsertTable<T> {
 
     fn prepare(&mut self, ctx: &mut BoltContext<Nothing>) -> Outcome {
         self.random = ctx.random();
-        self.table = Some(self.open().map_err(|error| Failure::fatal(error.to_string()))?);
+        self.table = Some(self.open().map_err(|error| Failure::retry(error.to_string()))?);
         Ok(())
     }
 
@@ -172,15 +177,25 @@ impl<T: Payload + Serialize> Bolt for UpsertTable<T> {
 
 impl<T> Checkpointed for UpsertTable<T> {
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        // A table whose journal has failed takes no more: it is opened again after a step back.
+        if let Some(work) = &self.work {
+            work.check()?;
+        }
         let (table, path) = (self.table.clone(), self.shared.path.clone());
         let sync = move || match table {
             Some(table) => table.database.persist(PersistMode::SyncData).map_err(failed(&path)),
             None => Ok(()),
         };
-        Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(sync)) })
+        let work = Work::new(Some(Box::new(sync)));
+        self.work = Some(work.clone());
+        Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(move || work.run())) })
     }
 
     fn visibility(&self) -> Visibility {
         if self.is_at_least_once { Visibility::Immediate } else { Visibility::ImmediateById }
+    }
+
+    fn place(&self) -> Option<String> {
+        place_of(&self.shared.path)
     }
 }

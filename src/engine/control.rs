@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
+use crate::engine::checkpoint::keeper::Durable;
 use crate::engine::control::checkpoints::Checkpoints;
 use crate::engine::placement::TaskRef;
 use crate::engine::wiring::Package;
 use crate::error::{Error, Failure, Result};
 use crate::state::store::CheckpointId;
 use crate::sys::sync::Arc;
+use crate::task::lineage::GivenUp;
 use crate::task::measured::Measured;
 use crate::task::metrics::Latency;
 use crate::task::shell::{Fatal, Order};
@@ -25,6 +27,8 @@ pub(crate) type Latencies = Vec<(TaskRef, Latency)>;
 pub(crate) enum Command {
     Run,
     Order(Order),
+    /// Inputs that have been given up, as of a durable checkpoint: their sources make dead letters of them.
+    Bury(Arc<[GivenUp]>),
     /// Asks whether it is quiet; see [`Probe`].
     Probe(u64),
     Latencies(Sender<Latencies>),
@@ -68,7 +72,10 @@ pub(crate) enum Event {
     /// A checkpoint is durable.
     Checkpointed {
         checkpoint: CheckpointId,
+        durable: Durable,
     },
+    /// A task does nothing before the next checkpoint is durable.
+    CheckpointWanted,
     /// A component could not take its part; the checkpoint is given up.
     CheckpointFailed {
         checkpoint: CheckpointId,
@@ -219,11 +226,12 @@ impl Control {
     pub fn event(&mut self, event: Event, now_ns: u64) {
         match event {
             Event::Started { executor } => self.started(executor, now_ns),
-            Event::NotStarted { failure } => self.not_started(&failure),
+            Event::NotStarted { failure } => self.not_started(&failure, now_ns),
             Event::Fatal(fatal) if fatal.steps_back => self.step_back(&fatal, now_ns),
             Event::Fatal(fatal) => self.fail(Error::failed(fatal.state, fatal.message)),
-            Event::Halted { executor } => self.halted(executor),
-            Event::Checkpointed { checkpoint } => self.checkpointed(checkpoint, now_ns),
+            Event::Halted { executor } => self.halted(executor, now_ns),
+            Event::Checkpointed { checkpoint, durable } => self.checkpointed(checkpoint, &durable, now_ns),
+            Event::CheckpointWanted => self.checkpoint_wanted(now_ns),
             Event::CheckpointFailed { checkpoint, why } => self.checkpoint_failed(checkpoint, why, now_ns),
             Event::KeeperFailed(error) => self.fail(Error::failed("state_unusable", error.to_string())),
             Event::Restored(restored) => self.restored(restored),
@@ -265,7 +273,8 @@ impl Control {
             (Request::Suspend, Phase::Active | Phase::Inactive) if self.checkpoints.is_some() => self.suspend(now_ns),
             (Request::Drain | Request::Suspend, Phase::Active | Phase::Inactive) => {
                 self.phase = Phase::Draining;
-                self.deadline_ns = Some(now_ns.saturating_add(self.drain_timeout_ns));
+                // One that was asked for while everything restarted has been waited for since.
+                self.deadline_ns.get_or_insert(now_ns.saturating_add(self.drain_timeout_ns));
                 self.order(Order::WindDown);
             }
             (Request::Kill { wait_ns }, Phase::Active | Phase::Inactive | Phase::Draining | Phase::Killing) => {
@@ -275,7 +284,9 @@ impl Control {
                 self.time(now_ns);
             }
             (Request::Kill { .. }, Phase::Starting | Phase::Recovering) => self.stop(),
-            (request, Phase::Recovering) => self.ask_again_after_recovery(request),
+            // Nothing is under way, and the last checkpoint is what the next start goes on from.
+            (Request::Suspend, Phase::Recovering) => self.stop(),
+            (request, Phase::Recovering) => self.ask_again_after_recovery(request, now_ns),
             // The rest asks for what is already so, or comes too late.
             _ => {}
         }
@@ -284,12 +295,22 @@ impl Control {
     /// Time has passed.
     pub fn time(&mut self, now_ns: u64) {
         if self.deadline_ns.is_some_and(|deadline_ns| deadline_ns <= now_ns) {
-            if self.phase == Phase::Draining {
-                tracing::warn!("the drain timed out; what was still under way is given up");
+            match self.phase {
+                Phase::Draining | Phase::Recovering => self.drain_timed_out(),
+                _ => self.stop(),
             }
-            self.stop();
         }
         self.time_for_checkpoints(now_ns);
+    }
+
+    /// What is still under way is not finished: with checkpoints the next start goes on from the last one, without them
+    /// it is lost.
+    fn drain_timed_out(&mut self) {
+        let kept = if self.checkpoints.is_some() { "; the last checkpoint is kept" } else { "" };
+        self.fail(Error::failed(
+            "drain_timeout",
+            format!("something was still under way after drain_timeout{kept}: the report tells who holds it"),
+        ));
     }
 
     fn started(&mut self, executor: usize, now_ns: u64) {

@@ -333,6 +333,10 @@ impl Executor {
                 self.ends.report(Event::AllDone { executor: self.ends.executor });
             }
         }
+        if wants.checkpoint && !seat.wants_checkpoint {
+            self.ends.report(Event::CheckpointWanted);
+        }
+        seat.wants_checkpoint = wants.checkpoint;
         if wants.quiet && !seat.done {
             self.quiet_wanted.set(position);
         } else {
@@ -450,6 +454,12 @@ impl Executor {
                     (0..self.seats.len()).for_each(|position| self.ready.set(position));
                 }
                 Command::Order(order) => self.order_all(order),
+                Command::Bury(given_up) => {
+                    for (position, seat) in self.seats.iter_mut().enumerate() {
+                        seat.task.bury(&given_up);
+                        self.ready.set(position);
+                    }
+                }
                 Command::Probe(round) => self.answer_probe(round),
                 Command::Latencies(reply) => {
                     // The asker may have given up waiting; then nobody wants the answer.

@@ -9,8 +9,8 @@ use crate::task::acks::ACK_LANE_CAPACITY;
 use crate::task::header::Layout;
 use crate::task::pace::Pace;
 use crate::topology::Topology;
-use crate::topology::plan::Plan;
-use crate::topology::settings::{Placement, Settings};
+use crate::topology::plan::{Pair, Plan};
+use crate::topology::settings::{Guarantee, Placement, Settings};
 
 /// Incoming remote lanes up to which an executor looks at each; beyond, producers mark the ones that have something.
 pub(crate) const POLLED_LANES_MAX: usize = 64;
@@ -42,7 +42,7 @@ pub struct ExecutorPlan {
 pub struct Placed {
     /// The executors.
     pub executors: Vec<ExecutorPlan>,
-    /// Capacity of each edge's lanes between executors, after the memory budget.
+    /// Capacity of each edge's lanes between executors, after the memory budget; the same for edges that share lanes.
     pub remote_capacity: Vec<usize>,
     /// Lanes between executors, and the bytes they take.
     pub remote_lanes: usize,
@@ -104,6 +104,7 @@ pub fn place(topology: &Topology, plan: &Plan, settings: &Settings, executors: u
     let layout = match plan.tracking {
         _ if topology.pace().is_some_and(Pace::is_open_loop) => Layout::Full,
         true => Layout::Tracked,
+        false if plan.guarantee == Guarantee::ExactlyOnce => Layout::Placed,
         false => Layout::Bare,
     };
     let mut placed = Placed {
@@ -149,16 +150,17 @@ fn drop_unused(executors: &mut Vec<ExecutorPlan>, executor_of: &mut [Vec<usize>]
 
 /// Shrinks lanes between executors until all of them fit the budget, or are as small as they may be.
 fn budget_lanes(topology: &Topology, plan: &Plan, settings: &Settings, placed: &mut Placed) {
-    let lanes: Vec<u64> = plan.edges.iter().map(|edge| remote_lanes(placed, edge.from, edge.to) as u64).collect();
-    let slot: Vec<u64> =
-        (0..plan.edges.len()).map(|edge| topology.edge_kit(edge).slot_bytes(placed.layout) as u64).collect();
+    let pairs = plan.pairs();
+    let lanes: Vec<u64> = pairs.iter().map(|pair| remote_lanes(placed, pair.from, pair.to) as u64).collect();
+    let slot_bytes = |pair: &Pair| topology.edge_kit(pair.edges[0]).slot_bytes(placed.layout) as u64;
+    let slot: Vec<u64> = pairs.iter().map(slot_bytes).collect();
     let bytes = |capacity: &[usize]| -> u64 {
-        (0..lanes.len()).map(|edge| lanes[edge] * (slot[edge] * capacity[edge] as u64 + RING_BYTES)).sum()
+        (0..lanes.len()).map(|pair| lanes[pair] * (slot[pair] * capacity[pair] as u64 + RING_BYTES)).sum()
     };
     let executors = placed.executors.len() as u64;
     let ack_bytes = if plan.tracking { executors * (executors - 1) * ACK_LANE_CAPACITY as u64 * 32 } else { 0 };
     let budget = settings.lane_memory_bytes.saturating_sub(ack_bytes);
-    let full: Vec<usize> = plan.edges.iter().map(|edge| edge.lane_capacity).collect();
+    let full: Vec<usize> = pairs.iter().map(|pair| pair.lane_capacity).collect();
     let mut capacity = full.clone();
     let mut share = 1.0;
     while bytes(&capacity) > budget && capacity.iter().zip(&full).any(|(&now, &full)| now > CAPACITY_MIN.min(full)) {
@@ -169,7 +171,10 @@ fn budget_lanes(topology: &Topology, plan: &Plan, settings: &Settings, placed: &
     }
     placed.remote_lanes = lanes.iter().sum::<u64>() as usize;
     placed.remote_bytes = bytes(&capacity) + ack_bytes;
-    placed.remote_capacity = capacity;
+    placed.remote_capacity = vec![0; plan.edges.len()];
+    for (pair, &capacity) in pairs.iter().zip(&capacity) {
+        pair.edges.iter().for_each(|&edge| placed.remote_capacity[edge] = capacity);
+    }
 }
 
 fn remote_lanes(placed: &Placed, from: usize, to: usize) -> usize {
@@ -189,15 +194,16 @@ impl Placed {
         }
         let header = match self.layout {
             Layout::Bare => "no header",
+            Layout::Placed => "header with the place in the source",
             Layout::Tracked => "header with tree membership",
             Layout::Full => "header with tree membership, time and lineage",
         };
         let _ =
             writeln!(text, "lanes between executors: {}, {} KiB; {header}", self.remote_lanes, self.remote_bytes >> 10);
-        for (edge, &capacity) in plan.edges.iter().zip(&self.remote_capacity) {
-            if capacity < edge.lane_capacity && remote_lanes(self, edge.from, edge.to) > 0 {
-                let (from, to) = (&plan.components[edge.from].id, &plan.components[edge.to].id);
-                let asked = edge.lane_capacity;
+        for pair in plan.pairs() {
+            let (capacity, asked) = (self.remote_capacity[pair.edges[0]], pair.lane_capacity);
+            if capacity < asked && remote_lanes(self, pair.from, pair.to) > 0 {
+                let (from, to) = (&plan.components[pair.from].id, &plan.components[pair.to].id);
                 let _ = writeln!(text, "  {from} -> {to}: capacity {capacity} instead of {asked} by lane_memory_bytes");
             }
         }
@@ -227,7 +233,7 @@ mod tests {
     use super::*;
     use crate::task::component::{Next, Spout};
     use crate::task::outlet::{Outlet, SpoutOutlet};
-    use crate::task::payload::Nothing;
+    use crate::task::payload::{Nothing, Ports};
     use crate::topology::builder::TopologyBuilder;
 
     struct Silent;
@@ -298,6 +304,30 @@ mod tests {
         let (plan, placed) = placed(3, 1, |settings| settings.one_thread_per_task = true);
         assert_eq!(placed.executors.len(), plan.task_count());
         assert!(placed.executors.iter().all(|executor| executor.tasks.len() == 1));
+    }
+
+    #[test]
+    fn edges_of_one_pair_of_components_share_their_lanes_and_the_memory() {
+        let split = |n: u64, out: &mut Outlet<Ports<(u64, u64, u64)>>| out.emit_on::<0>(n);
+        let [(_, alone), (text, mut shared)] = [1, 3].map(|edges| {
+            let mut t = TopologyBuilder::new("shared");
+            let numbers = t.spout("spout", || Silent);
+            let split = t.bolt("split", split).parallelism(4).shuffle(&numbers);
+            let mut sink = t.bolt("sink", |_: u64, _: &mut Outlet<Nothing>| {}).parallelism(4);
+            for stream in [&split.0, &split.1, &split.2].into_iter().take(edges) {
+                sink = sink.shuffle(stream);
+            }
+            let topology = t.build().unwrap();
+            let settings = topology.resolve().unwrap().settings;
+            let plan = topology.plan(&settings);
+            let placed = place(&topology, &plan, &settings, 2);
+            (plan.to_text(), placed)
+        });
+        assert!(text.contains("split.default (u64) by shuffle, 16 lanes of 1024\n"), "{text}");
+        assert!(text.contains("split.out2 (u64) by shuffle, the same lanes\n"), "{text}");
+        assert_eq!(shared.remote_capacity, [1_024; 4]);
+        shared.remote_capacity.truncate(2);
+        assert_eq!(shared, alone);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Seat {
     pub done_when_blocked: u64,
     pub due_ns: u64,
     pub done: bool,
+    /// It has asked for a checkpoint, and control has been told.
+    pub wants_checkpoint: bool,
 }
 
 /// What one turn of a task may take.
@@ -71,6 +73,7 @@ impl Seat {
             done_when_blocked: 0,
             due_ns: u64::MAX,
             done: false,
+            wants_checkpoint: false,
         }
     }
 

@@ -2,14 +2,15 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, Sender};
 
 use crate::engine::checkpoint::Checkpointing;
-use crate::engine::control::checkpoints::Checkpoints;
+use crate::engine::checkpoint::restarts::Limits;
+use crate::engine::control::checkpoints::{Checkpoints, Policy};
 use crate::engine::control::{Command, Event};
 use crate::engine::executor::Executor;
 use crate::engine::ids;
@@ -29,17 +30,20 @@ use crate::task::lane::{Bell, Peers, RingRx, Signal};
 use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
 use crate::task::pace::{Pacer, Schedule};
+use crate::task::replay::Patience;
 use crate::task::shell::{Supervision, Task, TaskParts};
 use crate::task::snapshot::{Restored, SnapshotPort};
 use crate::task::waker::{Mailbox, Waker};
 use crate::topology::Topology;
-use crate::topology::plan::{Kind, Plan};
-use crate::topology::settings::Settings;
+use crate::topology::plan::{Kind, Pair, Plan};
+use crate::topology::settings::{Guarantee, Settings};
 
 /// What all executors of a run share.
 pub(crate) struct Shared {
     pub topology: Topology,
     pub plan: Plan,
+    /// Those of the plan.
+    pairs: Vec<Pair>,
     pub task_table: Arc<TaskTable>,
     pub placed: Placed,
     pub settings: Settings,
@@ -91,6 +95,7 @@ impl Shared {
             checkpointing: None,
             traces: AtomicBool::new(ids::are_asked_for(&topology, &plan)),
             task_table: Arc::new(topology.task_table(&plan)),
+            pairs: plan.pairs(),
             topology,
             plan,
             placed,
@@ -107,9 +112,26 @@ impl Shared {
         }
     }
 
-    /// From the next build of all tasks on, tuples carry their lineage.
+    /// After a restart at least once: from the next build of all tasks on, tuples carry their lineage. Exactly once they
+    /// always carry their place.
     pub fn trace(&self) {
-        self.traces.store(true, Ordering::Relaxed);
+        if !self.is_exactly_once() {
+            self.traces.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_exactly_once(&self) -> bool {
+        self.settings.guarantee == Guarantee::ExactlyOnce
+    }
+
+    /// When failing inputs are given up.
+    fn patience(&self) -> Patience {
+        Patience {
+            max_replays: None,
+            retry_for_ns: self.settings.retry_for().map(|retry_for| retry_for.as_nanos() as u64),
+            failures_max: self.settings.failures_max,
+            backoff: self.settings.replay_backoff,
+        }
     }
 
     fn traces(&self) -> bool {
@@ -124,20 +146,34 @@ impl Shared {
     /// The control side of checkpoints, if there are any.
     pub fn checkpoints(&self) -> Option<Checkpoints> {
         let checkpointing = self.checkpointing.as_ref();
-        checkpointing.map(|checkpointing| Checkpoints::new(checkpointing, self.settings.rebuilds_max))
+        checkpointing.map(|checkpointing| {
+            let spouts = self.spout_tasks().into_iter();
+            let policy = Policy {
+                patience: self.patience(),
+                restarts: Limits {
+                    backoff: self.settings.restart_backoff,
+                    max: self.settings.restarts_max,
+                    window_ns: self.settings.restart_window.as_nanos() as u64,
+                },
+                seed: self.seed,
+                spouts: spouts.map(|task| self.metrics[task.component][task.index].clone()).collect(),
+                wall_offset_ns: self.wall_offset_ns,
+            };
+            Checkpoints::new(checkpointing, policy)
+        })
     }
 
     fn executor_of(&self, task: TaskRef) -> usize {
         self.placed.executor_of[task.component][task.index]
     }
 
-    /// Every lane of the topology in one fixed order: edge, producer, consumer.
-    fn each_lane(&self, mut visit: impl FnMut(usize, TaskRef, TaskRef)) {
-        for (number, edge) in self.plan.edges.iter().enumerate() {
-            for from in 0..self.plan.components[edge.from].tasks.len() {
-                for to in 0..self.plan.components[edge.to].tasks.len() {
-                    let from = TaskRef { component: edge.from, index: from };
-                    visit(number, from, TaskRef { component: edge.to, index: to });
+    /// Every lane of the topology in one fixed order: pair of components, producer, consumer.
+    fn each_lane(&self, mut visit: impl FnMut(&Pair, TaskRef, TaskRef)) {
+        for pair in &self.pairs {
+            for from in 0..self.plan.components[pair.from].tasks.len() {
+                for to in 0..self.plan.components[pair.to].tasks.len() {
+                    let from = TaskRef { component: pair.from, index: from };
+                    visit(pair, from, TaskRef { component: pair.to, index: to });
                 }
             }
         }
@@ -222,13 +258,14 @@ pub(crate) fn packages(
             }
         })
         .collect();
-    shared.each_lane(|edge, from, to| {
+    shared.each_lane(|pair, from, to| {
         let (producer, consumer) = (shared.executor_of(from), shared.executor_of(to));
         if producer == consumer {
             return;
         }
-        let capacity = shared.placed.remote_capacity[edge];
-        let (tx, rx) = shared.topology.edge_kit(edge).ring(shared.layout(), capacity);
+        let first = pair.edges[0];
+        let capacity = shared.placed.remote_capacity[first];
+        let (tx, rx) = shared.topology.edge_kit(first).ring(shared.layout(), capacity);
         let index = packages[consumer].incoming.len();
         let bell = packages[consumer].bell.clone().map(|bits| Bell { bits, index });
         packages[producer].outgoing.push_back((tx, consumer, bell));
@@ -253,8 +290,10 @@ struct Wiring {
     lanes: Vec<Box<dyn Any>>,
     lane_inputs: Vec<usize>,
     lane_feedback: Vec<bool>,
-    /// By outgoing edge: the producing lane ends so far.
-    edges: Vec<(usize, Vec<Box<dyn Any>>)>,
+    /// By outgoing edge: its ends of lanes so far. Edges to one component share their lanes.
+    edges: BTreeMap<usize, Vec<Box<dyn Any>>>,
+    /// Outgoing lanes so far.
+    lanes_out: usize,
     ledger: Option<Rc<RefCell<Ledger>>>,
     woken: Rc<Cell<bool>>,
 }
@@ -271,8 +310,8 @@ pub(crate) fn build(shared: Arc<Shared>, mut package: Package) -> Executor {
 
     let mut wirings: Vec<Wiring> = Vec::with_capacity(refs.len());
     for (position, &reference) in refs.iter().enumerate() {
-        let inputs = shared.plan.edges.iter().filter(|edge| edge.to == reference.component);
-        let lane_count = inputs.map(|edge| shared.plan.components[edge.from].tasks.len()).sum();
+        let inputs = shared.pairs.iter().filter(|pair| pair.to == reference.component);
+        let lane_count = inputs.map(|pair| shared.plan.components[pair.from].tasks.len()).sum();
         let signal = Rc::new(Signal { ready: ready.clone(), position, lanes: Bits::new(lane_count) });
         let spout = spouts.iter().position(|&spout| spout == reference);
         let ledger = spout.filter(|_| shared.plan.tracking);
@@ -282,7 +321,8 @@ pub(crate) fn build(shared: Arc<Shared>, mut package: Package) -> Executor {
             lanes: Vec::with_capacity(lane_count),
             lane_inputs: Vec::with_capacity(lane_count),
             lane_feedback: Vec::with_capacity(lane_count),
-            edges: Vec::new(),
+            edges: BTreeMap::new(),
+            lanes_out: 0,
             ledger: ledger.map(|spout| Rc::new(RefCell::new(Ledger::new(spout, shared.deadlines(), now_ns)))),
             woken: Rc::new(Cell::new(false)),
         });
@@ -292,7 +332,7 @@ pub(crate) fn build(shared: Arc<Shared>, mut package: Package) -> Executor {
     let seats = wirings.into_iter().map(|wiring| {
         let (reference, signal, woken) = (wiring.reference, wiring.signal.clone(), wiring.woken.clone());
         let metrics = shared.metrics[wiring.reference.component][wiring.reference.index].clone();
-        let limits = TurnLimits::new(&shared.settings, wiring.edges.iter().map(|(_, lanes)| lanes.len()).sum());
+        let limits = TurnLimits::new(&shared.settings, wiring.lanes_out);
         let task = build_task(&shared, executor, wiring, &acks, package.restored.as_ref());
         Seat::new(reference, task, signal, woken, metrics, limits)
     });
@@ -317,39 +357,38 @@ fn join_lanes(
     }
     let layout = shared.layout();
     let mut incoming_lanes = Vec::new();
-    shared.each_lane(|number, from, to| {
+    shared.each_lane(|pair, from, to| {
         let producer = positions[from.component][from.index];
         let consumer = positions[to.component][to.index];
-        let edge = &shared.plan.edges[number];
-        let kit = shared.topology.edge_kit(number);
-        let (tx, rx) = match (producer, consumer) {
+        let kit = shared.topology.edge_kit(pair.edges[0]);
+        let (txs, rx) = match (producer, consumer) {
             (None, None) => return,
             (Some(_), Some(consumer)) => {
                 let to = &wirings[consumer];
-                let (tx, rx) = kit.local(layout, edge.lane_capacity, to.signal.clone(), to.lanes.len());
-                (Some(tx), Some(rx))
+                let (txs, rx) = kit.local(layout, &pair.inputs, pair.lane_capacity, to.signal.clone(), to.lanes.len());
+                (txs, Some(rx))
             }
             (Some(_), None) => {
                 let (end, peer, bell) = package.outgoing.pop_front().expect("a ring per remote lane");
-                (Some(kit.remote_tx(layout, end, peer, peers.clone(), bell)), None)
+                (kit.remote_tx(layout, &pair.inputs, end, peer, peers.clone(), bell), None)
             }
             (None, Some(consumer)) => {
                 let (end, peer) = package.incoming.pop_front().expect("a ring per remote lane");
                 incoming_lanes.push((consumer, wirings[consumer].lanes.len()));
-                (None, Some(kit.remote_rx(layout, end, peer, peers.clone())))
+                (Vec::new(), Some(kit.remote_rx(layout, end, peer, peers.clone())))
             }
         };
         if let (Some(rx), Some(consumer)) = (rx, consumer) {
             let to = &mut wirings[consumer];
             to.lanes.push(rx);
-            to.lane_inputs.push(edge.input);
-            to.lane_feedback.push(edge.feedback);
+            to.lane_inputs.push(pair.inputs[0]);
+            to.lane_feedback.push(pair.feedback);
         }
-        if let (Some(tx), Some(producer)) = (tx, producer) {
-            let edges = &mut wirings[producer].edges;
-            match edges.last_mut() {
-                Some((last, lanes)) if *last == number => lanes.push(tx),
-                _ => edges.push((number, vec![tx])),
+        if let Some(producer) = producer {
+            let from = &mut wirings[producer];
+            from.lanes_out += 1;
+            for (&number, tx) in pair.edges.iter().zip(txs) {
+                from.edges.entry(number).or_default().push(tx);
             }
         }
     });
@@ -422,15 +461,17 @@ fn build_task(
         acks: acks.clone(),
         ledger: wiring.ledger,
         max_spout_pending: settings.max_spout_pending_of(&plan.id),
+        held_max: if shared.is_exactly_once() { settings.max_spout_pending_of(&plan.id) } else { usize::MAX },
         let_go_after_ns: settings.drain_timeout.as_nanos() as u64,
         tree_life_ns: shared.deadlines().life_ns(),
         tick_ns: plan.tick_ms.map(|ms| ms * 1_000_000),
         supervision: Supervision {
             rebuilds_max: settings.rebuilds_max,
             rebuild_progress_tuples: settings.rebuild_progress_tuples,
-            rebuild_backoff_ns: settings.rebuild_backoff.as_nanos() as u64,
+            rebuild_backoff: settings.rebuild_backoff,
         },
-        traces: shared.traces(),
+        patience: shared.patience(),
+        carries_places: shared.traces() || shared.is_exactly_once(),
         waker: Waker::new(shared.mailboxes[executor].clone(), wiring.signal.position),
         woken: wiring.woken,
         signal: wiring.signal,
@@ -443,7 +484,7 @@ fn build_task(
             index,
             exactly_once: checkpointing.exactly_once,
             restored: restored.cloned(),
-            poison: restored.map(|restored| restored.poison.clone()).unwrap_or_default(),
+            caution: restored.map(|restored| restored.caution.clone()).unwrap_or_default(),
             catalogue: checkpointing.roster.catalogue.clone(),
             pieces: checkpointing.pieces.clone(),
         }),

@@ -225,17 +225,15 @@ impl StateDirectory {
     }
 
     /// Reads the newest committed generation again and makes later checkpoints unreachable: for a step back within the
-    /// process.
+    /// process. None if nothing has been committed yet: then that is the beginning.
     ///
     /// # Errors
-    /// As the store's [`read`](SnapshotStore::read); nothing has been committed yet.
-    pub fn step_back(&mut self) -> Result<Restored> {
-        let Some(generation) = self.manifest.generations().last().cloned() else {
-            return Err(Error::bad_state(format!("{} has no checkpoint yet to step back to", self.path.display())));
-        };
+    /// As the store's [`read`](SnapshotStore::read).
+    pub fn step_back(&mut self) -> Result<Option<Restored>> {
+        let Some(generation) = self.manifest.generations().last().cloned() else { return Ok(None) };
         let groups = self.store.read_groups(generation.checkpoint)?;
         self.store.discard_after(generation.checkpoint)?;
-        Ok(Restored { generation, groups })
+        Ok(Some(Restored { generation, groups }))
     }
 
     /// Writes a checkpoint's changes; durable when it returns, but no generation before [`commit`](Self::commit).

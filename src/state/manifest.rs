@@ -54,6 +54,8 @@ pub struct Generation {
     pub states: Vec<StateEntry>,
     /// What components keep besides keyed state.
     pub operators: Vec<OperatorEntry>,
+    /// Inputs that bolts have given up and that are not dead letters yet, in a form of the engine's.
+    pub given_up: Blob,
 }
 
 /// One state of one component.
@@ -86,6 +88,8 @@ pub struct OperatorEntry {
     pub tasks: Vec<Blob>,
     /// For each task whether its input had ended and its last call was made.
     pub finished: Vec<bool>,
+    /// Of a source: the dead letters that its tasks had made.
+    pub dead_lettered: u64,
 }
 
 /// Bytes without meaning here.

@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::process::OtherProcess;
+
 /// A place in a folder of files that are named by numbers. The folder is made for the first place and removed with the
 /// last, unless it was there before.
 #[derive(Debug)]
@@ -97,15 +99,20 @@ fn is_number(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Removes the folders in `parent` whose names are this prefix and a number, and that a process which does not live any
-/// more has left.
+/// Removes the folders in `parent` whose names are this prefix and the number of a process, and that it has left without
+/// removing them: it does not live any more.
 pub fn sweep(parent: &Path, prefix: &str) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if !name.to_str().and_then(|name| name.strip_prefix(prefix)).is_some_and(is_number) {
+        let Some(number) = name.to_str().and_then(|name| name.strip_prefix(prefix)).filter(|name| is_number(name))
+        else {
+            continue;
+        };
+        // Looked at as well, since earlier versions took no lock.
+        if number.parse().is_ok_and(|pid| !matches!(OtherProcess::find(pid), Ok(None))) {
             continue;
         }
-        // Whoever made it holds the lock for as long as it lives, whatever its number is here.
+        // Whoever made it holds the lock for as long as it lives, also if its number means nothing here.
         if let Ok(folder) = File::open(entry.path())
             && flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
@@ -147,14 +154,15 @@ mod tests {
     fn what_a_killed_process_has_left_is_swept_up_and_nothing_else() {
         let place = tempfile::tempdir().unwrap();
         let path = |name: &str| place.path().join(name);
-        for left in ["pids-1", "pids-x", "other-1"] {
+        let own = format!("pids-{}", std::process::id());
+        for left in ["pids-999999999", "pids-x", "other-1", &own] {
             fs::create_dir(path(left)).unwrap();
             fs::write(path(left).join("7"), "").unwrap();
         }
-        let held = Scratch::enter(&path("pids-2")).unwrap();
+        let held = Scratch::enter(&path("pids-999999998")).unwrap();
         sweep(place.path(), "pids-");
-        let stays = ["pids-1", "pids-2", "pids-x", "other-1"].map(|name| path(name).exists());
-        assert_eq!(stays, [false, true, true, true]);
+        let stays = ["pids-999999999", "pids-999999998", "pids-x", "other-1", &own].map(|name| path(name).exists());
+        assert_eq!(stays, [false, true, true, true, true]);
         drop(held);
     }
 }

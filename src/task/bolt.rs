@@ -5,6 +5,7 @@ mod end;
 mod instance;
 mod rare;
 mod redeliver;
+mod reject;
 mod state;
 mod wants;
 
@@ -20,9 +21,10 @@ use crate::task::bolt::state::States;
 use crate::task::component::Outcome;
 use crate::task::door::{Door, DoorInside};
 use crate::task::edge::{typed_lanes, with_layout};
-use crate::task::header::{Bare, Full, Header, Layout, Tracked};
-use crate::task::held::HeldTable;
-use crate::task::lane::LaneRx;
+use crate::task::header::{Bare, Full, Header, Layout, Placed, Tracked};
+use crate::task::held::{HeldEvent, HeldTable};
+use crate::task::lane::{Control, LaneRx};
+use crate::task::lineage::{GivenUp, Lineage, Place};
 use crate::task::measured::{Measured, SinkMeter};
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
@@ -32,6 +34,7 @@ use crate::task::snapshot::Visibility;
 use crate::task::style::{Input, Logic};
 use rare::Visit;
 use redeliver::keeps_values;
+use reject::Rejected;
 
 /// The typed kit of a bolt: its factory.
 pub(crate) struct BoltKit<L> {
@@ -53,10 +56,17 @@ impl<L: Logic> TaskKit for BoltKit<L> {
         (self.factory)().checkpointed().map_or(Visibility::Immediate, |checkpointed| checkpointed.visibility())
     }
 
+    fn place(&self) -> Option<String> {
+        (self.factory)().checkpointed().and_then(|checkpointed| checkpointed.place())
+    }
+
     fn declares_held(&self) -> bool {
         L::HELD.is_some()
     }
 }
+
+/// What the last call is called.
+const LAST_CALL: &str = "finish";
 
 struct BoltShell<H, L: Logic> {
     factory: Arc<dyn Fn() -> L + Send + Sync>,
@@ -80,9 +90,13 @@ struct BoltShell<H, L: Logic> {
     states: States,
     held: HeldTable,
     /// What was held in the checkpoint that has been resumed: delivered before any input.
-    redelivered: VecDeque<L::In>,
-    /// When tuples still held after the end of input are failed.
+    redelivered: VecDeque<(L::In, Place)>,
+    /// When tuples still held after the end of input are failed, unless one is settled before.
     let_go_at_ns: Option<u64>,
+    /// Tuples that had been settled when that was last put off.
+    settled_before: u64,
+    /// Under exactly-once: inputs that were given up, for their sources to make dead letters of.
+    rejected: Rejected,
     door: Door<L::Out>,
     door_inside: DoorInside<L::Out>,
     state: TaskState,
@@ -116,7 +130,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         for (port, edge) in parts.edges.drain(..) {
             set.attach(port, edge);
         }
-        let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.traces);
+        let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.carries_places);
         let align = Alignment::new(lanes.len());
         let mut held = HeldTable::new(parts.waker.clone(), mix(seed), keeps_values::<L>(&parts));
         held.tree_life_ns = parts.tree_life_ns;
@@ -136,6 +150,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             held,
             redelivered: VecDeque::new(),
             let_go_at_ns: None,
+            settled_before: 0,
+            rejected: Rejected::default(),
             door,
             door_inside,
             state: TaskState::New,
@@ -162,6 +178,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.held.now_ns = now_ns;
         self.settle_held();
         self.let_go(now_ns);
+        if self.fatal.is_some() {
+            return TurnEnd::Fatal;
+        }
         self.out.core.above_low_water = false;
         if !self.unblock(now_ns) {
             return TurnEnd::Blocked;
@@ -182,6 +201,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.take_inputs(&mut left);
         // Not only at the end of the turn: a spout may be waiting for it.
         self.out.core.flush_acks();
+        // Once more: what it waited for may have been done in this turn, which is the last if nothing comes in.
+        self.take_snapshot();
         self.come_to_the_end(&mut left);
         let encodes = self.encode_slice();
         self.tend_states();
@@ -199,6 +220,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             && self.out.handover.is_none()
             && self.bolt.is_some()
             && self.fatal.is_none()
+            && !self.rejected.is_full()
     }
 
     fn turn_end(&mut self, now_ns: u64, left: usize) -> TurnEnd {
@@ -252,6 +274,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 match failure.kind() {
                     crate::error::FailureKind::Panic => self.break_down(failure),
                     crate::error::FailureKind::Fatal => self.stop_for(&failure),
+                    // What it would have done is missing: it is done again after a restart.
+                    kind if self.is_exactly_once() && kind != crate::error::FailureKind::Reject => {
+                        self.stop_for(&failure);
+                    }
+                    _ if self.parts.snapshots.is_some() && what == LAST_CALL => self.break_down(failure),
                     _ => tracing::warn!(component = %self.origin.component, %failure, "{what} failed"),
                 }
                 false
@@ -259,11 +286,39 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
+    /// Takes note of what has become of held tuples.
     fn settle_held(&mut self) {
         if self.held.open() == 0 {
             return;
         }
-        self.held.take_events(|event| event.apply(&mut self.out.core, &self.origin));
+        let mut failed = Vec::new();
+        let (core, origin) = (&mut self.out.core, &self.origin);
+        self.held.take_events(|event| {
+            if let HeldEvent::Failed { place, failure, .. } = &event {
+                failed.push((*place, failure.clone().at(origin)));
+            }
+            event.apply(core, origin);
+        });
+        failed.into_iter().for_each(|(place, failure)| self.held_failed(place, &failure));
+    }
+
+    /// The trees of a held tuple have failed. Without trees, the failure is as one of any other input.
+    fn held_failed(&mut self, place: Place, failure: &Failure) {
+        if self.fatal.is_some() {
+            return;
+        }
+        if failure.is_fatal() {
+            self.stop_for_input(failure, place);
+        } else if self.is_exactly_once() && failure.is_reject() {
+            self.reject(place, failure);
+        } else if self.is_exactly_once() {
+            self.stop_for_input(failure, place);
+        }
+    }
+
+    /// Nothing is tracked: what fails is gone back from.
+    fn is_exactly_once(&self) -> bool {
+        self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once)
     }
 
     /// Pulls from an iterator until it ends, a lane is full or the budget is used up; then its input is done.
@@ -320,13 +375,17 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             *left -= 1;
             self.out.core.set_anchor(delivery.roots);
             self.out.core.no_event();
+            self.out.core.set_lineage(Lineage::from(delivery.place));
             // Conversions, keys and groupings are user code.
             let routed = guarded(&self.origin, || {
                 self.out.set.send(delivery.emission, &mut self.out.core);
                 Ok(())
             });
             match routed {
-                Ok(()) => self.out.core.ack_anchor(),
+                Ok(()) => {
+                    self.out.core.no_event();
+                    self.out.core.ack_anchor();
+                }
                 Err(failure) => {
                     self.out.core.fail_anchor(&failure);
                     self.break_down(failure);
@@ -358,21 +417,23 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Takes from one lane; true if it was found empty.
     fn drain_lane(&mut self, lane: usize, left: &mut usize) -> bool {
-        let number = self.parts.lane_inputs[lane];
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
         let (finished, meter, is_ready) = (self.finish_called, &mut self.meter, &mut self.is_ready);
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
+        let (held_max, rejected) = (self.parts.held_max, &mut self.rejected);
+        let input = &mut self.parts.lane_inputs[lane];
         let visit = guarded(origin, || {
             let mut budget = *left;
+            let mut number = *input;
             let visit = loop {
                 if budget == 0 || !out.core.is_free() {
                     break Visit::Stopped;
                 }
                 if L::MANUAL {
-                    *is_ready = bolt.ready()?;
+                    *is_ready = held.open() < held_max && bolt.ready()?;
                     if !*is_ready {
                         break Visit::Stopped;
                     }
@@ -380,11 +441,17 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 let Some(slot) = rx.pop() else { break Visit::Empty };
                 budget -= 1;
                 if let Some(control) = slot.as_control() {
+                    if let Control::Input(next) = control {
+                        (number, *input) = (next, next);
+                        continue;
+                    }
                     break Visit::Control(control);
                 }
                 let (header, value) = slot.into_tuple();
                 if H::FULL {
                     out.core.birth_ns = header.birth_ns();
+                }
+                if H::PLACED {
                     out.core.set_lineage(header.lineage());
                 }
                 let roots = header.into_roots();
@@ -402,7 +469,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     }
                     None
                 };
-                let executed = bolt.execute(value, Input { number, wall_ns, manual, redelivered: false }, out);
+                let place = out.core.lineage.place;
+                let executed = bolt.execute(value, Input { number, wall_ns, place, manual, redelivered: false }, out);
                 if H::FULL
                     && executed.is_ok()
                     && let Some(meter) = meter
@@ -411,6 +479,12 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 }
                 if let Err(failure) = executed {
                     let failure = failure.at(origin);
+                    if steps_back && !L::MANUAL && failure.is_reject() && rejected.has_room_for(place) {
+                        out.handover = None;
+                        out.core.counts.failed += 1;
+                        rejected.add(GivenUp::at_once(place, &failure, wall_ns));
+                        continue;
+                    }
                     if failure.is_fatal() || steps_back {
                         break Visit::Fatal(failure);
                     }
@@ -442,7 +516,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         {
             meter.visited();
         }
-        if H::FULL
+        if H::PLACED
             && self.out.handover.is_none()
             && matches!(visit, Ok(Visit::Empty | Visit::Stopped | Visit::Control(_)))
         {
@@ -454,7 +528,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             Ok(Visit::Control(control)) => self.take_control(lane, control),
             Ok(Visit::Fatal(failure)) => {
                 self.input_failed(&failure);
-                self.stop_for(&failure);
+                if self.is_exactly_once() && failure.is_reject() {
+                    self.reject(self.out.core.lineage.place, &failure);
+                } else {
+                    self.stop_for(&failure);
+                }
             }
             Err(failure) => {
                 self.input_failed(&failure);

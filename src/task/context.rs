@@ -9,8 +9,9 @@ use crate::sys::offload::Offload;
 use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::door::Door;
-use crate::task::lineage::Poison;
+use crate::task::lineage::Caution;
 use crate::task::payload::Outputs;
+use crate::task::replay::Patience;
 use crate::task::reporter::Reporter;
 use crate::task::user_value::UserValue;
 use crate::task::waker::Waker;
@@ -71,6 +72,7 @@ impl TaskInfo {
 }
 
 /// What a spout gets in [`open`](crate::Spout::open).
+#[derive(Clone)]
 pub struct SpoutContext {
     pub(crate) info: TaskInfo,
     pub(crate) waker: Waker,
@@ -78,8 +80,12 @@ pub struct SpoutContext {
     pub(crate) random: Random,
     pub(crate) offload: Offload,
     pub(crate) reporter: Reporter,
-    /// Inputs that a source gives up instead of emitting them.
-    pub(crate) poison: Arc<[Poison]>,
+    /// What a source does after a restart.
+    pub(crate) caution: Caution,
+    /// When a source gives failing items up.
+    pub(crate) patience: Patience,
+    /// What to add to the engine's time for nanoseconds since the epoch.
+    pub(crate) wall_offset_ns: u64,
 }
 
 /// What a bolt gets in [`prepare`](crate::Bolt::prepare).
@@ -108,7 +114,9 @@ impl SpoutContext {
             random: Random::new(0),
             offload: Offload::deferred(),
             reporter,
-            poison: Arc::default(),
+            caution: Caution::default(),
+            patience: Patience::default(),
+            wall_offset_ns: 0,
         }
     }
 

@@ -7,7 +7,8 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use smallvec::SmallVec;
 
 use crate::task::header::Roots;
-use crate::task::held::Anchors;
+use crate::task::held::{Anchors, common_place};
+use crate::task::lineage::Place;
 use crate::task::payload::Outputs;
 use crate::task::waker::Waker;
 
@@ -18,6 +19,8 @@ pub(crate) struct Delivery<E> {
     pub emission: E,
     /// Trees with the door's own edge in each.
     pub roots: Roots,
+    /// The place in a source that it descends from.
+    pub place: Place,
 }
 
 /// The outside of a door: clone it for every thread that emits. Get it from
@@ -55,7 +58,7 @@ impl<O: Outputs> Door<O> {
     /// # Errors
     /// When the door is full, or the task is gone.
     pub fn try_emit(&self, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
-        self.try_deliver(Delivery { emission, roots: Roots::None })
+        self.try_deliver(Delivery { emission, roots: Roots::None, place: Place::NONE })
     }
 
     /// Emits under anchors, or gives the value back at once.
@@ -68,7 +71,8 @@ impl<O: Outputs> Door<O> {
         emission: O::Emission,
     ) -> Result<(), DoorError<O::Emission>> {
         let (roots, edges) = draw(&anchors);
-        self.try_deliver(Delivery { emission, roots }).inspect_err(|_| give_back(&anchors, &edges))
+        self.try_deliver(Delivery { emission, roots, place: common_place(&anchors).unwrap_or(Place::NONE) })
+            .inspect_err(|_| give_back(&anchors, &edges))
     }
 
     /// Emits untracked; waits while the door is full. Never call it from a spout or bolt method: it would wait for
@@ -77,7 +81,7 @@ impl<O: Outputs> Door<O> {
     /// # Errors
     /// Gives the value back when the task is gone.
     pub fn emit(&self, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
-        self.deliver(Delivery { emission, roots: Roots::None })
+        self.deliver(Delivery { emission, roots: Roots::None, place: Place::NONE })
     }
 
     /// Emits under anchors; waits while the door is full. Never call it from a spout or bolt method.
@@ -86,7 +90,8 @@ impl<O: Outputs> Door<O> {
     /// Gives the value back when the task is gone.
     pub fn emit_anchored(&self, anchors: impl Anchors, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
         let (roots, edges) = draw(&anchors);
-        self.deliver(Delivery { emission, roots }).inspect_err(|_| give_back(&anchors, &edges))
+        self.deliver(Delivery { emission, roots, place: common_place(&anchors).unwrap_or(Place::NONE) })
+            .inspect_err(|_| give_back(&anchors, &edges))
     }
 
     fn try_deliver(&self, delivery: Delivery<O::Emission>) -> Result<(), DoorError<O::Emission>> {
@@ -102,7 +107,7 @@ impl<O: Outputs> Door<O> {
     /// while a door is waited for. If it is not taken in the end, nobody gives the edges back: only right where the
     /// anchors cannot outlive the door.
     pub(crate) fn anchored(anchors: impl Anchors, emission: O::Emission) -> Delivery<O::Emission> {
-        Delivery { emission, roots: draw(&anchors).0 }
+        Delivery { emission, roots: draw(&anchors).0, place: common_place(&anchors).unwrap_or(Place::NONE) }
     }
 
     /// Waits while the door is full.

@@ -1,4 +1,4 @@
-//! An edge at run time: the lanes from one producing task to all tasks of one subscriber, under one grouping.
+//! An edge at run time: the ways from one producing task to all tasks of one subscriber, under one grouping.
 //!
 //! [`EdgeSpec`] is the edge's typed kit: the builder captures it where all types are known; the engine asks it for
 //! rings, lanes and edge ends without knowing them. `Any` appears here only, while a topology is wired, never per
@@ -10,9 +10,9 @@ use std::rc::Rc;
 
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
-use crate::task::header::{Bare, Full, Header, Layout, Tracked};
+use crate::task::header::{Bare, Full, Header, Layout, Placed, Tracked};
 use crate::task::lane::{
-    Bell, Control, LaneRx, LaneTx, LocalEnd, Peers, Ring, Sent, Signal, Slot, local, remote_rx, remote_tx, ring,
+    Bell, Control, EdgeLane, LaneRx, LocalEnd, Peers, Ring, Sent, Signal, Slot, local, remote_rx, remote_tx, ring,
 };
 use crate::task::outlet::EmitCore;
 use crate::task::payload::Payload;
@@ -37,6 +37,7 @@ pub enum ShortWay<T> {
     #[default]
     None,
     Bare(LocalEnd<Bare, T>),
+    Placed(LocalEnd<Placed, T>),
     Tracked(LocalEnd<Tracked, T>),
     Full(LocalEnd<Full, T>),
 }
@@ -79,13 +80,14 @@ impl<Src, Dst, F: Fn(Src) -> Dst + Send + Sync + 'static> Convert<Src, Dst> for 
 }
 
 struct Edge<H, Src, Dst, C, R> {
-    lanes: Vec<LaneTx<H, Dst>>,
+    lanes: Vec<EdgeLane<H, Dst>>,
     tasks: Vec<TaskId>,
     convert: Arc<C>,
     router: R,
     /// Scratch for groupings that choose several tasks.
     listed: Vec<usize>,
-    /// Lanes with overflow.
+    /// Lanes with overflow that this edge has blocked. One that is shared is noted by one of its edges, until nothing is
+    /// left.
     blocked: Vec<usize>,
     types: PhantomData<fn(Src)>,
 }
@@ -95,7 +97,7 @@ impl<H: Header, Src, Dst: Payload, C, R> Edge<H, Src, Dst, C, R> {
     fn push(&mut self, position: usize, value: Dst, core: &mut EmitCore) {
         core.note_target(|| self.tasks[position]);
         let header = H::stamp(core);
-        match self.lanes[position].send(Slot::tuple(header, value)) {
+        match self.lanes[position].send(header, value) {
             Sent::BelowLowWater | Sent::Kept => {}
             Sent::AboveLowWater => core.above_low_water = true,
             Sent::Blocked => self.note_blocked(position, core),
@@ -159,7 +161,7 @@ where
 
     fn control(&mut self, control: Control, core: &mut EmitCore) {
         for position in 0..self.lanes.len() {
-            if self.lanes[position].send(Slot::control(control)) == Sent::Blocked {
+            if self.lanes[position].control(control) == Sent::Blocked {
                 self.note_blocked(position, core);
             }
         }
@@ -172,7 +174,7 @@ where
             core.blocked_lanes -= usize::from(drained);
             !drained
         });
-        core.above_low_water |= lanes.iter().any(LaneTx::is_above_low_water);
+        core.above_low_water |= lanes.iter().any(EdgeLane::is_above_low_water);
     }
 
     fn short_way(&self) -> ShortWay<Src> {
@@ -183,7 +185,7 @@ where
 
 /// What an edge end needs to know of its consumer and its place.
 pub(crate) struct EdgeEnds {
-    /// One boxed `LaneTx<H, Dst>` per task of the consumer, in ascending task order.
+    /// One boxed `EdgeLane<H, Dst>` per task of the consumer, in ascending task order.
     pub lanes: Vec<Box<dyn Any>>,
     pub tasks: Vec<TaskId>,
     pub local: Vec<usize>,
@@ -196,16 +198,26 @@ pub(crate) struct EdgeEnds {
 pub(crate) trait EdgeKit: Send + Sync {
     /// The two ends of a cross-executor lane.
     fn ring(&self, layout: Layout, capacity: usize) -> (Box<dyn Any + Send>, Box<dyn Any + Send>);
-    /// Both ends of a lane within an executor: boxed `LaneTx<H, Dst>` and `LaneRx<H, Dst>`.
-    fn local(&self, layout: Layout, capacity: usize, to: Rc<Signal>, lane: usize) -> (Box<dyn Any>, Box<dyn Any>);
+    /// Both ends of a lane within an executor: a boxed `EdgeLane<H, Dst>` for each of the edges that lead along it,
+    /// told by their numbers among the consumer's inputs, and a boxed `LaneRx<H, Dst>`.
+    fn local(
+        &self,
+        layout: Layout,
+        inputs: &[usize],
+        capacity: usize,
+        to: Rc<Signal>,
+        lane: usize,
+    ) -> (Vec<Box<dyn Any>>, Box<dyn Any>);
+    /// As the producing ends of [`local`](Self::local).
     fn remote_tx(
         &self,
         layout: Layout,
+        inputs: &[usize],
         end: Box<dyn Any + Send>,
         peer: usize,
         peers: Rc<Peers>,
         bell: Option<Bell>,
-    ) -> Box<dyn Any>;
+    ) -> Vec<Box<dyn Any>>;
     fn remote_rx(&self, layout: Layout, end: Box<dyn Any + Send>, peer: usize, peers: Rc<Peers>) -> Box<dyn Any>;
     /// A boxed `Box<dyn EdgeOut<Src>>`.
     fn edge(&self, layout: Layout, ends: EdgeEnds) -> Box<dyn Any>;
@@ -228,6 +240,10 @@ macro_rules! with_layout {
                 type $h = Bare;
                 $body
             }
+            Layout::Placed => {
+                type $h = Placed;
+                $body
+            }
             Layout::Tracked => {
                 type $h = Tracked;
                 $body
@@ -242,7 +258,11 @@ macro_rules! with_layout {
 pub(crate) use with_layout;
 
 fn typed<T: 'static>(end: Box<dyn Any>) -> T {
-    *end.downcast().expect("a lane's two ends are made by one kit")
+    *end.downcast().expect("lanes are made by the kits of the consumer's edges, which agree on its input type")
+}
+
+fn boxed<T: 'static>(end: T) -> Box<dyn Any> {
+    Box::new(end)
 }
 
 impl<Src, Dst, C, G> EdgeKit for EdgeSpec<Src, Dst, C, G>
@@ -259,22 +279,33 @@ where
         })
     }
 
-    fn local(&self, layout: Layout, capacity: usize, to: Rc<Signal>, lane: usize) -> (Box<dyn Any>, Box<dyn Any>) {
+    fn local(
+        &self,
+        layout: Layout,
+        inputs: &[usize],
+        capacity: usize,
+        to: Rc<Signal>,
+        lane: usize,
+    ) -> (Vec<Box<dyn Any>>, Box<dyn Any>) {
         with_layout!(layout, H => {
             let (tx, rx) = local::<H, Dst>(capacity, to, lane);
-            (Box::new(tx), Box::new(rx))
+            (EdgeLane::of_edges(tx, inputs).into_iter().map(boxed).collect(), boxed(rx))
         })
     }
 
     fn remote_tx(
         &self,
         layout: Layout,
+        inputs: &[usize],
         end: Box<dyn Any + Send>,
         peer: usize,
         peers: Rc<Peers>,
         bell: Option<Bell>,
-    ) -> Box<dyn Any> {
-        with_layout!(layout, H => Box::new(remote_tx::<H, Dst>(typed(end), peer, peers, bell)))
+    ) -> Vec<Box<dyn Any>> {
+        with_layout!(layout, H => {
+            let tx = remote_tx::<H, Dst>(typed(end), peer, peers, bell);
+            EdgeLane::of_edges(tx, inputs).into_iter().map(boxed).collect()
+        })
     }
 
     fn remote_rx(&self, layout: Layout, end: Box<dyn Any + Send>, peer: usize, peers: Rc<Peers>) -> Box<dyn Any> {
@@ -291,7 +322,7 @@ where
         });
         with_layout!(layout, H => {
             let edge: Box<dyn EdgeOut<Src>> = Box::new(Edge::<H, Src, Dst, C, G::Router> {
-                lanes: ends.lanes.into_iter().map(typed::<LaneTx<H, Dst>>).collect(),
+                lanes: ends.lanes.into_iter().map(typed::<EdgeLane<H, Dst>>).collect(),
                 tasks: ends.tasks,
                 convert: self.convert.clone(),
                 router,

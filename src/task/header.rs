@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use crate::task::edge::ShortWay;
 use crate::task::lane::LocalEnd;
-use crate::task::lineage::Lineage;
+use crate::task::lineage::{Lineage, Place};
 use crate::task::outlet::EmitCore;
 
 /// Names one live tree: the spout task, a slot of its ledger, and the slot's generation.
@@ -98,8 +98,10 @@ pub(crate) const NO_EVENT: u64 = u64::MAX;
 pub(crate) trait Header: Send + Sized + 'static {
     /// False if no tuple ever belongs to a tree.
     const TRACKED: bool;
-    /// It tells when the spout's event was due, and where it comes from.
+    /// It tells when the spout's event was due, and the way from there.
     const FULL: bool = false;
+    /// It tells the place in a source.
+    const PLACED: bool = Self::FULL;
 
     /// The header of a tuple emitted now, with a fresh edge in the current anchors.
     fn stamp(core: &mut EmitCore) -> Self;
@@ -138,6 +140,34 @@ impl Header for Bare {
 
     fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
         ShortWay::Bare(queue)
+    }
+}
+
+/// The place in a source that the tuple descends from: under exactly-once, so that what fails is known by its input.
+#[derive(Debug)]
+pub struct Placed(Place);
+
+impl Header for Placed {
+    const TRACKED: bool = false;
+    const PLACED: bool = true;
+
+    #[inline]
+    fn stamp(core: &mut EmitCore) -> Self {
+        Placed(core.lineage.place)
+    }
+
+    #[inline]
+    fn lineage(&self) -> Lineage {
+        Lineage::from(self.0)
+    }
+
+    #[inline]
+    fn into_roots(self) -> Roots {
+        Roots::None
+    }
+
+    fn short_way<T>(queue: LocalEnd<Self, T>) -> ShortWay<T> {
+        ShortWay::Placed(queue)
     }
 }
 
@@ -207,10 +237,12 @@ impl Header for Full {
 pub enum Layout {
     /// No header.
     Bare,
+    /// The place in a source: 16 bytes, under exactly-once.
+    Placed,
     /// Tree membership: 24 bytes.
     Tracked,
     /// With the intended time of the spout's event and its lineage as well: 56 bytes, in open-loop measurement, with
-    /// ids that survive replay, and after a step back.
+    /// ids that survive replay, and at least once after a restart from a checkpoint.
     Full,
 }
 

@@ -16,6 +16,7 @@ use crate::error::{Failure, Origin};
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::task::header::Roots;
+use crate::task::lineage::Place;
 use crate::task::outlet::EmitCore;
 use crate::task::waker::Waker;
 
@@ -118,11 +119,21 @@ impl Segment {
 #[derive(Debug)]
 pub(crate) enum HeldEvent {
     Acked { roots: Roots, drawn: u64 },
-    Failed { roots: Roots, failure: Failure, dropped: bool },
+    Failed { roots: Roots, place: Place, failure: Failure, dropped: bool },
     Reset { roots: Roots },
 }
 
 impl HeldEvent {
+    /// What happened while something else did: whoever let go of the tuple then did so for this reason.
+    pub fn because_of(self, cause: &Failure) -> Self {
+        match self {
+            HeldEvent::Failed { roots, place, dropped: true, .. } => {
+                HeldEvent::Failed { roots, place, failure: cause.clone(), dropped: false }
+            }
+            other => other,
+        }
+    }
+
     /// Counts it and tells the trees.
     pub fn apply(self, core: &mut EmitCore, origin: &Origin) {
         match self {
@@ -130,7 +141,7 @@ impl HeldEvent {
                 core.counts.acked += 1;
                 core.ack_roots(&roots, drawn);
             }
-            HeldEvent::Failed { roots, failure, dropped } => {
+            HeldEvent::Failed { roots, failure, dropped, .. } => {
                 core.counts.failed += 1;
                 core.counts.dropped += u64::from(dropped);
                 core.fail_roots(&roots, &failure.at(origin));
@@ -143,25 +154,30 @@ impl HeldEvent {
 /// The task's side: which tuples are held.
 pub(crate) struct HeldTable {
     segments: Vec<Arc<Segment>>,
-    /// Trees of each held tuple, by segment and slot.
-    roots: Vec<Vec<Roots>>,
+    /// Trees of each held tuple, and the place that it descends from, by segment and slot.
+    inputs: Vec<Vec<(Roots, Place)>>,
     free: Vec<(u32, u32)>,
     open: usize,
     waker: Waker,
     seed: u64,
+<<<<<<< HEAD
     /// The time of the task's turn.
     pub now_ns: u64,
     /// When each held tuple was taken or last given a fresh deadline.
     since_ns: Vec<Vec<u64>>,
     /// After this time no tree lives any more, whatever happens; none if trees have no deadlines.
     pub tree_life_ns: Option<u64>,
+=======
+    /// Tuples settled so far.
+    settled: u64,
+>>>>>>> main
     /// The encoded value of each held tuple, with the number of the tuple; none if values are not kept.
     values: Option<Values>,
 }
 
 #[derive(Default)]
 struct Values {
-    by_slot: HashMap<(u32, u32), (u64, Bytes)>,
+    by_slot: HashMap<(u32, u32), (u64, Bytes, Place)>,
     next: u64,
 }
 
@@ -170,14 +186,22 @@ impl HeldTable {
         let values = keeps_values.then(Values::default);
         HeldTable {
             segments: Vec::new(),
+<<<<<<< HEAD
             roots: Vec::new(),
+=======
+            inputs: Vec::new(),
+>>>>>>> main
             free: Vec::new(),
             open: 0,
             waker,
             seed,
+<<<<<<< HEAD
             now_ns: 0,
             since_ns: Vec::new(),
             tree_life_ns: None,
+=======
+            settled: 0,
+>>>>>>> main
             values,
         }
     }
@@ -187,12 +211,17 @@ impl HeldTable {
         self.values.is_some()
     }
 
-    /// The values of all held tuples, in the order in which they came in.
-    pub fn values(&self) -> Vec<Bytes> {
-        let Some(values) = &self.values else { return Vec::new() };
-        let mut all: Vec<&(u64, Bytes)> = values.by_slot.values().collect();
-        all.sort_unstable_by_key(|(number, _)| *number);
-        all.into_iter().map(|(_, value)| value.clone()).collect()
+    /// The values of all held tuples, and the places that they descend from, in the order in which they came in.
+    pub fn values(&self) -> (Vec<Bytes>, Vec<Place>) {
+        let Some(values) = &self.values else { return (Vec::new(), Vec::new()) };
+        let mut all: Vec<&(u64, Bytes, Place)> = values.by_slot.values().collect();
+        all.sort_unstable_by_key(|(number, ..)| *number);
+        all.into_iter().map(|(_, value, place)| (value.clone(), *place)).unzip()
+    }
+
+    /// Tuples that have been acked, failed, dropped or given up so far.
+    pub fn settled(&self) -> u64 {
+        self.settled
     }
 
     /// Handles that have not been acked, failed or dropped, as far as the task knows.
@@ -200,43 +229,56 @@ impl HeldTable {
         self.open
     }
 
-    /// A handle for a tuple with these trees and, where values are kept, this one.
-    pub fn hold(&mut self, roots: Roots, value: Option<Bytes>) -> Anchor {
+    /// A handle for a tuple with these trees, from this place, and, where values are kept, with this one.
+    pub fn hold(&mut self, roots: Roots, place: Place, value: Option<Bytes>) -> Anchor {
         if self.free.is_empty() {
             let segment = self.segments.len() as u32;
             let seed = mix(self.seed ^ u64::from(segment));
             self.segments.push(Arc::new(Segment::new(self.waker.clone(), seed)));
+<<<<<<< HEAD
             self.roots.push(vec![Roots::None; SEGMENT_SLOTS]);
             self.since_ns.push(vec![0; SEGMENT_SLOTS]);
+=======
+            self.inputs.push(vec![(Roots::None, Place::NONE); SEGMENT_SLOTS]);
+>>>>>>> main
             self.free.extend((0..SEGMENT_SLOTS as u32).rev().map(|slot| (segment, slot)));
         }
         let (segment, index) = self.free.pop().expect("just filled");
         let shared = &self.segments[segment as usize];
         shared.slots[index as usize].drawn.store(0, Ordering::Relaxed);
+<<<<<<< HEAD
         self.roots[segment as usize][index as usize] = roots.clone();
         self.since_ns[segment as usize][index as usize] = self.now_ns;
+=======
+        self.inputs[segment as usize][index as usize] = (roots.clone(), place);
+>>>>>>> main
         self.open += 1;
         if let (Some(values), Some(value)) = (&mut self.values, value) {
-            values.by_slot.insert((segment, index), (values.next, value));
+            values.by_slot.insert((segment, index), (values.next, value, place));
             values.next += 1;
         }
-        Anchor { slot: SlotRef { segment: shared.clone(), index }, roots, done: false }
+        Anchor { slot: SlotRef { segment: shared.clone(), index }, roots, place, done: false }
     }
 
     /// Gives up every open handle: what happens to them from now on is ignored.
-    pub fn let_go(&mut self, mut each: impl FnMut(Roots)) {
+    pub fn let_go(&mut self, mut each: impl FnMut(Roots, Place)) {
         let free: std::collections::HashSet<(u32, u32)> = self.free.iter().copied().collect();
         for (number, segment) in self.segments.iter().enumerate() {
             segment.closed.store(true, Ordering::Release);
-            for (index, roots) in self.roots[number].iter_mut().enumerate() {
+            for (index, (roots, place)) in self.inputs[number].iter_mut().enumerate() {
                 if !free.contains(&(number as u32, index as u32)) {
-                    each(std::mem::take(roots));
+                    self.settled += 1;
+                    each(std::mem::take(roots), *place);
                 }
             }
         }
         self.segments.clear();
+<<<<<<< HEAD
         self.roots.clear();
         self.since_ns.clear();
+=======
+        self.inputs.clear();
+>>>>>>> main
         self.free.clear();
         self.open = 0;
         if let Some(values) = &mut self.values {
@@ -251,7 +293,7 @@ impl HeldTable {
                 continue;
             }
             segment.take_events(|index, events, drawn, failure| {
-                let held = &mut self.roots[number][index as usize];
+                let (held, place) = &mut self.inputs[number][index as usize];
                 if events & RESET != 0 {
                     self.since_ns[number][index as usize] = self.now_ns;
                     each(HeldEvent::Reset { roots: held.clone() });
@@ -259,18 +301,19 @@ impl HeldTable {
                 if events & (ACK | FAIL | DROP) == 0 {
                     return;
                 }
-                let roots = std::mem::take(held);
+                let (roots, place) = (std::mem::take(held), *place);
                 let slot = (number as u32, index);
                 if let Some(values) = &mut self.values {
                     values.by_slot.remove(&slot);
                 }
                 self.free.push(slot);
                 self.open -= 1;
+                self.settled += 1;
                 each(if events & ACK != 0 {
                     HeldEvent::Acked { roots, drawn }
                 } else {
                     let dropped = events & DROP != 0;
-                    HeldEvent::Failed { roots, failure: failure.unwrap_or_else(Failure::dropped), dropped }
+                    HeldEvent::Failed { roots, place, failure: failure.unwrap_or_else(Failure::dropped), dropped }
                 });
             });
         }
@@ -320,6 +363,7 @@ impl SlotRef {
 pub struct Anchor {
     slot: SlotRef,
     roots: Roots,
+    place: Place,
     done: bool,
 }
 
@@ -432,6 +476,19 @@ impl<T> Deref for Tuple<T> {
     }
 }
 
+/// The place that all these anchors come from; none if there are several, since what descends from several inputs
+/// stands for no single one.
+pub(crate) fn common_place(anchors: &impl Anchors) -> Option<Place> {
+    let mut common = None;
+    anchors.each(|anchor| {
+        common = Some(match common {
+            Some(place) if place != anchor.place => Place::NONE,
+            _ => anchor.place,
+        });
+    });
+    common
+}
+
 /// What an emit can be anchored to: a tuple, an anchor, or several of either. The same one twice counts twice, as in
 /// Storm.
 pub trait Anchors {
@@ -504,7 +561,11 @@ mod tests {
     #[test]
     fn handles_settle_from_another_thread() {
         let mut table = table();
-        let (a, b, c) = (table.hold(roots(1), None), table.hold(roots(2), None), table.hold(roots(3), None));
+        let (a, b, c) = (
+            table.hold(roots(1), Place::NONE, None),
+            table.hold(roots(2), Place::NONE, None),
+            table.hold(roots(3), Place::NONE, None),
+        );
         a.as_held().unwrap().1.draw(5);
         crate::sys::thread::spawn_named("held-test", move || {
             a.reset_deadline();
@@ -525,11 +586,13 @@ mod tests {
     #[test]
     fn slots_are_used_again_and_segments_added() {
         let mut table = table();
-        let many: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), None)).collect();
+        let many: Vec<Anchor> =
+            (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), Place::NONE, None)).collect();
         assert_eq!(table.segments.len(), 2);
         many.into_iter().for_each(Anchor::ack);
         assert_eq!(events(&mut table).len(), SEGMENT_SLOTS + 1);
-        let again: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), None)).collect();
+        let again: Vec<Anchor> =
+            (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), Place::NONE, None)).collect();
         assert_eq!(table.segments.len(), 2);
         drop(again);
     }
@@ -537,7 +600,7 @@ mod tests {
     #[test]
     fn after_the_task_is_gone_handles_do_nothing() {
         let mut table = table();
-        let anchor = table.hold(roots(1), None);
+        let anchor = table.hold(roots(1), Place::NONE, None);
         drop(table);
         anchor.ack();
     }
@@ -556,7 +619,7 @@ mod loom_tests {
         model.preemption_bound = Some(3);
         model.check(|| {
             let mut table = HeldTable::new(Waker::disconnected(), 1, false);
-            let held = |table: &mut HeldTable, n| table.hold(Roots::One(Root::new(0, n, 1), 7), None);
+            let held = |table: &mut HeldTable, n| table.hold(Roots::One(Root::new(0, n, 1), 7), Place::NONE, None);
             let (a, b) = (held(&mut table, 1), held(&mut table, 2));
             let first = loom::thread::spawn(move || {
                 a.reset_deadline();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::state::{StateValue, codec};
+use crate::task::lineage::Place;
 
 /// What a bolt that holds tuples promises under exactly-once; `T` is its input type.
 ///
@@ -119,6 +120,9 @@ pub(crate) struct OwnPart {
     pub own: Bytes,
     /// In the order in which they came in.
     pub held: Vec<Bytes>,
+    /// The place in a source of each of them.
+    #[serde(default)]
+    pub places: Vec<Place>,
 }
 
 impl OwnPart {
@@ -136,7 +140,7 @@ impl OwnPart {
     /// Fatal, if the bytes are damaged.
     pub fn read(bytes: &[u8]) -> Result<Self, Failure> {
         match bytes.strip_prefix(MAGIC) {
-            None => Ok(OwnPart { own: Bytes::copy_from_slice(bytes), held: Vec::new() }),
+            None => Ok(OwnPart { own: Bytes::copy_from_slice(bytes), ..OwnPart::default() }),
             Some(part) => codec::read(part)
                 .map_err(|error| Failure::fatal(format!("the tuples held in the checkpoint cannot be read: {error}"))),
         }
@@ -149,9 +153,9 @@ mod tests {
 
     #[test]
     fn a_part_without_held_tuples_is_stored_as_it_always_was() {
-        let part = OwnPart { own: Bytes::from_static(b"own"), held: Vec::new() };
+        let part = OwnPart { own: Bytes::from_static(b"own"), ..OwnPart::default() };
         assert_eq!(part.write(), b"own");
-        assert_eq!(OwnPart::read(b"own").expect("reads"), OwnPart { own: "own".into(), held: Vec::new() });
+        assert_eq!(OwnPart::read(b"own").expect("reads"), OwnPart { own: "own".into(), ..OwnPart::default() });
     }
 
     #[test]
@@ -161,7 +165,7 @@ mod tests {
             Held::Drain => unreachable!("it is in state"),
         };
         let held: Vec<Bytes> = (0..3).map(|value| codec.write(&value).expect("writes")).collect();
-        let bytes = OwnPart { own: Bytes::new(), held }.write();
+        let bytes = OwnPart { held, ..OwnPart::default() }.write();
         let part = OwnPart::read(&bytes).expect("reads");
         assert_eq!(codec.read_all(&part).expect("reads"), [0, 1, 2]);
         assert!(OwnPart::read(&bytes[..bytes.len() - 1]).expect_err("a byte is missing").is_fatal());

@@ -1,8 +1,13 @@
 //! A lane: the bounded queue from one producer task to one consumer task, tuples and control items in one order.
 //!
+//! There is one for every pair of tasks, however many edges lead from the one to the other: they share its producing
+//! end, and a control item tells which input the tuples behind it belong to.
+//!
 //! Between tasks of one executor it is a plain queue without atomics; across executors an `rtrb` ring. The two ends are
 //! owned values, `Send` or thread-bound as their kind demands, never shared: a second producer is not expressible.
 #![allow(unsafe_code)]
+
+mod shared;
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
@@ -12,6 +17,8 @@ use std::rc::Rc;
 use crate::state::store::CheckpointId;
 use crate::sys::bits::{Bits, SharedBits};
 use crate::sys::sync::Arc;
+
+pub(crate) use shared::EdgeLane;
 
 /// What travels in order with the tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub enum Control {
     Barrier(CheckpointId),
     /// Nothing will follow.
     End,
+    /// The tuples that follow belong to the consumer's input of this number: only in a lane that several edges share.
+    Input(usize),
 }
 
 /// What stands before the value in a slot.

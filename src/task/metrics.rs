@@ -49,6 +49,8 @@ counts! {
     replayed,
     /// Values given up and sent to the dead-letter stream.
     dead_lettered,
+    /// Of those, the ones that nobody takes: they are lost.
+    untaken,
     /// Times the instance was built anew after a panic, or after an error of a spout.
     rebuilt,
     /// Held tuples dropped without ack or fail.
@@ -102,6 +104,8 @@ pub struct TaskMetrics {
     before: Cells,
     state: AtomicU8,
     pending: AtomicU64,
+    /// Of a spout: emits since the last durable checkpoint.
+    since_checkpoint: AtomicU64,
     reported: Reported,
     /// Nobody reads histograms.
     is_bare: bool,
@@ -162,6 +166,21 @@ impl TaskMetrics {
     /// The last error it reported or broke down with.
     pub fn last_error(&self) -> Option<String> {
         self.reported.last()
+    }
+
+    pub(crate) fn publish_since_checkpoint(&self, emits: u64) {
+        self.since_checkpoint.store(emits, Ordering::Relaxed);
+    }
+
+    /// Emits of a spout since the last durable checkpoint; as old as the counters.
+    pub(crate) fn since_checkpoint(&self) -> u64 {
+        self.since_checkpoint.load(Ordering::Relaxed)
+    }
+
+    /// Dead letters are counted once, however often a restart makes them again: those of the checkpoint that is gone
+    /// back to, and those since.
+    pub(crate) fn restore_dead_letters(&self, dead_lettered: u64) {
+        self.before.dead_lettered.store(dead_lettered, Ordering::Relaxed);
     }
 
     /// Open trees of a spout, open handles of a manual bolt; as old as the counters.

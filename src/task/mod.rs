@@ -4,10 +4,12 @@ use std::fmt;
 
 pub(crate) mod acks;
 pub mod align;
+pub mod backoff;
 pub(crate) mod bolt;
 pub(crate) mod chaos;
 pub mod component;
 pub mod context;
+pub mod dead_letter;
 pub mod door;
 pub mod dynamic;
 pub(crate) mod edge;

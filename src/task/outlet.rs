@@ -14,13 +14,13 @@ use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::acks::{AckMessage, Acks};
 use crate::task::header::{NO_EVENT, Root, Roots};
-use crate::task::held::{Anchor, Anchors};
+use crate::task::held::{Anchor, Anchors, common_place};
 use crate::task::lineage::{Lineage, ReplayId, component_name};
 use crate::task::metrics::Counts;
 use crate::task::payload::{Outputs, Payload, PortAt, PortSet};
 
-pub(crate) use spout::SelfAcked;
 pub use spout::SpoutOutlet;
+pub(crate) use spout::{Epoch, SelfAcked};
 
 /// The part of an outlet that does not depend on types: anchors, edge ids, counters, blocked lanes.
 #[doc(hidden)]
@@ -39,8 +39,8 @@ pub struct EmitCore {
     /// ...of which so many emits had been made before, and goes to the so-many-th of several tasks.
     lineage_emitted: u64,
     pub(crate) ordinal: u64,
-    /// Lineages are carried.
-    traces: bool,
+    /// Tuples carry the place in a source that they descend from.
+    pub(crate) carries_places: bool,
     component: u64,
     /// What is emitted now becomes a child of these trees...
     anchor: Roots,
@@ -58,12 +58,12 @@ pub struct EmitCore {
 }
 
 impl EmitCore {
-    pub(crate) fn new(acks: Rc<Acks>, edges: Random, component: &str, traces: bool) -> Self {
+    pub(crate) fn new(acks: Rc<Acks>, edges: Random, component: &str, carries_places: bool) -> Self {
         EmitCore {
             lineage: Lineage::NONE,
             lineage_emitted: 0,
             ordinal: 0,
-            traces,
+            carries_places,
             component: component_name(component),
             counts: Counts::default(),
             blocked_lanes: 0,
@@ -101,9 +101,12 @@ impl EmitCore {
         self.lineage = Lineage::NONE;
     }
 
+    /// That of a tuple emitted now. An emit is counted before it is sent, whatever way it goes, and its index counts
+    /// those before it: FROZEN as the lineage itself, and the one that a single subscriber's task on the same executor
+    /// has always got.
     #[inline]
     pub(crate) fn child_lineage(&self) -> Lineage {
-        self.lineage.child(self.component, self.counts.emitted - self.lineage_emitted, self.ordinal)
+        self.lineage.child(self.component, self.counts.emitted - self.lineage_emitted - 1, self.ordinal)
     }
 
     /// From here on, emits are anchored to `roots`.
@@ -361,12 +364,19 @@ impl<O: Outputs> Outlet<O> {
     /// Manual style: what is emitted through the returned value is anchored to the given tuples, or to none for `[]`.
     pub fn anchored(&mut self, anchors: impl Anchors) -> Anchored<'_, O> {
         debug_assert!(self.core.held.is_empty());
+        let before = self.core.lineage;
+        if let Some(place) = common_place(&anchors)
+            && self.core.carries_places
+            && place != before.place
+        {
+            self.core.set_lineage(Lineage::from(place));
+        }
         anchors.each(|anchor: &Anchor| {
             if let Some(held) = anchor.as_held() {
                 self.core.held.push(held);
             }
         });
-        Anchored { outlet: self }
+        Anchored { outlet: self, before }
     }
 
     /// Time of this turn in nanoseconds since the topology started; virtual under a driver.
@@ -378,6 +388,8 @@ impl<O: Outputs> Outlet<O> {
 /// An [`Outlet`] whose emits are anchored to held tuples, for as long as this value lives.
 pub struct Anchored<'a, O: Outputs> {
     outlet: &'a mut Outlet<O>,
+    /// What was emitted before descends from this, and so does what is emitted after.
+    before: Lineage,
 }
 
 impl<O: Outputs> std::ops::Deref for Anchored<'_, O> {
@@ -396,5 +408,8 @@ impl<O: Outputs> std::ops::DerefMut for Anchored<'_, O> {
 impl<O: Outputs> Drop for Anchored<'_, O> {
     fn drop(&mut self) {
         self.outlet.core.held.clear();
+        if self.outlet.core.lineage.place != self.before.place {
+            self.outlet.core.lineage = self.before;
+        }
     }
 }

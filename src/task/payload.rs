@@ -4,7 +4,7 @@ use std::any::Any;
 use std::marker::PhantomData;
 
 use crate::task::edge::{EdgeOut, ShortWay};
-use crate::task::header::{Bare, Full, Header, Tracked};
+use crate::task::header::{Bare, Full, Header, Placed, Tracked};
 use crate::task::lane::{Control, LocalEnd};
 use crate::task::outlet::EmitCore;
 
@@ -56,16 +56,17 @@ pub trait PortSet: Default + 'static {
 #[doc(hidden)]
 pub struct PortOut<T> {
     edges: Vec<Box<dyn EdgeOut<T>>>,
-    /// There is one edge, and this is a short way along it: one of the three, apart because a test of each costs less
+    /// There is one edge, and this is a short way along it: one of the four, apart because a test of each costs less
     /// than a jump by a table.
     bare: Option<LocalEnd<Bare, T>>,
     tracked: Option<LocalEnd<Tracked, T>>,
+    placed: Option<LocalEnd<Placed, T>>,
     full: Option<LocalEnd<Full, T>>,
 }
 
 impl<T> Default for PortOut<T> {
     fn default() -> Self {
-        PortOut { edges: Vec::new(), bare: None, tracked: None, full: None }
+        PortOut { edges: Vec::new(), bare: None, tracked: None, placed: None, full: None }
     }
 }
 
@@ -78,9 +79,15 @@ fn open<H: Header, T>(way: &Option<LocalEnd<H, T>>) -> Option<&LocalEnd<H, T>> {
 /// The short way: there is room in the queue.
 #[inline(always)]
 fn push<H: Header, T>(queue: &LocalEnd<H, T>, value: T, core: &mut EmitCore) {
-    // Pushed first, so that nothing is written between asking for room and taking it.
-    core.above_low_water |= queue.push(H::stamp(core), value);
-    core.counts.emitted += 1;
+    if H::FULL {
+        // As on all other ways: which of its input's emits it is stands in the header.
+        core.counts.emitted += 1;
+        core.above_low_water |= queue.push(H::stamp(core), value);
+    } else {
+        // Pushed first, so that nothing is written between asking for room and taking it.
+        core.above_low_water |= queue.push(H::stamp(core), value);
+        core.counts.emitted += 1;
+    }
 }
 
 impl<T: Payload> PortOut<T> {
@@ -92,6 +99,9 @@ impl<T: Payload> PortOut<T> {
                 return push(queue, value, core);
             }
             if let Some(queue) = open(&self.tracked) {
+                return push(queue, value, core);
+            }
+            if let Some(queue) = open(&self.placed) {
                 return push(queue, value, core);
             }
         }
@@ -128,10 +138,13 @@ impl<T: Payload> PortOut<T> {
     /// What the others leave. Apart from them, so that they need few registers and can be inlined.
     #[inline(never)]
     fn emit_the_long_way(&mut self, value: T, core: &mut EmitCore) {
-        if core.blocked_lanes == 0
-            && let Some(queue) = open(&self.full)
-        {
-            return push(queue, value, core);
+        if core.blocked_lanes == 0 {
+            if let Some(queue) = open(&self.placed) {
+                return push(queue, value, core);
+            }
+            if let Some(queue) = open(&self.full) {
+                return push(queue, value, core);
+            }
         }
         if let [only] = &mut self.edges[..] {
             core.counts.emitted += 1;
@@ -150,6 +163,11 @@ impl<T: Payload> PortOut<T> {
             }
             last.send(value, core);
         }
+    }
+
+    /// False if what is emitted goes nowhere.
+    pub fn has_subscribers(&self) -> bool {
+        !self.edges.is_empty()
     }
 
     /// Sends to one task of the direct subscribers.
@@ -185,12 +203,13 @@ impl<T: Payload> PortSet for PortOut<T> {
     fn attach(&mut self, port: usize, edge: Box<dyn Any>) {
         assert_eq!(port, 0, "a single output has port 0 only");
         self.edges.push(*edge.downcast().expect("the builder joins streams and edges of one type"));
-        (self.bare, self.tracked, self.full) = (None, None, None);
+        (self.bare, self.tracked, self.placed, self.full) = (None, None, None, None);
         if let [only] = &self.edges[..] {
             match only.short_way() {
                 ShortWay::None => {}
                 ShortWay::Bare(queue) => self.bare = Some(queue),
                 ShortWay::Tracked(queue) => self.tracked = Some(queue),
+                ShortWay::Placed(queue) => self.placed = Some(queue),
                 ShortWay::Full(queue) => self.full = Some(queue),
             }
         }

@@ -2,48 +2,41 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Failure, Origin};
+use crate::error::Failure;
+use crate::sys::sync::Arc;
 use crate::task::component::{Next, Outcome, Polled, Position, Replayable, Source, SplitId, Spout};
 use crate::task::context::SpoutContext;
-use crate::task::lineage::{Lineage, Poison, SplitName};
+pub use crate::task::dead_letter::DeadLetter;
+use crate::task::lineage::{Caution, GivenUp, Place, SplitName};
 use crate::task::outlet::SpoutOutlet;
 use crate::task::payload::{Payload, Ports};
 
+mod again;
 mod pending;
 
-use pending::{Pending, Verdict};
-
-/// Replays of an item before it is dead-lettered, unless told otherwise.
-pub const REPLAYS_MAX_DEFAULT: u32 = 3;
+use again::ReadAgain;
+pub(crate) use pending::Patience;
+use pending::{Dead, Pending, Verdict};
 
 /// Items of one task that may wait for their replay before it takes in no new ones.
 const WAITING_MAX: usize = 16_384;
 
-/// A value that was given up, with everything needed to find out why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter<T> {
-    /// The value as the source gave it.
-    pub value: T,
-    /// The value's position in its split, as its source counts: a byte offset, an index.
-    pub id: u64,
-    /// The component and task that failed it last, where known: a deadline that passed has none.
-    pub origin: Option<Origin>,
-    /// The last failure's message.
-    pub error: String,
-    /// How often the value was emitted; under exactly-once, how often it is known to have failed.
-    pub attempts: u32,
-}
-
 /// The spout around every shipped source: port 0 carries the items, port 1 the dead letters.
 ///
-/// It keeps one clone of each item whose tree is open. When the tree fails, the item is emitted again: the first time
-/// after 1 ms, the second after 10 ms, then after twice as long each time, up to 1 s. After
-/// [`max_replays`](Self::max_replays) replays (3 unless told otherwise, so at most four emits in all) the next failure
-/// sends it to the dead-letter port, untracked, instead of round again for ever; a [reject](Failure::reject) sends it
-/// there at once. Either way each item is acked or dead-lettered exactly once.
+/// It keeps one clone of each item whose tree is open. When the tree fails, what happens depends on the failure's kind:
+///
+/// | kind | what happens |
+/// | --- | --- |
+/// | retry (any error by `?`), time-out | emitted again for `retry_for` (10 minutes), then a dead letter |
+/// | panic, a dropped handle | emitted again, until the item has failed of it `failures_max` times (5) |
+/// | reject | a dead letter at once |
+/// | collateral | emitted again, and not counted |
+///
+/// Replays wait longer each time (`replay_backoff`: 10 ms doubling up to 10 s, a random part less). With
+/// [`max_replays`](Self::max_replays) a number of replays is the limit instead, for every kind that counts. Either way
+/// each item is acked or dead-lettered exactly once.
 ///
 /// **Order.** A replayed item comes after items that were read later: the order per key is *not* kept across a replay.
 ///
@@ -61,10 +54,15 @@ pub struct Replaying<S: Source> {
     source: RefCell<S>,
     pending: Pending<S::Item>,
     splits: Vec<SplitId>,
-    /// The splits' names in lineages, and what is not to be emitted again.
+    /// The splits' names in lineages.
     split_names: Vec<SplitName>,
-    poison: Arc<[Poison]>,
+    caution: Caution,
+    /// Read, and to be emitted once everything before it has a checkpoint.
+    set_apart: Option<u64>,
+    /// Reads items again that were given up where they failed.
+    again: ReadAgain<S>,
     component: Arc<str>,
+    wall_offset_ns: u64,
     is_replayable: bool,
     /// Nothing new comes: the source is exhausted, or the topology is being drained.
     is_exhausted: bool,
@@ -72,15 +70,24 @@ pub struct Replaying<S: Source> {
 }
 
 impl<S: Source> Replaying<S> {
-    /// Wraps a source; items are replayed up to three times.
-    pub fn new(source: S) -> Self {
+    /// Wraps a source; failing items are replayed as the settings say.
+    ///
+    /// Under exactly-once an item that a bolt rejects is read a second time, by a source that the factory makes.
+    pub fn new(factory: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        Self::made_by(Arc::new(factory))
+    }
+
+    pub(crate) fn made_by(factory: Arc<dyn Fn() -> S + Send + Sync>) -> Self {
         Replaying {
-            source: RefCell::new(source),
-            pending: Pending::new(REPLAYS_MAX_DEFAULT),
+            source: RefCell::new(factory()),
+            pending: Pending::new(Patience::default()),
             splits: Vec::new(),
             split_names: Vec::new(),
-            poison: Arc::default(),
+            caution: Caution::default(),
+            set_apart: None,
+            again: ReadAgain::new(factory),
             component: "".into(),
+            wall_offset_ns: 0,
             is_replayable: false,
             is_exhausted: false,
             is_winding_down: false,
@@ -89,7 +96,7 @@ impl<S: Source> Replaying<S> {
 
     /// Sets how often an item is emitted again before it is dead-lettered; 0 dead-letters at the first failure.
     pub fn max_replays(mut self, count: u32) -> Self {
-        self.pending = Pending::new(count);
+        self.pending = Pending::new(Patience { max_replays: Some(count), ..Patience::default() });
         self
     }
 
@@ -102,17 +109,6 @@ impl<S: Source> Replaying<S> {
                 Next::WakeAfter(if let Next::WakeAfter(after) = otherwise { after.min(until_due) } else { until_due })
             }
         }
-    }
-
-    /// Whether the item at this place has failed too often under exactly-once.
-    #[inline]
-    fn poison_at(&self, split: Option<SplitName>, position: Position) -> Option<Poison> {
-        if self.poison.is_empty() {
-            return None;
-        }
-        let place = Lineage::at(split?, position.0).place;
-        let at = self.poison.binary_search_by_key(&place, |poison| poison.place).ok()?;
-        Some(self.poison[at].clone())
     }
 
     /// After an assignment or a revocation: forgets the items of the splits concerned and follows the others.
@@ -129,17 +125,105 @@ impl<S: Source> Replaying<S> {
         self.split_names = now.iter().map(|split| SplitName::new(&self.component, split)).collect();
         self.splits = now;
     }
+
+    fn place_of(&self, id: u64) -> Place {
+        let Some((split, position)) = self.pending.place_of(id) else { return Place::NONE };
+        self.split_names.get(split).map_or(Place::NONE, |name| Place::at(*name, position.0))
+    }
+
+    /// A new item: emitted, given up, or set apart until everything before it is in a checkpoint.
+    #[inline]
+    fn take(&mut self, value: S::Item, split: usize, position: Position, out: &mut Emits<S::Item>) -> Outcome {
+        let place = self.split_names.get(split).map_or(Place::NONE, |name| Place::at(*name, position.0));
+        if let Some(poison) = find(&self.caution.poison, place) {
+            return bury(out, value, poison);
+        }
+        let suspect = find(&self.caution.suspects, place);
+        if let Some(suspect) = suspect.filter(|suspect| self.pending.is_beyond_replays(suspect.attempts)) {
+            return bury(out, value, suspect);
+        }
+        let is_suspected = suspect.is_some();
+        let id = self.pending.insert(value.clone(), split, position);
+        if is_suspected {
+            self.set_apart = Some(id);
+            self.release(out);
+            return Ok(());
+        }
+        out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
+        Ok(())
+    }
+
+    /// Emits the item that is set apart, if nothing else has been emitted since the last checkpoint; else, and after it,
+    /// nothing is emitted before the next one.
+    #[cold]
+    fn release(&mut self, out: &mut Emits<S::Item>) {
+        out.wait_for_checkpoint();
+        if out.since_checkpoint() > 0 {
+            return;
+        }
+        let Some(id) = self.set_apart.take() else { return };
+        let (place, value) = (self.place_of(id), self.pending.value_of(id));
+        if let Some(value) = value {
+            out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
+        }
+    }
+
+    /// Makes dead letters of items that were given up where they failed, by reading them again. None once there are no
+    /// more.
+    #[cold]
+    fn bury_given_up(&mut self, out: &mut Emits<S::Item>) -> Result<Option<Next>, Failure> {
+        while let Some(given_up) = out.given_up.front() {
+            let split = self.split_names.iter().position(|name| *name == given_up.place.split());
+            let Some(split) = split.map(|number| &self.splits[number]) else {
+                return Err(Failure::fatal_in("dead_letter", again::gone(&self.component, given_up)));
+            };
+            match self.again.read(split, Position(given_up.place.position))? {
+                Polled::Item { value, .. } => {
+                    if let Some(given_up) = out.given_up.pop_front() {
+                        bury(out, value, &given_up)?;
+                    }
+                }
+                Polled::Idle => return Ok(Some(Next::Idle)),
+                Polled::WakeAfter(after) => return Ok(Some(Next::WakeAfter(after))),
+                Polled::Finished => {
+                    return Err(Failure::fatal_in("dead_letter", again::gone(&self.component, given_up)));
+                }
+            }
+        }
+        self.again.rest();
+        Ok(None)
+    }
 }
 
-fn give_up<T: Payload>(
-    out: &mut SpoutOutlet<Ports<(T, DeadLetter<T>)>, u64>,
-    value: T,
-    position: Position,
-    poison: Poison,
-) {
-    let Poison { origin, error, attempts, .. } = poison;
-    out.note_dead_letter();
-    out.emit_on::<1>(DeadLetter { value, id: position.0, origin: Some(origin), error, attempts });
+/// That of these inputs, which are in order, that is at this place.
+#[inline]
+fn find(inputs: &[GivenUp], place: Place) -> Option<&GivenUp> {
+    if inputs.is_empty() {
+        return None;
+    }
+    inputs.binary_search_by_key(&place, |input| input.place).ok().map(|at| &inputs[at])
+}
+
+type Emits<T> = SpoutOutlet<Ports<(T, DeadLetter<T>)>, u64>;
+
+/// Makes a dead letter of an item.
+///
+/// # Errors
+/// Fatal, where nobody takes it and it must not be lost.
+#[cold]
+fn bury<T: Payload>(out: &mut Emits<T>, value: T, why: &GivenUp) -> Outcome {
+    out.note_dead_letter_for::<1>(why)?;
+    out.emit_on::<1>(DeadLetter {
+        value,
+        id: why.place.position,
+        origin: why.origin.clone(),
+        error: why.error.clone(),
+        kind: why.kind,
+        attempts: why.attempts,
+        first_failed_ns: why.first_failed_ns,
+        last_failed_ns: why.last_failed_ns,
+    });
+    Ok(())
 }
 
 impl<S: Source> Spout for Replaying<S> {
@@ -148,8 +232,12 @@ impl<S: Source> Spout for Replaying<S> {
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
         // The generator differs from rebuild to rebuild, and so do the ids: see `Verdict::Unknown`.
-        self.pending.start_ids_at(ctx.random().next_u64() as u32);
-        (self.component, self.poison) = (ctx.info().component.clone(), ctx.poison.clone());
+        let mut random = ctx.random();
+        self.pending.start_ids_at(random.next_u64() as u32);
+        self.pending.set_patience(ctx.patience, random);
+        (self.component, self.caution) = (ctx.info().component.clone(), ctx.caution.clone());
+        self.wall_offset_ns = ctx.wall_offset_ns;
+        self.again.set_context(ctx);
         let source = self.source.get_mut();
         source.open(ctx)?;
         self.is_replayable = source.replayable().is_some();
@@ -157,15 +245,22 @@ impl<S: Source> Spout for Replaying<S> {
     }
 
     #[inline]
-    fn next(&mut self, out: &mut SpoutOutlet<Self::Out, u64>) -> Result<Next, Failure> {
+    fn next(&mut self, out: &mut Emits<S::Item>) -> Result<Next, Failure> {
         let now_ns = out.now_ns();
         if let Some((id, value)) = self.pending.take_due(now_ns) {
             out.note_replay();
-            let place = self.pending.place_of(id);
-            let split = place.and_then(|(split, _)| self.split_names.get(split)).copied();
-            let position = place.map_or(0, |(_, position)| position.0);
-            out.emitting_at(split, position, |out| out.emit_tracked_on::<0>(id, value));
+            let place = self.place_of(id);
+            out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
             return Ok(Next::Emitted);
+        }
+        if self.set_apart.is_some() {
+            self.release(out);
+            return Ok(Next::Emitted);
+        }
+        if !out.given_up.is_empty()
+            && let Some(next) = self.bury_given_up(out)?
+        {
+            return Ok(next);
         }
         if self.is_exhausted || self.is_winding_down {
             return Ok(self.rest(now_ns, Next::Finished));
@@ -175,13 +270,7 @@ impl<S: Source> Spout for Replaying<S> {
         }
         Ok(match self.source.get_mut().poll()? {
             Polled::Item { value, split, position } => {
-                let name = self.split_names.get(split).copied();
-                if let Some(poison) = self.poison_at(name, position) {
-                    give_up(out, value, position, poison);
-                    return Ok(Next::Emitted);
-                }
-                let id = self.pending.insert(value.clone(), split, position);
-                out.emitting_at(name, position.0, |out| out.emit_tracked_on::<0>(id, value));
+                self.take(value, split, position, out)?;
                 Next::Emitted
             }
             Polled::Idle => self.rest(now_ns, Next::Idle),
@@ -193,24 +282,22 @@ impl<S: Source> Spout for Replaying<S> {
         })
     }
 
-    fn ack(&mut self, id: u64, _out: &mut SpoutOutlet<Self::Out, u64>) -> Outcome {
+    fn ack(&mut self, id: u64, _out: &mut Emits<S::Item>) -> Outcome {
         // An unknown id needs nothing: its item belongs to someone else by now.
         self.pending.ack(id);
         Ok(())
     }
 
-    fn fail(&mut self, id: u64, why: &Failure, out: &mut SpoutOutlet<Self::Out, u64>) -> Outcome {
+    fn fail(&mut self, id: u64, why: &Failure, out: &mut Emits<S::Item>) -> Outcome {
+        let place = self.place_of(id);
         match self.pending.fail(id, why, out.now_ns()) {
             Verdict::Waits => {}
-            Verdict::Dead { value, position, attempts } => {
-                out.note_dead_letter();
-                out.emit_on::<1>(DeadLetter {
-                    value,
-                    id: position.0,
-                    origin: why.origin().cloned(),
-                    error: why.message().to_owned(),
-                    attempts,
-                });
+            Verdict::Dead(Dead { value, position, attempts, first_failed_ns }) => {
+                let place = if place.is_none() { Place::nowhere(position.0) } else { place };
+                let last_failed_ns = out.now_ns().saturating_add(self.wall_offset_ns);
+                let first_failed_ns = first_failed_ns.saturating_add(self.wall_offset_ns);
+                let why = GivenUp { attempts, first_failed_ns, ..GivenUp::at_once(place, why, last_failed_ns) };
+                bury(out, value, &why)?;
             }
             Verdict::Unknown if self.is_replayable => {}
             Verdict::Unknown => {
@@ -221,6 +308,7 @@ impl<S: Source> Spout for Replaying<S> {
     }
 
     fn close(&mut self) {
+        self.again.close();
         self.source.get_mut().close();
     }
 

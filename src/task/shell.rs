@@ -13,15 +13,17 @@ use crate::sys::random::Random;
 use crate::sys::sync::Arc;
 use crate::task::acks::Acks;
 use crate::task::align::CheckpointId;
+use crate::task::backoff::Backoff;
 use crate::task::chaos::Chaos;
 use crate::task::context::{SpoutContext, TaskInfo};
 use crate::task::header::Layout;
 use crate::task::lane::Signal;
 use crate::task::ledger::Ledger;
-use crate::task::lineage::{Lineage, Place};
+use crate::task::lineage::{GivenUp, Place};
 use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, TaskMetrics};
 use crate::task::pace::{Pacer, Schedule};
+use crate::task::replay::Patience;
 use crate::task::reporter::Reporter;
 use crate::task::snapshot::{SnapshotPort, Visibility};
 use crate::task::waker::Waker;
@@ -48,6 +50,8 @@ pub(crate) struct Wants {
     pub quiet: bool,
     /// Nothing any more: end of input has been sent and accepted everywhere.
     pub done: bool,
+    /// A checkpoint, soon: it does nothing before one is durable.
+    pub checkpoint: bool,
     /// Time of the turn that went into a checkpoint: how many tuples the next turn may have does not answer for it.
     pub aside_ns: u64,
 }
@@ -79,17 +83,17 @@ pub(crate) struct Fatal {
     pub message: String,
     /// Going back to the last checkpoint may help.
     pub steps_back: bool,
-    /// The place in a source of the input that was being handled, if that is known, and the failure.
-    pub culprit: Option<(Place, Failure)>,
+    /// What failed, and the place in a source of the input that was being handled, if one was.
+    pub failure: Failure,
+    pub place: Place,
 }
 
 impl Fatal {
-    /// A task cannot go on after a failure of its component. With checkpoints that means a step back, unless the
-    /// component says that going on is pointless.
-    pub fn of(failure: &Failure, has_checkpoints: bool, while_handling: Lineage) -> Self {
+    /// A task cannot go on after a failure of its component. With checkpoints that means a restart from the last one,
+    /// unless the component says that going on is pointless.
+    pub fn of(failure: &Failure, has_checkpoints: bool, place: Place) -> Self {
         let steps_back = has_checkpoints && !failure.is_fatal();
-        let culprit = (steps_back && !while_handling.is_none()).then(|| (while_handling.place, failure.clone()));
-        Fatal { state: "failed", message: failure.to_string(), steps_back, culprit }
+        Fatal { state: failure.state(), message: failure.to_string(), steps_back, failure: failure.clone(), place }
     }
 }
 
@@ -106,6 +110,8 @@ pub(crate) trait Task {
     /// Looks into lanes from other executors; true if one has something.
     fn poll_lanes(&mut self) -> bool;
     fn order(&mut self, order: Order);
+    /// Inputs that bolts have given up: a spout task makes dead letters of its own.
+    fn bury(&mut self, _given_up: &[GivenUp]) {}
     /// Closes or cleans up.
     fn stop(&mut self);
     /// True if nothing is queued or running in it: at most open trees or held tuples are left.
@@ -135,6 +141,11 @@ pub(crate) trait TaskKit: Send + Sync {
         Visibility::Immediate
     }
 
+    /// Where it writes and nobody else may, told by an instance made for the purpose.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// True if it is known what becomes of the tuples it holds when a barrier comes; only manual bolts hold any.
     fn declares_held(&self) -> bool {
         true
@@ -151,7 +162,7 @@ pub(crate) trait TaskKit: Send + Sync {
 pub(crate) struct Supervision {
     pub rebuilds_max: u32,
     pub rebuild_progress_tuples: u64,
-    pub rebuild_backoff_ns: u64,
+    pub rebuild_backoff: Backoff,
 }
 
 /// Everything a task is joined to.
@@ -159,9 +170,9 @@ pub(crate) struct TaskParts {
     pub info: TaskInfo,
     /// Boxed `LaneRx<H, In>`, in the order of the signal's lane bits.
     pub lanes: Vec<Box<dyn Any>>,
-    /// For each lane the position of its subscription among the component's inputs.
+    /// For each lane the position, among the component's inputs, of the subscription that its next tuple belongs to.
     pub lane_inputs: Vec<usize>,
-    /// For each lane whether it closes a declared cycle; such a lane's end is not waited for.
+    /// For each lane whether all its edges close a declared cycle; such a lane's end is not waited for.
     pub lane_feedback: Vec<bool>,
     /// If it closes a cycle: all tasks outside that have edges into the cycle, here or further along it.
     pub loop_feeders: Vec<Arc<TaskMetrics>>,
@@ -172,11 +183,17 @@ pub(crate) struct TaskParts {
     /// The spout task's ledger; none for bolts and with tracking off.
     pub ledger: Option<Rc<RefCell<Ledger>>>,
     pub max_spout_pending: usize,
+    /// Tuples that a bolt may hold at a time; without trees, which bound them.
+    pub held_max: usize,
     pub tick_ns: Option<u64>,
-    /// How long a bolt may go on holding tuples after its input has ended.
+    /// How long a bolt may go on holding tuples after its input has ended, without settling any.
     pub let_go_after_ns: u64,
+<<<<<<< HEAD
     /// How long a tree can live at most, if there are deadlines; see `HeldTable::is_awaited`.
     pub tree_life_ns: Option<u64>,
+=======
+    pub patience: Patience,
+>>>>>>> main
     pub supervision: Supervision,
     pub waker: Waker,
     pub woken: Rc<std::cell::Cell<bool>>,
@@ -186,8 +203,8 @@ pub(crate) struct TaskParts {
     pub wall_offset_ns: u64,
     pub offload: Offload,
     pub seed: u64,
-    /// Lineages are carried.
-    pub traces: bool,
+    /// Tuples carry the place in a source that they descend from.
+    pub carries_places: bool,
     /// In a measured run: of a spout, and of a bolt that nobody subscribes to.
     pub pacer: Option<Pacer>,
     pub sink_of: Option<Arc<Schedule>>,
@@ -214,7 +231,9 @@ impl TaskParts {
             clock: self.clock.clone(),
             random: Random::new(self.seed).fork(u64::from(self.info.task.0)).fork(rebuilds),
             offload: self.offload.clone(),
-            poison: self.snapshots.as_ref().map(|port| port.poison.clone()).unwrap_or_default(),
+            caution: self.snapshots.as_ref().map(|port| port.caution.clone()).unwrap_or_default(),
+            patience: self.patience,
+            wall_offset_ns: self.wall_offset_ns,
             reporter: Reporter::new(self.metrics.clone(), self.info.origin()),
         }
     }
@@ -270,7 +289,8 @@ impl Rebuilds {
         if self.streak > self.limits.rebuilds_max {
             return Err(Fatal {
                 steps_back: false,
-                culprit: None,
+                failure: failure.clone(),
+                place: Place::NONE,
                 state: "rebuild_limit",
                 message: format!(
                     "{origin} failed {} times in a row with fewer than {} tuples executed between, last: {}",
@@ -280,7 +300,6 @@ impl Rebuilds {
                 ),
             });
         }
-        let backoff_ns = self.limits.rebuild_backoff_ns.saturating_mul(1 << (self.streak - 1).min(20));
-        Ok(now_ns + backoff_ns)
+        Ok(now_ns + self.limits.rebuild_backoff.pause_ns(self.streak))
     }
 }

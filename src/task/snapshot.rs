@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crossbeam::channel::Sender;
 
-use crate::error::{Failure, Result};
+use crate::error::{Error, Failure, Result};
 use crate::state::delta::{Delta, Space};
 use crate::state::store::Groups;
 use crate::state::{Schema, codec};
@@ -12,7 +12,7 @@ use crate::sys::sync::Arc;
 use crate::task::align::CheckpointId;
 use crate::task::component::{Outcome, SplitId};
 use crate::task::context::TaskInfo;
-use crate::task::lineage::Poison;
+use crate::task::lineage::{Caution, GivenUp, Place};
 use crate::task::pieces::Pieces;
 
 /// Something that has to be durable before a checkpoint is: flushing and syncing files, for example. Run by the thread
@@ -67,7 +67,7 @@ pub trait Checkpointed {
     /// gets those of several, or none. Nothing to do for what stores nothing of its own.
     ///
     /// # Errors
-    /// Stops the start.
+    /// Stops the start; after a step back, one that asks for a retry is tried again.
     fn restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
         Ok(())
     }
@@ -77,7 +77,8 @@ pub trait Checkpointed {
     /// Called at least once for the last of them. Not called for a checkpoint that a later one subsumes.
     ///
     /// # Errors
-    /// Stops the topology: what was promised cannot be kept.
+    /// Steps the topology back to this checkpoint, from where [`restore`](Self::restore) tries again. A fatal one, or
+    /// one after the end, stops the topology: the next start tries again.
     fn committed(&mut self, _checkpoint: CheckpointId) -> Outcome {
         Ok(())
     }
@@ -86,12 +87,20 @@ pub trait Checkpointed {
     fn visibility(&self) -> Visibility {
         Visibility::Immediate
     }
+
+    /// Where it writes, if it alone may write there: two components that name the same place are refused before the
+    /// start. The same place has to have one name, so a path is without links and detours. Asked of an instance that
+    /// was made for the purpose and is not prepared.
+    fn place(&self) -> Option<String> {
+        None
+    }
 }
 
 /// To the keeper of checkpoints.
 pub(crate) enum ToKeeper {
-    /// From control: a checkpoint is begun; whether all input has ended.
-    Begin { checkpoint: CheckpointId, finished: bool },
+    /// From control: a checkpoint is begun; whether all input has ended, and of which inputs control would like to know
+    /// whether it is behind them.
+    Begin { checkpoint: CheckpointId, finished: bool, watched: Arc<[Place]> },
     /// From a task.
     Part(Part),
     /// From control: what has come of this checkpoint is worth nothing.
@@ -125,6 +134,10 @@ pub(crate) struct TaskSnapshot {
     /// Positions of a spout, the own snapshot of a bolt.
     pub own: Vec<u8>,
     pub before: Option<DurableJob>,
+    /// Inputs that were given up before the barrier, and are not dead letters yet.
+    pub given_up: Vec<GivenUp>,
+    /// Of a spout: dead letters that it has made so far.
+    pub dead_lettered: u64,
     /// A bolt's last call has been made: it is not made again by whoever resumes.
     pub finished: bool,
     pub stats: SnapshotStats,
@@ -155,8 +168,8 @@ pub(crate) struct SnapshotPort {
     pub restored: Option<Arc<Restored>>,
     pub catalogue: Arc<Catalogue>,
     pub pieces: Pieces,
-    /// Inputs that sources give up, in order of the place.
-    pub poison: Arc<[Poison]>,
+    /// What sources do after a restart.
+    pub caution: Caution,
 }
 
 /// The keyed states of a topology and their numbers: in the order of the numbers' making.
@@ -221,7 +234,8 @@ impl SnapshotPort {
 /// A checkpoint as read back, for all tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
-    pub checkpoint: CheckpointId,
+    /// None after a step back before the first checkpoint was durable: from the beginning.
+    pub checkpoint: Option<CheckpointId>,
     /// The topology had come to its end.
     pub finished: bool,
     /// By component, what each of its tasks stored of its own.
@@ -229,8 +243,12 @@ pub(crate) struct Restored {
     /// By component, which of its tasks had made their last call.
     pub finished_tasks: BTreeMap<usize, Vec<bool>>,
     pub groups: Groups,
-    /// Inputs that have failed too often since the process started, in order of the place.
-    pub poison: Arc<[Poison]>,
+    /// What sources are to do.
+    pub caution: Caution,
+    /// Inputs that were given up, and are not dead letters yet.
+    pub given_up: Vec<GivenUp>,
+    /// By component, the dead letters that its tasks had made.
+    pub dead_lettered: BTreeMap<usize, u64>,
 }
 
 impl Restored {
@@ -280,6 +298,23 @@ pub(crate) struct StoredSplit {
     pub identity: Option<String>,
 }
 
+/// What was given up, as stored.
+pub(crate) fn write_given_up(given_up: &[GivenUp]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if !given_up.is_empty() {
+        codec::write(&given_up, &mut bytes).expect("texts and numbers can be encoded");
+    }
+    bytes
+}
+
+pub(crate) fn read_given_up(bytes: &[u8]) -> Result<Vec<GivenUp>> {
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    codec::read(bytes)
+        .map_err(|error| Error::bad_state(format!("the stored inputs that were given up cannot be read: {error}")))
+}
+
 /// A spout's own part, in MessagePack.
 pub(crate) fn write_splits(splits: &[StoredSplit]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -287,7 +322,7 @@ pub(crate) fn write_splits(splits: &[StoredSplit]) -> Vec<u8> {
     bytes
 }
 
-fn read_splits(bytes: &[u8]) -> Result<Vec<StoredSplit>, Failure> {
+pub(crate) fn read_splits(bytes: &[u8]) -> Result<Vec<StoredSplit>, Failure> {
     codec::read(bytes)
         .map_err(|error| Failure::fatal(format!("the stored positions of a spout cannot be read: {error}")))
 }

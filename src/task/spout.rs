@@ -3,16 +3,18 @@
 pub(crate) mod checkpoint;
 mod wants;
 
+use std::collections::VecDeque;
+
 use crate::error::{Failure, FailureKind, Origin};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::component::{Next, Outcome, Position, SplitId, Spout};
 use crate::task::header::Layout;
 use crate::task::lane::Control;
-use crate::task::lineage::Lineage;
+use crate::task::lineage::{GivenUp, Place};
 use crate::task::measured::Measured;
 use crate::task::metrics::{Latency, Recorder, TaskState};
-use crate::task::outlet::{EmitCore, Outlet, SelfAcked, SpoutOutlet};
+use crate::task::outlet::{EmitCore, Epoch, Outlet, SelfAcked, SpoutOutlet};
 use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, Wants, guarded};
@@ -84,7 +86,7 @@ impl<S: Spout> SpoutShell<S> {
         for (port, edge) in parts.edges.drain(..) {
             set.attach(port, edge);
         }
-        let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.traces);
+        let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.carries_places);
         SpoutShell {
             factory,
             spout: None,
@@ -94,6 +96,12 @@ impl<S: Spout> SpoutShell<S> {
                 ids: Vec::new(),
                 self_acked: SelfAcked::default(),
                 ended: false,
+                epoch: Epoch {
+                    exactly_once: parts.snapshots.as_ref().is_some_and(|port| port.exactly_once),
+                    allowance: parts.snapshots.as_ref().and_then(|port| port.caution.allowance),
+                    ..Epoch::default()
+                },
+                given_up: VecDeque::new(),
             },
             appetite: Appetite::Eager,
             state: TaskState::New,
@@ -224,10 +232,12 @@ impl<S: Spout> SpoutShell<S> {
     fn break_down(&mut self, failure: &Failure) {
         let has_checkpoints = self.parts.snapshots.is_some();
         if failure.is_fatal() || has_checkpoints {
-            self.fatal = Some(Fatal::of(failure, has_checkpoints, Lineage::NONE));
+            self.fatal = Some(Fatal::of(failure, has_checkpoints, Place::NONE));
             return;
         }
         tracing::warn!(task = %self.origin, %failure, "rebuilding a spout");
+        // What is remembered may be some milliseconds old, and without trees that would come twice.
+        self.remember_positions_now();
         self.state = TaskState::BackingOff;
         if let Some(broken) = self.spout.take() {
             let _ = guarded(&self.origin, || {
@@ -359,7 +369,12 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     fn may_emit(&self) -> bool {
-        self.appetite == Appetite::Eager && self.active && !self.checkpoints.holds
+        self.appetite == Appetite::Eager && self.active && !self.checkpoints.holds && self.emits_left() > 0
+    }
+
+    /// Emits that may be made before the next checkpoint is durable.
+    fn emits_left(&self) -> u64 {
+        self.out.epoch.left(self.out.out.core.counts.emitted)
     }
 
     fn may_call_next(&self) -> bool {
@@ -371,6 +386,7 @@ impl<S: Spout> SpoutShell<S> {
         let Some(spout) = &mut self.spout else { return };
         let (out, origin, pending_max) = (&mut self.out, &self.origin, self.parts.max_spout_pending);
         let mut pacer = self.parts.pacer.as_mut().filter(|_| PACED);
+        let budget = budget.min(usize::try_from(out.epoch.left(out.out.core.counts.emitted)).unwrap_or(usize::MAX));
         let found = guarded(origin, || {
             for _ in 0..budget {
                 let core = &mut out.out.core;
@@ -403,7 +419,7 @@ impl<S: Spout> SpoutShell<S> {
                         note_callback_failure(failure, origin, out)?;
                     }
                 }
-                if found != Next::Emitted {
+                if found != Next::Emitted || out.epoch.waits {
                     return Ok(found);
                 }
             }
@@ -440,10 +456,22 @@ impl<S: Spout> SpoutShell<S> {
     fn end_if_finished(&mut self) {
         if self.appetite == Appetite::Finished && self.spout.is_some() && !self.end_sent && !self.checkpoints.holds {
             self.state = TaskState::Finishing;
-            if self.out.pending() == 0 {
+            if self.out.pending() == 0 && !self.owes_checkpoint() {
                 self.send_end();
             }
         }
+    }
+
+    /// Under exactly-once, until everything that it has emitted is behind a durable checkpoint: an input may still be
+    /// given up somewhere, and it is this spout that makes a dead letter of it.
+    fn owes_checkpoint(&self) -> bool {
+        self.out.epoch.exactly_once && (self.out.since_checkpoint() > 0 || !self.out.given_up.is_empty())
+    }
+
+    /// A checkpoint, soon: nothing is done before one is durable.
+    fn wants_checkpoint(&self) -> bool {
+        let is_finished = self.appetite == Appetite::Finished && !self.end_sent && self.owes_checkpoint();
+        self.out.epoch.exactly_once && (is_finished || (self.appetite == Appetite::Eager && self.emits_left() == 0))
     }
 
     fn send_end(&mut self) {
@@ -497,9 +525,11 @@ fn note_callback_failure<O: Outputs, Id>(
 impl<S: Spout> Task for SpoutShell<S> {
     fn start(&mut self, now_ns: u64) -> Result<(), Failure> {
         self.out.out.core.now_ns = now_ns;
+        let given_up = self.parts.snapshots.as_ref().and_then(|port| port.restored.clone());
         self.resumes = self.resume_from_checkpoint()?;
         self.parts.forget_restored();
-        self.instantiate()
+        self.instantiate()?;
+        given_up.map_or(Ok(()), |restored| self.take_given_up(&restored.given_up))
     }
 
     fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
@@ -518,6 +548,7 @@ impl<S: Spout> Task for SpoutShell<S> {
 
     fn publish(&mut self) {
         let pending = self.out.pending();
+        self.parts.metrics.publish_since_checkpoint(self.out.since_checkpoint());
         let core = &mut self.out.out.core;
         if let Some(ledger) = &self.out.ledger {
             core.counts.stale = ledger.borrow().stale();
@@ -534,13 +565,19 @@ impl<S: Spout> Task for SpoutShell<S> {
             Order::Activate => self.active_wanted = true,
             Order::Deactivate => self.active_wanted = false,
             Order::WindDown => self.wind_down(),
-            Order::EndInput if self.appetite == Appetite::Finished => self.send_end(),
+            Order::EndInput if self.can_use_quiet() => self.send_end(),
             Order::EndInput => {}
             Order::Begin(id) => self.begin_checkpoint(id),
             Order::Cancel(id) => self.cancel_checkpoint(id),
             Order::Committed(id) => self.committed(id),
             Order::Suspend => self.suspend(),
         }
+        self.parts.signal.wake();
+    }
+
+    fn bury(&mut self, given_up: &[GivenUp]) {
+        let result = self.take_given_up(given_up);
+        self.note_callback(result);
         self.parts.signal.wake();
     }
 
@@ -565,7 +602,7 @@ impl<S: Spout> Task for SpoutShell<S> {
     }
 
     fn can_use_quiet(&self) -> bool {
-        self.appetite == Appetite::Finished && !self.end_sent
+        self.appetite == Appetite::Finished && !self.end_sent && !self.owes_checkpoint()
     }
 
     fn take_fatal(&mut self) -> Option<Fatal> {

@@ -12,6 +12,7 @@ use crate::task::held::{HeldTable, Tuple};
 use crate::task::held_state::Held;
 use crate::task::key::{KEY_GROUPS_DEFAULT, key_hash};
 use crate::task::keyed::{Each, Timer};
+use crate::task::lineage::Place;
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
 use crate::task::snapshot::Checkpointed;
@@ -53,6 +54,8 @@ pub(crate) struct Input<'a> {
     pub number: usize,
     /// Wall-clock time of the turn.
     pub wall_ns: u64,
+    /// The place in a source that it descends from.
+    pub place: Place,
     /// Manual style: the input's trees and where handles are made.
     pub manual: Option<(Roots, &'a mut HeldTable)>,
     /// It was held in the checkpoint that has been resumed.
@@ -173,7 +176,7 @@ impl<B: ManualBolt> Logic for Manual<B> {
             Some(Held::InState(codec)) if table.keeps_values() => Some(codec.write(&value)?),
             _ => None,
         };
-        self.0.execute(Tuple::new(value, table.hold(roots, kept), input.redelivered), out)
+        self.0.execute(Tuple::new(value, table.hold(roots, input.place, kept), input.redelivered), out)
     }
     fn works_elsewhere(&self) -> bool {
         self.0.works_elsewhere()

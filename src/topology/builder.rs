@@ -10,17 +10,18 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::task::component::{Custom, Source, Spout};
-use crate::task::edge::EdgeSpec;
+use crate::task::dead_letter::{DeadLetter, Describe};
+use crate::task::edge::{By, EdgeSpec};
 use crate::task::key::Key;
 use crate::task::many::Many;
 use crate::task::metrics::FaultCounters;
 use crate::task::payload::{Payload, Ports};
-use crate::task::replay::{DeadLetter, Replaying};
+use crate::task::replay::Replaying;
 use crate::task::route;
 use crate::task::spout::SpoutKit;
 use crate::task::user_value::UserValue;
 use crate::topology::component::{Bare, ByKey, IntoBolt, Keying, KeysOfInputs, Unkeyed};
-use crate::topology::draft::{ComponentDraft, Draft, EdgeDraft, KitMaker};
+use crate::topology::draft::{ComponentDraft, DeadLetterPort, Draft, EdgeDraft, KitMaker};
 use crate::topology::plan::{Grouping, Kind};
 use crate::topology::settings::{ComponentSettings, Guarantee, Placement, Settings};
 use crate::topology::stream::{Stream, Streams, Upstream, short_type_name};
@@ -88,16 +89,32 @@ impl TopologyBuilder {
         S: Source,
         F: Fn() -> S + Send + Sync + 'static,
     {
-        let replays_max = Rc::new(Cell::new(crate::task::replay::REPLAYS_MAX_DEFAULT));
+        let replays_max = Rc::new(Cell::new(None));
         let limit = replays_max.clone();
         let kit: KitMaker = Box::new(move || {
-            let replays_max = limit.get();
-            Arc::new(SpoutKit { factory: Arc::new(move || Replaying::new(factory()).max_replays(replays_max)) })
+            let (replays_max, source): (Option<u32>, Arc<dyn Fn() -> S + Send + Sync>) =
+                (limit.get(), Arc::new(factory));
+            let factory = move || {
+                let replaying = Replaying::made_by(source.clone());
+                match replays_max {
+                    Some(count) => replaying.max_replays(count),
+                    None => replaying,
+                }
+            };
+            Arc::new(SpoutKit { factory: Arc::new(factory) })
         });
         let mut ports = <Ports<(S::Item, DeadLetter<S::Item>)> as Streams>::ports();
         ports[1].0 = "dead_letters".to_owned();
-        let handle = self.declare(id.into(), Kind::Spout, kit, ports);
-        SourceHandle { spout: SpoutHandle(handle), replays_max }
+        let id = id.into();
+        let source: Arc<str> = id.as_str().into();
+        let handle = self.declare(id, Kind::Spout, kit, ports);
+        let describe = DescribeCell::<S::Item>::default();
+        let of_edge = describe.clone();
+        let as_line = move |letter: DeadLetter<S::Item>| letter.line(&source, of_edge.get());
+        let as_lines = EdgeSpec { convert: Arc::new(By(as_line)), grouping: route::Global, types: PhantomData };
+        let port = DeadLetterPort { component: handle.index, port: 1, as_lines: Arc::new(as_lines) };
+        self.draft.borrow_mut().dead_letters.push(port);
+        SourceHandle { spout: SpoutHandle(handle), replays_max, describe }
     }
 
     /// Declares a bolt: a factory of a [`Bolt`](crate::Bolt), [`KeyedBolt`](crate::KeyedBolt) or
@@ -330,15 +347,28 @@ impl<O: Streams> Deref for SpoutHandle<O> {
 /// A declared source: the stream of its items, and the stream of those that were given up.
 pub struct SourceHandle<T: Payload> {
     spout: SpoutHandle<Ports<(T, DeadLetter<T>)>>,
-    replays_max: Rc<Cell<u32>>,
+    replays_max: Rc<Cell<Option<u32>>>,
+    describe: DescribeCell<T>,
 }
+
+/// How a source's values are written down, once that has been said.
+type DescribeCell<T> = Arc<std::sync::OnceLock<Describe<T>>>;
 
 impl<T: Payload> SourceHandle<T> {
     component_methods!(spout.0);
 
-    /// How often a failed item is emitted again before it becomes a dead letter; 3 unless told.
+    /// How often a failed item is emitted again before it becomes a dead letter. Unless told there is no such number:
+    /// items that ask to be tried again are for `retry_for`, and those that make a bolt panic are given up after
+    /// `failures_max`. Under exactly-once only failures count in which the item was alone between two checkpoints.
     pub fn max_replays(self, replays: u32) -> Self {
-        self.replays_max.set(replays);
+        self.replays_max.set(Some(replays));
+        self
+    }
+
+    /// How a value is written into the file of dead letters (`--dead-letters FILE`), as JSON. Text, bytes, numbers and
+    /// records need none of this; other values are null there without it. The first call counts.
+    pub fn describe(self, describe: impl Fn(&T) -> serde_json::Value + Send + Sync + 'static) -> Self {
+        let _ = self.describe.set(Arc::new(describe));
         self
     }
 

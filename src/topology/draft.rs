@@ -26,6 +26,8 @@ pub struct Draft {
     pub(crate) declaring_cycle: bool,
     /// Where everything is declared from now on, if not where the Rust code is.
     pub(crate) place: Option<String>,
+    /// The streams of what sources give up.
+    pub(crate) dead_letters: Vec<DeadLetterPort>,
     /// Components that are only counted when tasks are numbered, with their tasks.
     pub(crate) reserved_tasks: Vec<(String, usize)>,
 }
@@ -42,6 +44,7 @@ impl Draft {
             progress: None,
             declaring_cycle: false,
             place: None,
+            dead_letters: Vec::new(),
             reserved_tasks: Vec::new(),
         }
     }
@@ -62,6 +65,13 @@ pub(crate) struct ComponentDraft {
     pub inputs: usize,
     pub replay_stable: bool,
     pub kit: Option<KitMaker>,
+}
+
+/// The stream of what one source gives up, and an edge from it that makes each a line of text.
+pub(crate) struct DeadLetterPort {
+    pub component: usize,
+    pub port: usize,
+    pub as_lines: Arc<dyn EdgeKit>,
 }
 
 pub(crate) struct EdgeDraft {

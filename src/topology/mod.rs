@@ -16,13 +16,16 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::task::TaskId;
+use crate::task::bolt::BoltKit;
+use crate::task::component::Bolt;
 use crate::task::context::TaskTable;
 use crate::task::edge::EdgeKit;
 use crate::task::metrics::{FaultCounters, Injected};
 use crate::task::pace::Pace;
 use crate::task::shell::TaskKit;
+use crate::task::style::Automatic;
 use crate::task::user_value::UserValue;
-use draft::Draft;
+use draft::{DeadLetterPort, Draft};
 use plan::{ComponentPlan, EdgePlan, Grouping, Kind, Plan, PortPlan};
 use settings::{ComponentSettings, Layers, Placement, Resolved, Settings};
 
@@ -39,7 +42,12 @@ pub struct Topology {
     pace: Option<Pace>,
     has_instruments: bool,
     reserved_tasks: Vec<(String, usize)>,
+    /// Streams of what sources give up that nobody subscribes to.
+    untaken: Vec<DeadLetterPort>,
 }
+
+/// The id of the component that takes dead letters which no other takes.
+pub const DEAD_LETTERS_ID: &str = "__dead_letters";
 
 struct Component {
     id: Arc<str>,
@@ -79,6 +87,10 @@ impl Topology {
             replay_stable: component.replay_stable,
             kit: (component.kit.expect("a component is built once"))(),
         });
+        let is_taken = |letters: &DeadLetterPort| {
+            draft.edges.iter().any(|edge| edge.from == letters.component && edge.port == letters.port)
+        };
+        let untaken = draft.dead_letters.into_iter().filter(|letters| !is_taken(letters)).collect();
         let edges = draft.edges.into_iter().map(|edge| Edge {
             from: edge.from,
             port: edge.port,
@@ -98,6 +110,7 @@ impl Topology {
             pace: None,
             has_instruments: true,
             reserved_tasks: draft.reserved_tasks,
+            untaken,
         })
     }
 
@@ -115,6 +128,56 @@ impl Topology {
     #[must_use]
     pub fn configure(mut self, change: impl FnOnce(&mut Layers)) -> Self {
         change(&mut self.layers);
+        self
+    }
+
+    /// Adds a component that takes every dead letter which no other component subscribes to, as lines of JSON: `source`,
+    /// `value`, `position`, `error`, `origin`, `kind`, `attempts`, `first_failed`, `last_failed`. Nothing is added where
+    /// all are taken. Without such a component, exactly-once stops at the first of them in the state `dead_letter`, and
+    /// otherwise they are counted as `untaken`.
+    ///
+    /// ```
+    /// use squall::connect::{AppendLines, Generator};
+    /// use squall::{Failure, Nothing, Outlet, TopologyBuilder};
+    ///
+    /// # let place = tempfile::tempdir()?;
+    /// # let path = place.path().join("dead.jsonl");
+    /// let mut t = TopologyBuilder::new("strict");
+    /// let numbers = t.source("numbers", || Generator::new(3, |n| n));
+    /// let odd = |n: u64, _: &mut Outlet<Nothing>| if n == 1 { Err(Failure::reject("odd")) } else { Ok(()) };
+    /// t.bolt("even", odd).shuffle(&numbers);
+    /// let sink = AppendLines::new(path.clone());
+    /// t.build()?.with_dead_letters(move || sink.clone()).run()?;
+    /// let line: serde_json::Value = serde_json::from_str(std::fs::read_to_string(path)?.trim())?;
+    /// assert_eq!((&line["value"], &line["error"]), (&1.into(), &"odd".into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_dead_letters<B: Bolt<In = String>>(mut self, sink: impl Fn() -> B + Send + Sync + 'static) -> Self {
+        if self.untaken.is_empty() {
+            return self;
+        }
+        let to = self.components.len();
+        let depth = self.components.iter().map(|component| component.depth + 1).max().unwrap_or(0);
+        self.components.push(Component {
+            id: DEAD_LETTERS_ID.into(),
+            kind: Kind::Bolt,
+            place: DEAD_LETTERS_ID.to_owned(),
+            ports: Vec::new(),
+            depth,
+            replay_stable: true,
+            kit: Arc::new(BoltKit { factory: Arc::new(move || Automatic(sink())) }),
+        });
+        let edges = self.untaken.drain(..).enumerate().map(|(input, letters)| Edge {
+            from: letters.component,
+            port: letters.port,
+            to,
+            input,
+            grouping: Grouping::Global,
+            feedback: false,
+            kit: letters.as_lines,
+        });
+        self.edges.extend(edges);
         self
     }
 
@@ -228,6 +291,13 @@ impl Topology {
 
     pub(crate) fn task_kit(&self, component: usize) -> &Arc<dyn TaskKit> {
         &self.components[component].kit
+    }
+
+    /// Where components write and nobody else may, by their position; see
+    /// [`Checkpointed::place`](crate::task::snapshot::Checkpointed::place).
+    pub(crate) fn places(&self) -> Vec<(usize, String)> {
+        let place = |(position, component): (usize, &Component)| Some((position, component.kit.place()?));
+        self.components.iter().enumerate().filter_map(place).collect()
     }
 
     pub(crate) fn edge_kit(&self, edge: usize) -> &Arc<dyn EdgeKit> {

@@ -1,5 +1,6 @@
 //! The plan: a topology as plain data, to print, compare and test.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -115,7 +116,24 @@ pub struct EdgePlan {
     pub grouping: Grouping,
     /// Closes a declared cycle.
     pub feedback: bool,
-    /// Tuples that each of its lanes holds, before the memory budget.
+    /// Tuples that each of its lanes should hold, before the memory budget. A lane that several edges share holds the
+    /// most that any of them asks for.
+    pub lane_capacity: usize,
+}
+
+/// All edges from one component to another. Each of the one's tasks has one lane to each of the other's, whichever of
+/// these edges a tuple takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    pub from: usize,
+    pub to: usize,
+    /// Positions in the plan, ascending; at least one.
+    pub edges: Vec<usize>,
+    /// Their positions among the consumer's inputs.
+    pub inputs: Vec<usize>,
+    /// All of them close a declared cycle.
+    pub feedback: bool,
+    /// The most that any of them asks for.
     pub lane_capacity: usize,
 }
 
@@ -143,6 +161,25 @@ impl Plan {
     /// True for a bolt that nobody subscribes to.
     pub fn is_sink(&self, component: usize) -> bool {
         self.components[component].kind != Kind::Spout && self.edges.iter().all(|edge| edge.from != component)
+    }
+
+    /// The pairs of components with edges from the one to the other, in order of their first edges.
+    pub(crate) fn pairs(&self) -> Vec<Pair> {
+        let mut pairs: Vec<Pair> = Vec::new();
+        let mut known = BTreeMap::new();
+        for (number, edge) in self.edges.iter().enumerate() {
+            let at = *known.entry((edge.from, edge.to)).or_insert(pairs.len());
+            if at == pairs.len() {
+                let (edges, inputs) = (Vec::new(), Vec::new());
+                pairs.push(Pair { from: edge.from, to: edge.to, edges, inputs, feedback: true, lane_capacity: 0 });
+            }
+            let pair = &mut pairs[at];
+            pair.edges.push(number);
+            pair.inputs.push(edge.input);
+            pair.feedback &= edge.feedback;
+            pair.lane_capacity = pair.lane_capacity.max(edge.lane_capacity);
+        }
+        pairs
     }
 
     /// Which components a component gets something from, however indirectly; itself only in a cycle.
@@ -177,6 +214,7 @@ impl Plan {
 
     /// The plan as text: components with tasks and inputs.
     pub fn to_text(&self) -> String {
+        let pairs = self.pairs();
         let mut text = format!("topology {}, {}\n", self.name, self.guarantee);
         for (index, component) in self.components.iter().enumerate() {
             let tasks = match &component.tasks[..] {
@@ -189,21 +227,19 @@ impl Plan {
                 let _ = write!(text, ", tick every {tick_ms} ms");
             }
             text.push('\n');
-            for edge in self.edges.iter().filter(|edge| edge.to == index) {
+            for (number, edge) in self.edges.iter().enumerate().filter(|(_, edge)| edge.to == index) {
                 let from = &self.components[edge.from];
                 let port = &from.outputs[edge.port];
-                let _ = writeln!(
-                    text,
-                    "    <- {}.{} ({}) by {}, {} lane{} of {}{}",
-                    from.id,
-                    port.stream,
-                    port.carries,
-                    edge.grouping,
-                    from.tasks.len() * component.tasks.len(),
-                    if from.tasks.len() * component.tasks.len() == 1 { "" } else { "s" },
-                    edge.lane_capacity,
-                    if edge.feedback { ", closes a cycle" } else { "" },
-                );
+                let pair = pairs.iter().find(|pair| pair.edges.contains(&number)).expect("every edge is of a pair");
+                let count = from.tasks.len() * component.tasks.len();
+                let plural = if count == 1 { "" } else { "s" };
+                let lanes = match pair.edges[0] == number {
+                    true => format!("{count} lane{plural} of {}", pair.lane_capacity),
+                    false => format!("the same lane{plural}"),
+                };
+                let (stream, carries) = (&port.stream, &port.carries);
+                let cycle = if edge.feedback { ", closes a cycle" } else { "" };
+                let _ = writeln!(text, "    <- {}.{stream} ({carries}) by {}, {lanes}{cycle}", from.id, edge.grouping);
             }
         }
         text

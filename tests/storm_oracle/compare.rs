@@ -73,6 +73,13 @@ pub struct Recording {
 /// The tuples that took one way: component, task, source, source's task and stream, without the tasks picked by chance.
 type Way = (String, Option<u32>, String, Option<i32>, String);
 
+/// A way but for the stream.
+type Pair = (String, Option<u32>, String, Option<i32>);
+
+fn pair_of((component, task, source, source_task, _): &Way) -> Pair {
+    (component.clone(), *task, source.clone(), *source_task)
+}
+
 impl Recording {
     /// Reads JSON lines; an unfinished last line is left out.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -113,13 +120,13 @@ impl Recording {
         (execute.component.clone(), task, execute.source.clone(), source_task, execute.stream.clone())
     }
 
-    fn ways(&self) -> BTreeMap<Way, Vec<String>> {
-        let mut ways: BTreeMap<Way, Vec<String>> = BTreeMap::new();
-        for execute in &self.executes {
+    /// In order, what each task got and by which way.
+    fn arrivals(&self) -> Vec<(Way, String)> {
+        let shown = |execute: &Execute| {
             let values: Vec<String> = execute.values.iter().map(plain).collect();
-            ways.entry(self.way(execute)).or_default().push(format!("[{}]", values.join(", ")));
-        }
-        ways
+            (self.way(execute), format!("[{}]", values.join(", ")))
+        };
+        self.executes.iter().map(shown).collect()
     }
 
     /// Whether the tuples of a way are in a definite order: one task emitted them because of tuples that came to it in
@@ -187,17 +194,37 @@ fn plain(value: &Json) -> String {
     }
 }
 
+fn by_way(arrivals: &[(Way, String)]) -> BTreeMap<Way, Vec<String>> {
+    let mut ways: BTreeMap<Way, Vec<String>> = BTreeMap::new();
+    for (way, values) in arrivals {
+        ways.entry(way.clone()).or_default().push(values.clone());
+    }
+    ways
+}
+
+/// What one task got from another on those of its ways that are in a definite order, in the order across them.
+fn by_pair(arrivals: &[(Way, String)], ordered: &BTreeSet<Way>) -> BTreeMap<Pair, Vec<String>> {
+    let mut pairs: BTreeMap<Pair, Vec<String>> = BTreeMap::new();
+    for (way, values) in arrivals.iter().filter(|(way, _)| ordered.contains(way)) {
+        pairs.entry(pair_of(way)).or_default().push(format!("{} {values}", way.4));
+    }
+    pairs
+}
+
 /// Everything in which a run differs from what it should have done; nothing if it is right.
 pub fn differences(expected: &Recording, actual: &Recording) -> Vec<String> {
     let mut found = Vec::new();
     compare_sets("task", &expected.tasks, &actual.tasks, &mut found);
     compare_sets("subscription", &expected.subscriptions, &actual.subscriptions, &mut found);
-    let (mut wanted, mut got) = (expected.ways(), actual.ways());
+    let (wanted_arrivals, got_arrivals) = (expected.arrivals(), actual.arrivals());
+    let (mut wanted, mut got) = (by_way(&wanted_arrivals), by_way(&got_arrivals));
     let ways: BTreeSet<Way> = wanted.keys().chain(got.keys()).cloned().collect();
+    let mut differing_pairs = BTreeSet::new();
+    let ordered: BTreeSet<Way> = ways.iter().filter(|way| expected.is_ordered(way)).cloned().collect();
     for way in ways {
         let mut wanted = wanted.remove(&way).unwrap_or_default();
         let mut got = got.remove(&way).unwrap_or_default();
-        let order = if expected.is_ordered(&way) { "in this order" } else { "in any order" };
+        let order = if ordered.contains(&way) { "in this order" } else { "in any order" };
         if order == "in any order" {
             wanted.sort();
             got.sort();
@@ -205,6 +232,15 @@ pub fn differences(expected: &Recording, actual: &Recording) -> Vec<String> {
         if wanted != got {
             let (wanted, got) = (wanted.join("\n      "), got.join("\n      "));
             found.push(format!("{way:?}: expected {order}\n      {wanted}\n    but got\n      {got}"));
+            differing_pairs.insert(pair_of(&way));
+        }
+    }
+    let (wanted, mut got) = (by_pair(&wanted_arrivals, &ordered), by_pair(&got_arrivals, &ordered));
+    for (pair, wanted) in wanted {
+        let got = got.remove(&pair).unwrap_or_default();
+        if wanted != got && !differing_pairs.contains(&pair) {
+            let (wanted, got) = (wanted.join("\n      "), got.join("\n      "));
+            found.push(format!("{pair:?}: expected across streams\n      {wanted}\n    but got\n      {got}"));
         }
     }
     if expected.shares() != actual.shares() {

@@ -244,7 +244,7 @@ mod tests {
         }
 
         fn deliver(&mut self, value: u32, roots: Roots) {
-            let anchor = self.table.hold(roots, None);
+            let anchor = self.table.hold(roots, crate::task::lineage::Place::NONE, None);
             self.sink.deliver(value, anchor);
         }
 

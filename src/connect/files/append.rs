@@ -1,10 +1,13 @@
 //! A file that values are added to as they come.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
+use super::failed;
+use crate::connect::place::place_of;
+use crate::connect::transaction::Work;
 use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
 use crate::sys::sync::Arc;
@@ -19,7 +22,8 @@ use crate::task::snapshot::{Checkpointed, OwnSnapshot};
 ///
 /// Costs a system call per value, so that nothing acked is lost with the process. With checkpoints the file is synced
 /// before each becomes the truth; without, a power cut may cost what the system had not written yet. Any number of
-/// tasks may add to one file, each line as a whole.
+/// tasks may add to one file, each line as a whole. Where the disk takes half of one only, because it is full, the value
+/// fails, and the half is a line of its own.
 ///
 /// # Examples
 ///
@@ -41,6 +45,13 @@ pub struct AppendFile<T> {
     path: PathBuf,
     file: Option<Arc<File>>,
     line: Vec<u8>,
+    /// What was written last was not a whole line.
+    is_half: bool,
+    /// Makes the last snapshot durable.
+    work: Option<Work>,
+    /// The disk is full after so many bytes of the next line.
+    #[cfg(test)]
+    tears_at: Option<usize>,
     values: PhantomData<fn(T)>,
 }
 
@@ -53,16 +64,70 @@ impl<T> Clone for AppendFile<T> {
 impl<T> AppendFile<T> {
     /// The file at a path, made if it is not there. Nothing is opened yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        AppendFile { path: path.into(), file: None, line: Vec::new(), values: PhantomData }
+        let (path, line, values) = (path.into(), Vec::new(), PhantomData);
+        AppendFile {
+            path,
+            file: None,
+            line,
+            is_half: false,
+            work: None,
+            #[cfg(test)]
+            tears_at: None,
+            values,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn tears_next(&mut self, at: usize) {
+        self.tears_at = Some(at);
     }
 
     pub(super) fn add(&mut self, value: impl AsRef<[u8]>) -> Outcome {
-        let mut file = self.file.as_deref().expect("a bolt is prepared before anything else");
+        let file = self.file.as_deref().expect("a bolt is prepared before anything else");
         self.line.clear();
+        if self.is_half {
+            self.line.push(b'\n');
+        }
         self.line.extend_from_slice(value.as_ref());
         self.line.push(b'\n');
         // One call, so that lines of several tasks do not mix.
-        file.write_all(&self.line).map_err(|error| Failure::retry(format!("{}: {error}", self.path.display())))
+        let mut counted = Counted {
+            file,
+            written: 0,
+            #[cfg(test)]
+            tears_at: self.tears_at.take(),
+        };
+        let outcome = counted.write_all(&self.line);
+        let is_whole = outcome.is_ok();
+        self.is_half = !is_whole && (counted.written > 0 || self.is_half);
+        outcome.map_err(|error| failed("writing", &self.path, &error))
+    }
+}
+
+/// Tells how much came through before an error.
+struct Counted<'f> {
+    file: &'f File,
+    written: usize,
+    #[cfg(test)]
+    tears_at: Option<usize>,
+}
+
+impl io::Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        let bytes = match self.tears_at.map(|at| at - self.written) {
+            Some(0) => return Err(io::ErrorKind::StorageFull.into()),
+            left => &bytes[..left.unwrap_or(bytes.len())],
+        };
+        let mut file = self.file;
+        let written = file.write(bytes)?;
+        self.written += written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut file = self.file;
+        file.flush()
     }
 }
 
@@ -72,7 +137,7 @@ impl<T: Payload + AsRef<[u8]>> Bolt for AppendFile<T> {
 
     fn prepare(&mut self, _ctx: &mut BoltContext<Nothing>) -> Outcome {
         let opened = File::options().append(true).create(true).open(&self.path);
-        let file = opened.map_err(|error| Failure::fatal(format!("opening {}: {error}", self.path.display())))?;
+        let file = opened.map_err(|error| failed("opening", &self.path, &error))?;
         self.file = Some(Arc::new(file));
         Ok(())
     }
@@ -88,11 +153,20 @@ impl<T: Payload + AsRef<[u8]>> Bolt for AppendFile<T> {
 
 impl<T> Checkpointed for AppendFile<T> {
     fn snapshot(&mut self, _checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        if let Some(work) = &self.work {
+            work.check()?;
+        }
         let (file, path) = (self.file.clone(), self.path.clone());
         let sync = move || match file {
             Some(file) => file.sync_data().map_err(|error| Error::io(format!("syncing {}", path.display()), &error)),
             None => Ok(()),
         };
-        Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(sync)) })
+        let work = Work::new(Some(Box::new(sync)));
+        self.work = Some(work.clone());
+        Ok(OwnSnapshot { bytes: Vec::new(), before: Some(Box::new(move || work.run())) })
+    }
+
+    fn place(&self) -> Option<String> {
+        place_of(&self.path)
     }
 }

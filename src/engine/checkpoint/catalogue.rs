@@ -7,7 +7,8 @@ use crate::state::delta::Space;
 use crate::state::directory;
 use crate::state::manifest::{Generation, OperatorEntry, StateEntry};
 use crate::sys::sync::Arc;
-use crate::task::snapshot::{Catalogue, CatalogueEntry, Restored};
+use crate::task::lineage::Caution;
+use crate::task::snapshot::{Catalogue, CatalogueEntry, Restored, read_given_up};
 use crate::topology::Topology;
 use crate::topology::plan::{Kind, Plan};
 
@@ -155,22 +156,28 @@ impl Roster {
     }
 
     /// A stored checkpoint, by the positions of this topology's components.
-    pub fn restored(&self, restored: directory::Restored) -> Restored {
-        let (mut own, mut finished_tasks) = (BTreeMap::new(), BTreeMap::new());
+    ///
+    /// # Errors
+    /// The inputs that were given up cannot be read.
+    pub fn restored(&self, restored: directory::Restored) -> Result<Restored> {
+        let (mut own, mut finished_tasks, mut dead_lettered) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for operator in restored.generation.operators {
             if let Some(component) = self.components.iter().position(|(name, ..)| *name == operator.component) {
                 own.insert(component, operator.tasks.into_iter().map(|blob| blob.0).collect());
                 finished_tasks.insert(component, operator.finished);
+                dead_lettered.insert(component, operator.dead_lettered);
             }
         }
-        Restored {
-            checkpoint: restored.generation.checkpoint,
+        Ok(Restored {
+            checkpoint: Some(restored.generation.checkpoint),
             finished: restored.generation.finished,
             own,
             finished_tasks,
             groups: restored.groups,
-            poison: Arc::default(),
-        }
+            caution: Caution::default(),
+            given_up: read_given_up(&restored.generation.given_up.0)?,
+            dead_lettered,
+        })
     }
 }
 

@@ -17,17 +17,30 @@ use crate::sys::clock::{Clock, wall_ns};
 use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
 use crate::task::key::KEY_GROUPS_DEFAULT;
+use crate::task::lineage::{GivenUp, Place, SplitName};
 use crate::task::pieces::Pieces;
-use crate::task::snapshot::{Part, PartBody, TaskSnapshot, ToKeeper, write_splits};
+use crate::task::snapshot::{
+    Part, PartBody, Restored, TaskSnapshot, ToKeeper, read_splits, write_given_up, write_splits,
+};
 
 /// The parts of a checkpoint that have come so far.
 struct Gathering {
     checkpoint: CheckpointId,
     finished: bool,
+    watched: Arc<[Place]>,
     began_ns: u64,
     deltas: Vec<Delta>,
     /// By component and task.
     done: BTreeMap<(usize, usize), TaskSnapshot>,
+}
+
+/// What becomes known with a checkpoint that is durable.
+#[derive(Debug)]
+pub(crate) struct Durable {
+    /// Inputs that bolts gave up before it: news to their sources.
+    pub given_up: Arc<[GivenUp]>,
+    /// Of the watched inputs, those that it is behind.
+    pub passed: Vec<Place>,
 }
 
 pub(crate) struct Keeper {
@@ -78,11 +91,11 @@ impl Keeper {
 
     fn handle(&mut self, message: ToKeeper) {
         match message {
-            ToKeeper::Begin { checkpoint, finished } => {
+            ToKeeper::Begin { checkpoint, finished, watched } => {
                 let began_ns = self.clock.now_ns();
                 self.stats.begun();
                 let (deltas, done) = (Vec::new(), BTreeMap::new());
-                self.gathering = Some(Gathering { checkpoint, finished, began_ns, deltas, done });
+                self.gathering = Some(Gathering { checkpoint, finished, watched, began_ns, deltas, done });
             }
             ToKeeper::Part(part) => self.take_part(part),
             ToKeeper::Cancel(checkpoint) => {
@@ -91,7 +104,10 @@ impl Keeper {
             ToKeeper::Stop => self.gathering = None,
             ToKeeper::StepBack => {
                 self.gathering = None;
-                let restored = self.directory.step_back().map(|restored| self.roster.restored(restored));
+                let restored = self.directory.step_back();
+                let restored = restored.and_then(|found| {
+                    found.map_or_else(|| Ok(Restored::default()), |found| self.roster.restored(found))
+                });
                 self.report(match restored {
                     Ok(restored) => Event::Restored(Box::new(restored)),
                     Err(error) => Event::KeeperFailed(error),
@@ -132,10 +148,26 @@ impl Keeper {
     /// Everyone has given their part: make it the truth.
     fn complete(&mut self, gathering: Gathering) {
         let checkpoint = gathering.checkpoint;
+        let (given_up, splits) = (self.given_up(&gathering), self.splits(&gathering));
+        let durable = match splits {
+            Ok(splits) => {
+                let is_behind = |place: &&Place| {
+                    let of_split = splits.iter().filter(|(split, _)| *split == place.split());
+                    of_split.map(|(_, position)| *position > place.position).min().unwrap_or(true)
+                };
+                if let Some(lost) = given_up.iter().find(|g| !splits.iter().any(|(split, _)| *split == g.place.split()))
+                {
+                    let error = format!("an input that {:?} gave up is in no split of any source", lost.origin);
+                    return self.report(Event::KeeperFailed(Error::bad_state(error)));
+                }
+                Durable { passed: gathering.watched.iter().filter(is_behind).copied().collect(), given_up }
+            }
+            Err(failure) => return self.report(Event::KeeperFailed(Error::bad_state(failure.to_string()))),
+        };
         match self.write(gathering) {
             Ok(completed) => {
                 self.stats.completed(completed);
-                self.report(Event::Checkpointed { checkpoint });
+                self.report(Event::Checkpointed { checkpoint, durable });
             }
             // What the disk holds now is unknown: only a new start, which reads it, can tell.
             Err(Unwritten::Disk(error)) => self.report(Event::KeeperFailed(error)),
@@ -143,6 +175,25 @@ impl Keeper {
                 self.report(Event::CheckpointFailed { checkpoint, why: failure.to_string() });
             }
         }
+    }
+
+    fn given_up(&self, gathering: &Gathering) -> Arc<[GivenUp]> {
+        let bolts = gathering.done.iter().filter(|((component, _), _)| !self.roster.is_spout(*component));
+        bolts.flat_map(|(_, snapshot)| snapshot.given_up.iter().cloned()).collect()
+    }
+
+    /// How far each split has been read, if somebody wants to know.
+    fn splits(&self, gathering: &Gathering) -> Result<Vec<(SplitName, u64)>, Failure> {
+        let mut splits = Vec::new();
+        let is_asked = !gathering.watched.is_empty() || gathering.done.values().any(|s| !s.given_up.is_empty());
+        for (&(component, _), snapshot) in gathering.done.iter().filter(|_| is_asked) {
+            if self.roster.is_spout(component) {
+                let name = self.roster.name(component);
+                let stored = read_splits(&snapshot.own)?;
+                splits.extend(stored.iter().map(|stored| (SplitName::new(name, &stored.split), stored.position)));
+            }
+        }
+        Ok(splits)
     }
 
     fn write(&mut self, mut gathering: Gathering) -> Result<Completed, Unwritten> {
@@ -179,8 +230,11 @@ impl Keeper {
             let operator = operators.last_mut().expect("there is one now");
             operator.tasks.push(Blob(own));
             operator.finished.push(snapshot.finished);
+            operator.dead_lettered += snapshot.dead_lettered;
         }
         operators.extend_from_slice(self.roster.kept_operators());
+        // Also what sources know of and have not made dead letters of.
+        let given_up: Vec<GivenUp> = gathering.done.values().flat_map(|s| s.given_up.iter().cloned()).collect();
         Generation {
             checkpoint: gathering.checkpoint,
             topology: self.roster.topology.clone(),
@@ -189,6 +243,7 @@ impl Keeper {
             written_at_ns: if self.clock.is_virtual() { self.clock.now_ns() as i64 } else { wall_ns() },
             states: self.roster.state_entries(),
             operators,
+            given_up: Blob(write_given_up(&given_up)),
             ..Generation::default()
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod blame;
 pub(crate) mod catalogue;
 pub(crate) mod keeper;
+pub(crate) mod restarts;
 pub(crate) mod schedule;
 pub(crate) mod stats;
 
@@ -15,7 +16,7 @@ use crate::engine::checkpoint::keeper::Keeper;
 use crate::engine::checkpoint::schedule::Pace;
 use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::Event;
-use crate::engine::ids;
+use crate::engine::{ids, places};
 use crate::error::Result;
 use crate::state::directory::{DirectoryOptions, StateDirectory};
 use crate::state::store::CheckpointId;
@@ -65,6 +66,7 @@ pub(crate) fn open(
     events: &Sender<Event>,
 ) -> Result<Opened> {
     ids::check(topology, plan)?;
+    places::check(topology, plan)?;
     let Some(interval) = settings.checkpoint_interval() else { return Ok(Opened::default()) };
     if let Some(edge) = plan.edges.iter().find(|edge| edge.feedback) {
         let (from, to) = (&plan.components[edge.from].id, &plan.components[edge.to].id);
@@ -123,8 +125,8 @@ pub(crate) fn open(
         Some(savepoint) if begins_with_savepoint => Some(directory.adopt(savepoint)?),
         resumed => resumed,
     };
-    let restored = resumed.map(|resumed| Arc::new(roster.restored(resumed)));
-    let resumed = restored.as_ref().map(|restored| (restored.checkpoint, restored.finished));
+    let restored = resumed.map(|resumed| roster.restored(resumed)).transpose()?.map(Arc::new);
+    let resumed = restored.as_ref().and_then(|restored| Some((restored.checkpoint?, restored.finished)));
     let stats = Arc::new(CheckpointStats::new(resumed, notes, roster.clone(), interval, clock.clone()));
     let (sender, messages) = crossbeam::channel::unbounded();
     let pieces = Pieces::new();

@@ -41,6 +41,8 @@ pub(crate) struct Schedule {
     /// A last one is wanted as soon as nothing is under way.
     last_wanted: Option<bool>,
     failures_in_row: u32,
+    /// Somebody waits for the next one, which has not begun.
+    soon: bool,
 }
 
 impl Schedule {
@@ -53,6 +55,7 @@ impl Schedule {
             next_at_ns: None,
             last_wanted: None,
             failures_in_row: 0,
+            soon: false,
         }
     }
 
@@ -62,13 +65,22 @@ impl Schedule {
         self.next_at_ns = Some(if is_first { now_ns } else { now_ns + self.pace.interval_ns });
     }
 
-    /// Everything under way is lost: the next ones follow the checkpoint that is stepped back to.
-    pub fn stepped_back(&mut self, to: CheckpointId) {
+    /// Somebody waits for a checkpoint that has not begun yet.
+    pub fn want_soon(&mut self, now_ns: u64) {
+        match self.under_way {
+            Some(_) => self.soon = true,
+            None => self.next_at_ns = self.next_at_ns.map(|next_at_ns| next_at_ns.min(now_ns)),
+        }
+    }
+
+    /// Everything under way is lost: the next ones follow the checkpoint that is stepped back to; none before the first.
+    pub fn stepped_back(&mut self, to: Option<CheckpointId>) {
         self.under_way = None;
         self.next_at_ns = None;
+        self.soon = false;
         // Whoever wanted it will want it again.
         self.last_wanted = None;
-        self.next_id = CheckpointId(to.0 + 1);
+        self.next_id = to.map_or(CheckpointId(0), |to| CheckpointId(to.0 + 1));
     }
 
     /// A last checkpoint is wanted; `finished`: all input has ended by itself.
@@ -111,7 +123,8 @@ impl Schedule {
     pub fn completed(&mut self, id: CheckpointId, now_ns: u64) -> Option<Purpose> {
         let under_way = self.under_way.take_if(|under_way| under_way.id == id)?;
         self.failures_in_row = 0;
-        self.next_at_ns = Some((under_way.began_ns + self.pace.interval_ns).max(now_ns));
+        let interval_ns = if std::mem::take(&mut self.soon) { 0 } else { self.pace.interval_ns };
+        self.next_at_ns = Some((under_way.began_ns + interval_ns).max(now_ns));
         if matches!(under_way.purpose, Purpose::Last { .. }) {
             self.last_wanted = None;
             self.next_at_ns = None;
@@ -149,6 +162,16 @@ mod tests {
         assert_eq!(schedule.completed(CheckpointId(0), 30), Some(Purpose::Periodic));
         assert_eq!(schedule.begin(99), None);
         assert_eq!(schedule.begin(100), Some((CheckpointId(1), Purpose::Periodic)));
+    }
+
+    #[test]
+    fn one_that_falls_before_its_first_checkpoint_begins_again_with_that() {
+        let mut schedule = running(None);
+        schedule.begin(0).expect("the first one");
+        schedule.stepped_back(None);
+        assert_eq!(schedule.begin(0), None, "it has to run first");
+        schedule.running(7);
+        assert_eq!(schedule.begin(7), Some((CheckpointId(0), Purpose::Periodic)));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use crossbeam::channel::Sender;
 
 use crate::engine::checkpoint::Checkpointing;
-use crate::engine::checkpoint::blame::Blame;
+use crate::engine::checkpoint::blame::{Blame, Verdict};
+use crate::engine::checkpoint::keeper::Durable;
+use crate::engine::checkpoint::restarts::{Limits, Passed, Restarts};
 use crate::engine::checkpoint::schedule::{Purpose, Schedule};
 use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::{Command, Control, Phase, Request};
@@ -11,6 +13,9 @@ use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
 use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
+use crate::task::lineage::{Caution, Place};
+use crate::task::metrics::TaskMetrics;
+use crate::task::replay::Patience;
 use crate::task::shell::{Fatal, Order};
 use crate::task::snapshot::{Restored, ToKeeper};
 
@@ -21,9 +26,9 @@ pub(crate) struct Checkpoints {
     /// The run goes on from a checkpoint, which may be that of the end.
     resumes: bool,
     was_finished: bool,
-    /// Step backs since the last checkpoint that became durable, and how many may be.
-    in_row: u32,
-    in_row_max: u32,
+    restarts: Restarts,
+    blame: Blame,
+    restart: Restart,
     /// What is gone back to, once read, for the driver to build from.
     rebuild: Option<Arc<Restored>>,
     fell_at_ns: u64,
@@ -31,26 +36,64 @@ pub(crate) struct Checkpoints {
     fell_from: Phase,
     asked: Vec<Request>,
     suspending: bool,
-    blame: Blame,
+    /// Emits of each spout task since the last durable checkpoint.
+    spouts: Vec<Arc<TaskMetrics>>,
+    /// What to add to the engine's time for nanoseconds since the epoch.
+    wall_offset_ns: u64,
+}
+
+/// How far a restart from the last checkpoint has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restart {
+    /// None is under way.
+    None,
+    /// The executors drop their tasks; the checkpoint is read at this time at the earliest.
+    Halting { read_at_ns: u64 },
+    /// All have; the pause is not over.
+    Pausing { read_at_ns: u64 },
+    /// The keeper reads the checkpoint, or tasks are being built from it.
+    Building,
+}
+
+/// What control needs to know of failures and restarts.
+pub(crate) struct Policy {
+    pub patience: Patience,
+    pub restarts: Limits,
+    pub seed: u64,
+    pub spouts: Vec<Arc<TaskMetrics>>,
+    pub wall_offset_ns: u64,
 }
 
 impl Checkpoints {
-    pub fn new(of: &Checkpointing, step_backs_max: u32) -> Self {
+    pub fn new(of: &Checkpointing, policy: Policy) -> Self {
         Checkpoints {
             schedule: Schedule::new(of.pace, of.resumed.map(|(checkpoint, _)| checkpoint)),
             keeper: of.keeper.clone(),
             stats: of.stats.clone(),
             resumes: of.resumed.is_some(),
             was_finished: of.resumed.is_some_and(|(_, finished)| finished),
-            in_row: 0,
-            in_row_max: step_backs_max,
+            restarts: Restarts::new(policy.restarts, policy.seed),
+            blame: Blame::new(policy.patience),
+            restart: Restart::None,
             rebuild: None,
             fell_at_ns: 0,
             fell_from: Phase::Active,
             asked: Vec::new(),
             suspending: false,
-            blame: Blame::default(),
+            spouts: policy.spouts,
+            wall_offset_ns: policy.wall_offset_ns,
         }
+    }
+
+    /// Emits since the last durable checkpoint of the spout task that has made most.
+    fn emitted_max(&self) -> u64 {
+        self.spouts.iter().map(|spout| spout.since_checkpoint()).max().unwrap_or(0)
+    }
+
+    /// Inputs that a checkpoint may be behind, which would be good news.
+    fn watched(&self) -> Arc<[Place]> {
+        let last = Some(self.restarts.last_place()).filter(|place| !place.is_none());
+        self.blame.apart().iter().copied().chain(last).collect()
     }
 
     fn tell_keeper(&self, message: ToKeeper) {
@@ -70,8 +113,12 @@ impl Control {
         self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.was_finished)
     }
 
-    /// A component that cannot begin where the checkpoint says is not what the checkpoint was taken of.
-    pub(super) fn not_started(&mut self, failure: &Failure) {
+    /// A component that cannot begin where the checkpoint says is not what the checkpoint was taken of. One that cannot
+    /// be built again while everything restarts is tried again, as whatever fails then.
+    pub(super) fn not_started(&mut self, failure: &Failure, now_ns: u64) {
+        if self.phase == Phase::Recovering && !failure.is_fatal() {
+            return self.step_back(&Fatal::of(&failure.as_panic(), true, Place::NONE), now_ns);
+        }
         let resumes = self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.resumes);
         let error = if resumes && failure.is_fatal() {
             Error::bad_state(failure.to_string())
@@ -86,7 +133,12 @@ impl Control {
     }
 
     pub(super) fn checkpoint_due_ns(&self) -> Option<u64> {
-        self.checkpoints.as_ref().filter(|_| self.is_running()).and_then(|c| c.schedule.next_due_ns())
+        let checkpoints = self.checkpoints.as_ref()?;
+        match checkpoints.restart {
+            Restart::Pausing { read_at_ns } => Some(read_at_ns),
+            _ if self.is_running() => checkpoints.schedule.next_due_ns(),
+            _ => None,
+        }
     }
 
     pub(super) fn run_checkpoints(&mut self, now_ns: u64) {
@@ -96,6 +148,7 @@ impl Control {
     }
 
     pub(super) fn time_for_checkpoints(&mut self, now_ns: u64) {
+        self.time_to_read(now_ns);
         if !self.is_running() {
             return;
         }
@@ -114,19 +167,37 @@ impl Control {
             return;
         }
         let finished = matches!(purpose, Purpose::Last { finished: true });
-        checkpoints.tell_keeper(ToKeeper::Begin { checkpoint, finished });
+        checkpoints.tell_keeper(ToKeeper::Begin { checkpoint, finished, watched: checkpoints.watched() });
         self.order(Order::Begin(checkpoint));
     }
 
-    pub(super) fn checkpointed(&mut self, checkpoint: CheckpointId, now_ns: u64) {
+    pub(super) fn checkpoint_wanted(&mut self, now_ns: u64) {
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.schedule.want_soon(now_ns);
+        }
+        self.time_for_checkpoints(now_ns);
+    }
+
+    pub(super) fn checkpointed(&mut self, checkpoint: CheckpointId, durable: &Durable, now_ns: u64) {
         let Some(checkpoints) = &mut self.checkpoints else { return };
         let purpose = checkpoints.schedule.completed(checkpoint, now_ns);
-        checkpoints.in_row = 0;
+        let last_place = checkpoints.restarts.last_place();
+        let passed = match (durable.passed.contains(&last_place), checkpoints.blame.is_given_up(last_place)) {
+            (false, _) => Passed::No,
+            (true, false) => Passed::Handled,
+            (true, true) => Passed::GivenUp { has_input: checkpoints.emitted_max() > 0 },
+        };
+        checkpoints.restarts.checkpointed(passed);
+        checkpoints.blame.passed(&durable.passed);
         if matches!(purpose, Some(Purpose::Last { .. })) {
             checkpoints.stats.over();
         }
         if !self.is_running() {
             return;
+        }
+        // Before the news of the checkpoint: a source must not take itself to be done.
+        if !durable.given_up.is_empty() {
+            self.send(|| Command::Bury(durable.given_up.clone()));
         }
         self.order(Order::Committed(checkpoint));
         if let Some(Purpose::Last { .. }) = purpose {
@@ -167,47 +238,65 @@ impl Control {
         self.time_for_checkpoints(now_ns);
     }
 
-    /// A task cannot go on: everything goes back to the last checkpoint.
+    /// A task cannot go on: everything goes back to the last checkpoint, after a pause.
     pub(super) fn step_back(&mut self, fatal: &Fatal, now_ns: u64) {
-        let is_running = self.is_running();
-        let phase = self.phase;
+        let (is_running, phase) = (self.is_running(), self.phase);
         let Some(checkpoints) = &mut self.checkpoints else {
             return self.fail(Error::failed(fatal.state, fatal.message.clone()));
         };
-        if phase == Phase::Recovering && !self.executors.iter().all(|seat| seat.halted) {
+        match (phase, checkpoints.restart) {
+            (Phase::Recovering, Restart::Building) => {}
             // Another task of the same fall.
-            return;
+            (Phase::Recovering, _) => return,
+            _ if is_running => (checkpoints.fell_at_ns, checkpoints.fell_from) = (now_ns, phase),
+            _ => return self.fail(Error::failed(fatal.state, fatal.message.clone())),
         }
-        if !is_running {
-            return self.fail(Error::failed(fatal.state, fatal.message.clone()));
-        }
-        if checkpoints.blame.on(fatal) {
-            checkpoints.in_row = 0;
-        }
-        checkpoints.in_row += 1;
-        if checkpoints.in_row > checkpoints.in_row_max {
+        let verdict = checkpoints.blame.on(fatal, now_ns.saturating_add(checkpoints.wall_offset_ns));
+        let Some(pause_ns) = checkpoints.restarts.next(fatal, now_ns) else {
             let message = format!(
-                "stepped back {} times without a checkpoint in between, which is kept; last failure: {}",
-                checkpoints.in_row_max, fatal.message
+                "restarted {} times from the last checkpoint, which is kept, without getting past the failure; the \
+                 last one: {}",
+                checkpoints.restarts.counted() - 1,
+                fatal.message
             );
-            return self.fail(Error::failed("step_back_limit", message));
+            return self.fail(Error::failed("restart_limit", message));
+        };
+        let pause_ms = pause_ns / 1_000_000;
+        let kind = fatal.failure.kind();
+        match verdict {
+            Verdict::GivenUp => {
+                tracing::warn!(failure = %fatal.message, %kind, "an input has failed too often and becomes a dead letter");
+            }
+            _ => tracing::warn!(failure = %fatal.message, %kind, pause_ms, "restarting from the last checkpoint"),
         }
-        tracing::warn!(failure = %fatal.message, "stepping back to the last checkpoint");
-        (checkpoints.fell_at_ns, checkpoints.fell_from) = (now_ns, phase);
+        checkpoints.restart = Restart::Halting { read_at_ns: now_ns.saturating_add(pause_ns) };
         self.phase = Phase::Recovering;
-        self.deadline_ns = None;
         for seat in &mut self.executors {
             (seat.halted, seat.started, seat.done) = (false, false, false);
         }
         self.send(|| Command::Halt);
     }
 
-    pub(super) fn halted(&mut self, executor: usize) {
+    pub(super) fn halted(&mut self, executor: usize, now_ns: u64) {
         self.executors[executor].halted = true;
         if self.phase == Phase::Recovering
             && self.executors.iter().all(|seat| seat.halted)
-            && let Some(checkpoints) = &self.checkpoints
+            && let Some(checkpoints) = &mut self.checkpoints
+            && let Restart::Halting { read_at_ns } = checkpoints.restart
         {
+            checkpoints.restart = Restart::Pausing { read_at_ns };
+            self.time_to_read(now_ns);
+        }
+    }
+
+    /// The pause before a restart is over, if one is made: the keeper reads the checkpoint.
+    fn time_to_read(&mut self, now_ns: u64) {
+        if self.phase == Phase::Recovering
+            && let Some(checkpoints) = &mut self.checkpoints
+            && let Restart::Pausing { read_at_ns } = checkpoints.restart
+            && read_at_ns <= now_ns
+        {
+            checkpoints.restart = Restart::Building;
             checkpoints.tell_keeper(ToKeeper::StepBack);
         }
     }
@@ -215,7 +304,12 @@ impl Control {
     pub(super) fn restored(&mut self, mut restored: Box<Restored>) {
         if let Some(checkpoints) = self.checkpoints.as_mut().filter(|_| self.phase == Phase::Recovering) {
             checkpoints.schedule.stepped_back(restored.checkpoint);
-            restored.poison = checkpoints.blame.poison();
+            let emitted = checkpoints.emitted_max();
+            restored.caution = Caution {
+                poison: checkpoints.blame.poison(),
+                suspects: checkpoints.blame.set_apart(),
+                allowance: checkpoints.restarts.allow(emitted),
+            };
             checkpoints.rebuild = Some(Arc::from(restored));
         }
     }
@@ -228,6 +322,7 @@ impl Control {
     /// All tasks stand where the checkpoint was: on they go.
     pub(super) fn recovered(&mut self, now_ns: u64) {
         let Some(checkpoints) = &mut self.checkpoints else { return };
+        checkpoints.restart = Restart::None;
         checkpoints.stats.stepped_back(now_ns - checkpoints.fell_at_ns);
         let (phase, suspending) = (checkpoints.fell_from, checkpoints.suspending);
         let asked = std::mem::take(&mut checkpoints.asked);
@@ -243,7 +338,11 @@ impl Control {
         asked.into_iter().for_each(|request| self.request(request, now_ns));
     }
 
-    pub(super) fn ask_again_after_recovery(&mut self, request: Request) {
+    /// A drain goes on once the topology runs again; its time passes meanwhile.
+    pub(super) fn ask_again_after_recovery(&mut self, request: Request, now_ns: u64) {
+        if request == Request::Drain {
+            self.deadline_ns.get_or_insert(now_ns.saturating_add(self.drain_timeout_ns));
+        }
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.asked.push(request);
         }

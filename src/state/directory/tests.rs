@@ -170,7 +170,7 @@ fn a_damaged_newest_generation_is_moved_aside_and_the_one_before_is_used() {
     assert_eq!(opening.moved_aside, [Path::new(PATH).join("aside-1-store-1")]);
     assert_eq!(content(&directory.take_restored().unwrap()), run.models[7]);
     checkpoint(&mut directory, 8, &[]).unwrap();
-    assert_eq!(content(&directory.step_back().unwrap()), run.models[7]);
+    assert_eq!(content(&directory.step_back().unwrap().unwrap()), run.models[7]);
 }
 
 #[test]

@@ -20,7 +20,8 @@ pub use entry::{Entry, key_of_text};
 /// A state directory or savepoint as it was when it was opened.
 ///
 /// A running process may go on writing meanwhile: it is not disturbed, and a reading that it disturbed says so. Only
-/// the databases sled and fjall cannot be read by two, so that their directory has to be idle.
+/// the databases sled and fjall cannot be read by two, so that their directory has to be idle, and write even when they
+/// are read, so that whoever reads them has to be allowed to.
 #[derive(Debug)]
 pub struct Inspection {
     disk: Disk,
@@ -39,6 +40,7 @@ impl StateDirectory {
     /// There is none, or none of its manifests verifies; it keeps its checkpoints in a database that is in use; those
     /// of the disk.
     pub fn inspect(disk: Disk, path: &Path, clock: Clock) -> Result<Inspection> {
+        let disk = disk.for_reading();
         let (generations, torn_slot) = read_manifest(&disk, path)?;
         let is_database = |generation: &Generation| generation.store != StoreKind::Log.name();
         let lock = match generations.iter().find(|generation| is_database(generation)) {
@@ -51,7 +53,12 @@ impl StateDirectory {
 
 fn in_use(path: &Path, generation: &Generation, error: &Error) -> Error {
     let (path, store) = (path.display().to_string(), &generation.store);
-    let what = "cannot be read while it is in use; stop the topology first, or read a savepoint";
+    let what = if error.is_usage() {
+        "cannot be read while it is in use; stop the topology first, or read a savepoint"
+    } else {
+        "writes even when it is only read, and it may not: have whoever owns it make a savepoint (squall state savepoint), \
+         which anybody may read who may read its files"
+    };
     Error::usage(path, format!("its store {store} {what} ({error})"))
 }
 
@@ -161,9 +168,16 @@ impl StateEntry {
 impl OperatorEntry {
     /// The positions of a source's splits, of all its tasks; none if this is something else.
     pub fn positions(&self) -> Option<Vec<(String, u64)>> {
+        /// Of what is stored of a split; there may be more.
+        #[derive(serde::Deserialize)]
+        struct Split {
+            split: String,
+            position: u64,
+        }
         let mut all = Vec::new();
         for task in self.tasks.iter().filter(|task| !task.0.is_empty()) {
-            all.extend(crate::state::codec::read::<Vec<(String, u64)>>(&task.0).ok()?);
+            let splits = crate::state::codec::read::<Vec<Split>>(&task.0).ok()?;
+            all.extend(splits.into_iter().map(|of| (of.split, of.position)));
         }
         all.sort();
         Some(all)

@@ -28,6 +28,7 @@ fn generation(checkpoint: u64) -> Generation {
             component: "lines".into(),
             tasks: vec![Blob(vec![0, 255, 7])],
             finished: vec![true],
+            dead_lettered: 3,
         }],
         ..Generation::default()
     }

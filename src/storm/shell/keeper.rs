@@ -342,11 +342,10 @@ fn farewell(pid: u32, status: Option<ExitStatus>, cause: Cause, tail: &Tail, spe
     let to_blame = link.has_come_to(Stage::Works) && !cause.is_innocent;
     let how = if cause.message.is_empty() { ended(status) } else { cause.message };
     let mut message = format!("process {pid} (`{}`) {how}", spec.shown());
-    if !link.has_come_to(Stage::Works) {
-        message.push_str(match link.has_come_to(Stage::Greeted) {
-            true => ", before it took any input",
-            false => ", before its handshake",
-        });
+    if link.has_come_to(Stage::Greeted) && !link.has_come_to(Stage::Works) {
+        message.push_str(", before it took any input");
+    } else if !link.has_come_to(Stage::Greeted) && !message.contains("handshake") {
+        message.push_str(", before its handshake");
     }
     if let Some(error) = link.take_error().as_deref().and_then(last_line) {
         message.push_str(&format!("; its last error: {error}"));

@@ -16,7 +16,10 @@ const WATCHED_MIN: u64 = 100;
 
 /// What is known of the tasks of a component.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<HashMap<(Arc<str>, usize), Arc<Suspects>>>);
+pub(crate) struct Memory(Mutex<HashMap<TaskName, Arc<Suspects>>>);
+
+/// Component and index of a task.
+type TaskName = (Arc<str>, usize);
 
 impl Memory {
     /// What is known of a task.

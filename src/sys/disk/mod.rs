@@ -15,7 +15,15 @@ use simulated::{InodeId, Simulated};
 
 /// A cheap handle of a file system. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Disk(Kind);
+pub struct Disk(Kind, Access);
+
+/// For what files are opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Access {
+    #[default]
+    Write,
+    Read,
+}
 
 #[derive(Clone, Debug, Default)]
 enum Kind {
@@ -27,17 +35,22 @@ enum Kind {
 impl Disk {
     /// The operating system's.
     pub fn real() -> Self {
-        Disk(Kind::Real)
+        Disk(Kind::Real, Access::Write)
     }
 
     /// An empty one in memory.
     pub fn simulated(disk: Simulated) -> Self {
-        Disk(Kind::Simulated(disk))
+        Disk(Kind::Simulated(disk), Access::Write)
     }
 
     /// True if it is in memory: then nothing may happen on threads of its own, or the seed would not decide.
     pub fn is_simulated(&self) -> bool {
         matches!(self.0, Kind::Simulated(_))
+    }
+
+    /// The same one, for somebody who changes nothing and perhaps may not: files are opened for reading only.
+    pub fn for_reading(&self) -> Self {
+        Disk(self.0.clone(), Access::Read)
     }
 
     /// Another disk with the same content, if this one is simulated.
@@ -61,13 +74,13 @@ impl Disk {
         .map_err(|error| Error::io(format!("cannot make the folder {}", path.display()), &error))
     }
 
-    /// Opens a file for reading and writing; none if there is no such file.
+    /// Opens a file for reading and writing, or [for reading](Self::for_reading) only; none if there is no such file.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn open(&self, path: &Path) -> Result<Option<DiskFile>> {
         let opened = match &self.0 {
-            Kind::Real => real::open(path).map(Handle::Real),
+            Kind::Real => real::open(path, self.1 == Access::Write).map(Handle::Real),
             Kind::Simulated(disk) => disk.open(path).map(|inode| Handle::Simulated(disk.clone(), inode)),
         };
         match opened {

@@ -18,8 +18,8 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-pub fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
+pub fn open(path: &Path, writes: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(writes).open(path)
 }
 
 pub fn create(path: &Path) -> io::Result<File> {

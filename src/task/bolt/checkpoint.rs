@@ -55,6 +55,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let half_done = self.out.handover.is_some() || !self.held_is_safe() || !self.door_inside.is_empty();
         let Some(bolt) = self.bolt.as_mut().filter(|_| !half_done) else { return };
         self.snapshot_due = None;
+        self.out.core.no_event();
         let began_ns = self.parts.clock.now_ns();
         let own = guarded(&self.origin, || match bolt.checkpointed() {
             Some(checkpointed) => checkpointed.snapshot(id),
@@ -79,8 +80,12 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
         let stats = SnapshotStats { align_ns, freeze_ns, ..SnapshotStats::default() };
         let finished = self.finish_called;
-        let part = OwnPart { own: own.bytes.into(), held: self.held.values() };
-        let snapshot = Box::new(TaskSnapshot { own: part.write(), before: own.before, finished, stats });
+        let (held, places) = self.held.values();
+        let part = OwnPart { own: own.bytes.into(), held, places };
+        let given_up = self.rejected.snapshot(id);
+        let (own, before) = (part.write(), own.before);
+        let snapshot = TaskSnapshot { own, before, given_up, finished, stats, ..TaskSnapshot::default() };
+        let snapshot = Box::new(snapshot);
         if self.states.any {
             self.states.encode(id, snapshot);
         } else {
@@ -90,13 +95,17 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// The checkpoint is the truth now.
     pub(super) fn committed(&mut self, id: CheckpointId) {
+        self.rejected.committed(id);
         let Some(bolt) = &mut self.bolt else { return };
+        // Trouble with it is nobody's input.
+        self.out.core.no_event();
         let committed = guarded(&self.origin, || match bolt.checkpointed() {
             Some(checkpointed) => checkpointed.committed(id),
             None => Ok(()),
         });
         if let Err(failure) = committed {
-            self.stop_for(&Failure::fatal(format!("committing checkpoint {id}: {failure}")));
+            let message = format!("committing checkpoint {id}: {failure}");
+            self.stop_for(&if failure.is_fatal() { Failure::fatal(message) } else { Failure::retry(message) });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How a bolt task comes to its end: control items, the last call, the end of its own output.
 
-use crate::task::bolt::BoltShell;
+use crate::task::bolt::{BoltShell, LAST_CALL};
 use crate::task::header::Header;
 use crate::task::lane::Control;
 use crate::task::metrics::TaskState;
@@ -19,6 +19,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 self.lane_ended();
             }
             Control::Barrier(id) => self.take_barrier(lane, id),
+            Control::Input(number) => self.parts.lane_inputs[lane] = number,
             // Nothing in this version sends the others; they have their place in the lane's order.
             Control::Watermark(_) | Control::Idle | Control::Active => {}
         }
@@ -40,7 +41,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn finish(&mut self) {
         if !self.finish_called {
-            self.finish_called = self.call("finish", |bolt, out| bolt.finish(out)) || self.bolt.is_some();
+            self.finish_called = self.call(LAST_CALL, |bolt, out| bolt.finish(out)) || self.bolt.is_some();
             self.tick_due_ns = None;
             if self.bolt.is_some() {
                 self.state = TaskState::Finishing;

@@ -9,6 +9,7 @@ use crate::task::bolt::state::bind_all;
 use crate::task::component::Outcome;
 use crate::task::context::BoltContext;
 use crate::task::header::Header;
+use crate::task::lineage::Place;
 use crate::task::metrics::TaskState;
 use crate::task::shell::{Fatal, guarded};
 use crate::task::style::Logic;
@@ -28,7 +29,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 has_finished |= port.has_finished(info)?;
                 let parts = read_parts::<L>(port, info.count)?;
                 if let Some(checkpointed) = bolt.checkpointed() {
-                    let resumed = port.restored.as_ref().map(|restored| restored.checkpoint);
+                    let resumed = port.restored.as_ref().and_then(|restored| restored.checkpoint);
                     checkpointed.restore(resumed, &parts.own.iter().map(|own| &own[..]).collect::<Vec<_>>())?;
                 }
                 redelivered = parts.held;
@@ -63,6 +64,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         if failure.is_fatal() || self.parts.snapshots.is_some() {
             return self.stop_for(&failure);
         }
+        // What was let go of so far was in hand when it happened.
+        let (core, origin) = (&mut self.out.core, &self.origin);
+        self.held.take_events(|event| event.because_of(&failure).apply(core, origin));
         tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
         self.out.handover = None;
         self.out.core.forget_call();
@@ -73,6 +77,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 drop(broken);
                 Ok(())
             });
+            let (core, origin) = (&mut self.out.core, &self.origin);
+            // That they were held by an instance that broke is not their fault.
+            let collateral = failure.as_collateral();
+            self.held.take_events(|event| event.because_of(&collateral).apply(core, origin));
         }
         self.out.core.counts.rebuilt += 1;
         let core = &self.out.core;
@@ -84,6 +92,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     }
 
     pub(super) fn stop_for(&mut self, failure: &Failure) {
-        self.fatal = Some(Fatal::of(failure, self.parts.snapshots.is_some(), self.out.core.lineage));
+        self.stop_for_input(failure, self.out.core.lineage.place);
+    }
+
+    pub(super) fn stop_for_input(&mut self, failure: &Failure, place: Place) {
+        self.fatal = Some(Fatal::of(failure, self.parts.snapshots.is_some(), place));
     }
 }

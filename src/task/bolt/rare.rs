@@ -45,8 +45,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// Asks a manual bolt whether it takes input; one that cannot go on is rebuilt.
     pub(super) fn ask_whether_ready(&mut self) {
         let Some(bolt) = self.bolt.as_mut().filter(|_| L::MANUAL && !self.end_sent) else { return };
+        let has_room = self.held.open() < self.parts.held_max;
         match guarded(&self.origin, || bolt.ready()) {
-            Ok(is_ready) => self.is_ready = is_ready,
+            Ok(is_ready) => self.is_ready = is_ready && has_room,
             Err(failure) => self.break_down(failure),
         }
     }
@@ -61,18 +62,28 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         !self.is_ready && self.bolt.is_some() && self.lanes.iter().any(|lane| !lane.is_empty())
     }
 
-    /// Fails what is still held long after the end of input, so that the topology can end.
+    /// Fails what is still held after the end of input, once none of it has been settled for long: the topology is to
+    /// end.
     pub(super) fn let_go(&mut self, now_ns: u64) {
-        if self.held.open() == 0 || self.let_go_at_ns.is_none_or(|at_ns| now_ns < at_ns) {
+        let Some(at_ns) = self.let_go_at_ns.filter(|_| self.held.open() > 0) else { return };
+        if self.held.settled() != self.settled_before {
+            self.settled_before = self.held.settled();
+            self.let_go_at_ns = Some(now_ns + self.parts.let_go_after_ns);
+            return;
+        }
+        if now_ns < at_ns {
             return;
         }
         tracing::warn!(task = %self.origin, held = self.held.open(), "failing tuples held after the end");
-        let failure = Failure::reject("ended: still held after the end of input").at(&self.origin);
+        let failure = Failure::still_held().at(&self.origin);
         let core = &mut self.out.core;
-        self.held.let_go(|roots| {
+        let mut places = Vec::new();
+        self.held.let_go(|roots, place| {
             core.counts.failed += 1;
             core.fail_roots(&roots, &failure);
+            places.push(place);
         });
+        places.into_iter().for_each(|place| self.held_failed(place, &failure));
     }
 
     /// Calls the bolt's `tick`; periods that have passed meanwhile are counted as missed.

@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::task::bolt::BoltShell;
 use crate::task::header::{Header, Roots};
 use crate::task::held_state::{Held, OwnPart};
+use crate::task::lineage::{Lineage, Place};
 use crate::task::shell::{TaskParts, guarded};
 use crate::task::snapshot::SnapshotPort;
 use crate::task::style::{Input, Logic};
@@ -18,7 +19,7 @@ pub(super) fn keeps_values<L: Logic>(parts: &TaskParts) -> bool {
 /// What falls to a task of the parts that its component stored: bytes of its own, and values of tuples that were held.
 pub(super) struct Resumed<L: Logic> {
     pub own: Vec<bytes::Bytes>,
-    pub held: VecDeque<L::In>,
+    pub held: VecDeque<(L::In, Place)>,
 }
 
 /// # Errors
@@ -41,7 +42,8 @@ pub(super) fn read_parts<L: Logic>(port: &SnapshotPort, tasks: usize) -> Result<
                      {tasks} now: resume with {stored} tasks, and change it when none are held",
                 )));
             }
-            resumed.held.extend(codec.read_all(&part)?);
+            let places = part.places.iter().copied().chain(std::iter::repeat(Place::NONE));
+            resumed.held.extend(codec.read_all(&part)?.into_iter().zip(places));
         }
         resumed.own.push(part.own);
     }
@@ -53,15 +55,18 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     pub(super) fn redeliver(&mut self, left: &mut usize) {
         while !self.redelivered.is_empty() && self.is_ready && self.may_go_on(*left) {
             let wall_ns = self.wall_ns();
-            let (Some(bolt), Some(value)) = (&mut self.bolt, self.redelivered.pop_front()) else { return };
+            let (Some(bolt), Some((value, place))) = (&mut self.bolt, self.redelivered.pop_front()) else { return };
             *left -= 1;
             let (out, origin) = (&mut self.out, &self.origin);
             out.core.no_event();
+            out.core.set_lineage(Lineage::from(place));
             out.core.counts.executed += 1;
-            let input = Input { number: 0, wall_ns, manual: Some((Roots::None, &mut self.held)), redelivered: true };
+            let manual = Some((Roots::None, &mut self.held));
+            let input = Input { number: 0, wall_ns, place, manual, redelivered: true };
             if let Err(failure) = guarded(origin, || bolt.execute(value, input, out)) {
                 self.break_down(failure);
             }
+            self.out.core.no_event();
             self.ask_whether_ready();
         }
     }
@@ -81,6 +86,7 @@ mod tests {
     use crate::sys::sync::Arc;
     use crate::task::component::{ManualBolt, Outcome};
     use crate::task::held::Tuple;
+    use crate::task::lineage::Caution;
     use crate::task::outlet::Outlet;
     use crate::task::payload::Nothing;
     use crate::task::pieces::Pieces;
@@ -104,7 +110,7 @@ mod tests {
     fn port() -> SnapshotPort {
         let mut seven = Vec::new();
         crate::state::codec::write(&7u64, &mut seven).expect("writes");
-        let part = OwnPart { own: "own".into(), held: vec![seven.into()] }.write();
+        let part = OwnPart { own: "own".into(), held: vec![seven.into()], places: Vec::new() }.write();
         let restored = Restored { own: BTreeMap::from([(0, vec![part])]), ..Restored::default() };
         SnapshotPort {
             keeper: crossbeam::channel::unbounded().0,
@@ -114,14 +120,14 @@ mod tests {
             restored: Some(Arc::new(restored)),
             catalogue: Arc::new(Catalogue::default()),
             pieces: Pieces::new(),
-            poison: Arc::from([]),
+            caution: Caution::default(),
         }
     }
 
     #[test]
     fn what_was_held_comes_back_to_the_same_number_of_tasks_only() {
         let resumed = read_parts::<Manual<Holds<true>>>(&port(), 1).expect("reads");
-        assert_eq!((resumed.own, resumed.held), (vec!["own".into()], VecDeque::from([7])));
+        assert_eq!((resumed.own, resumed.held), (vec!["own".into()], VecDeque::from([(7, Place::NONE)])));
         let failure = read_parts::<Manual<Holds<true>>>(&port(), 2).err().expect("refused");
         assert!(failure.is_fatal() && failure.to_string().contains("resume with 1 tasks"), "{failure}");
     }

@@ -9,7 +9,13 @@ use crate::task::style::Logic;
 impl<H: Header, L: Logic> BoltShell<H, L> {
     pub(super) fn wants(&self) -> Wants {
         let done = self.end_sent && self.out.core.blocked_lanes == 0;
-        Wants { due_ns: self.next_due_ns(), quiet: self.wants_quiet(), done, aside_ns: self.states.slice_ns }
+        Wants {
+            due_ns: self.next_due_ns(),
+            quiet: self.wants_quiet(),
+            done,
+            checkpoint: false,
+            aside_ns: self.states.slice_ns,
+        }
     }
 
     pub(super) fn wants_quiet(&self) -> bool {

@@ -93,3 +93,134 @@ fn dropping_a_lane_drops_what_is_in_it() {
     drop((tx, rx));
     assert_eq!(std::sync::Arc::strong_count(&value), 1);
 }
+
+/// What a consumer gets: the input and the value of each tuple, and the control items but for numbers of inputs.
+fn arrivals(rx: &mut LaneRx<(), u32>, input: &mut usize, count: usize) -> Vec<Result<(usize, u32), Control>> {
+    let mut arrivals = Vec::new();
+    while arrivals.len() < count {
+        let Some(slot) = rx.pop() else { break };
+        match slot.as_control() {
+            Some(Control::Input(number)) => *input = number,
+            Some(control) => arrivals.push(Err(control)),
+            None => arrivals.push(Ok((*input, slot.into_tuple().1))),
+        }
+    }
+    arrivals
+}
+
+fn shared(lane: LaneTx<(), u32>, inputs: &[usize]) -> Vec<EdgeLane<(), u32>> {
+    let edges = EdgeLane::of_edges(lane, inputs);
+    assert!(edges.iter().all(|edge| matches!(edge, EdgeLane::Shared(_))));
+    edges
+}
+
+#[test]
+fn the_only_edge_of_a_pair_has_the_lane_to_itself() {
+    let (tx, mut rx) = local::<(), u32>(8, signal(), 0);
+    let mut edges = EdgeLane::of_edges(tx, &[5]);
+    assert!(matches!(edges[..], [EdgeLane::Own(_)]) && edges[0].local_end().is_some());
+    assert_eq!(edges[0].send((), 1), Sent::BelowLowWater);
+    assert_eq!(rx.len(), 1, "nobody asks which input it is");
+    assert_eq!(values(&mut rx), [1]);
+}
+
+#[test]
+fn what_concerns_a_shared_lane_is_sent_once() {
+    let (tx, mut rx) = local::<(), u32>(8, signal(), 0);
+    let mut edges = shared(tx, &[0, 1, 2]);
+    assert!(edges.iter().all(|edge| edge.local_end().is_none()), "the others would be overtaken");
+    edges[2].send((), 7);
+    let sent: Vec<Sent> = edges.iter_mut().map(|edge| edge.control(Control::End)).collect();
+    assert_eq!(sent, [Sent::BelowLowWater; 3]);
+    assert_eq!(arrivals(&mut rx, &mut 0, 9), [Ok((2, 7)), Err(Control::End)]);
+}
+
+#[test]
+fn a_shared_lane_is_blocked_by_the_edge_that_has_found_it_full() {
+    let (tx, mut rx) = local::<(), u32>(1, signal(), 0);
+    let mut edges = shared(tx, &[3, 4]);
+    let mut input = 3;
+    assert_eq!(edges[0].send((), 0), Sent::AboveLowWater);
+    assert_eq!(edges[1].send((), 1), Sent::Blocked, "the number of its input had no place");
+    assert_eq!(edges[0].send((), 2), Sent::Kept);
+    assert_eq!(edges[1].control(Control::End), Sent::BelowLowWater, "the other's to send");
+    assert_eq!(edges[0].control(Control::End), Sent::Kept);
+    let mut all = Vec::new();
+    while !edges[1].drain() {
+        all.extend(arrivals(&mut rx, &mut input, 1));
+    }
+    all.extend(arrivals(&mut rx, &mut input, 9));
+    assert_eq!(all, [Ok((3, 0)), Ok((4, 1)), Ok((3, 2)), Err(Control::End)]);
+    assert_eq!(edges[0].send((), 5), Sent::AboveLowWater, "the input is as before: no number goes with it");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Send(usize),
+    Control,
+    Drain,
+    Take(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..3usize).prop_map(Step::Send),
+        1 => Just(Step::Control),
+        2 => Just(Step::Drain),
+        4 => (1..4usize).prop_map(Step::Take),
+    ];
+    proptest::collection::vec(step, 0..200)
+}
+
+proptest! {
+    /// However full the lane gets: every tuple comes under its input, all in the order in which they were sent, and
+    /// whenever there is overflow one edge, and one alone, has been told to drain it.
+    #[test]
+    fn edges_share_a_lane_in_the_order_of_their_emits(
+        capacity in 1usize..6,
+        edges in 2usize..4,
+        is_remote in any::<bool>(),
+        steps in steps(),
+    ) {
+        let (tx, mut rx) = if is_remote {
+            let ((tx, rx), peers) = (ring(capacity), Rc::new(Peers::new(1)));
+            (remote_tx(tx, 0, peers.clone(), None), remote_rx(rx, 0, peers))
+        } else {
+            local::<(), u32>(capacity, signal(), 0)
+        };
+        let inputs: Vec<usize> = (0..edges).map(|edge| 10 * edge).collect();
+        let mut edges = shared(tx, &inputs);
+        let (mut input, mut sent, mut got, mut blocked_by) = (inputs[0], Vec::new(), Vec::new(), Vec::new());
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Send(edge) => {
+                    let edge = edge % edges.len();
+                    sent.push(Ok((inputs[edge], number as u32)));
+                    if edges[edge].send((), number as u32) == Sent::Blocked {
+                        blocked_by.push(edge);
+                    }
+                }
+                Step::Control => {
+                    sent.push(Err(Control::Watermark(number as i64)));
+                    for (edge, lane) in edges.iter_mut().enumerate() {
+                        if lane.control(Control::Watermark(number as i64)) == Sent::Blocked {
+                            blocked_by.push(edge);
+                        }
+                    }
+                }
+                Step::Drain => blocked_by.retain(|&edge| !edges[edge].drain()),
+                Step::Take(count) => got.extend(arrivals(&mut rx, &mut input, count)),
+            }
+            prop_assert!(blocked_by.len() <= 1, "{blocked_by:?}");
+        }
+        loop {
+            blocked_by.retain(|&edge| !edges[edge].drain());
+            let more = arrivals(&mut rx, &mut input, 2);
+            if more.is_empty() && blocked_by.is_empty() {
+                break;
+            }
+            got.extend(more);
+        }
+        prop_assert_eq!(got, sent);
+    }
+}

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use crate::error::Failure;
 use crate::task::TaskId;
+use crate::task::component::Outcome;
 use crate::task::header::{NO_EVENT, Root, Roots};
 use crate::task::ledger::Ledger;
-use crate::task::lineage::{Lineage, SplitName};
+use crate::task::lineage::{GivenUp, Lineage, Place};
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload, PortAt};
 
@@ -22,7 +24,48 @@ pub struct SpoutOutlet<O: Outputs, Id> {
     pub(crate) self_acked: SelfAcked<Id>,
     /// End of input has been sent: what is emitted now goes nowhere.
     pub(crate) ended: bool,
+    /// Under exactly-once: what the spout's emits are to the checkpoints.
+    pub(crate) epoch: Epoch,
+    /// Items of this task that bolts have given up, and that are not dead letters yet.
+    pub(crate) given_up: VecDeque<GivenUp>,
 }
+
+/// What a spout task has emitted since the last durable checkpoint, and how much it may.
+#[derive(Debug, Default)]
+pub(crate) struct Epoch {
+    pub exactly_once: bool,
+    /// Emits so far at the barrier of the last durable checkpoint.
+    pub emitted_before: u64,
+    /// Nothing is emitted before the next checkpoint is durable.
+    pub waits: bool,
+    /// Emits between two checkpoints, at most; grows with every one.
+    pub allowance: Option<u64>,
+}
+
+impl Epoch {
+    /// A checkpoint is durable at whose barrier so many emits had been made.
+    pub fn committed(&mut self, emitted: u64) {
+        self.emitted_before = emitted;
+        self.waits = false;
+        self.allowance = self.allowance.and_then(|allowance| allowance.checked_mul(2)).filter(|a| *a < ALLOWANCE_MAX);
+    }
+
+    /// Emits that may still be made, of so many so far.
+    #[inline]
+    pub fn left(&self, emitted: u64) -> u64 {
+        match self.allowance {
+            _ if self.waits => 0,
+            None => u64::MAX,
+            Some(allowance) => allowance.saturating_sub(emitted - self.emitted_before),
+        }
+    }
+}
+
+/// An allowance that has grown so large is none.
+const ALLOWANCE_MAX: u64 = 1 << 24;
+/// Dead letters of a task that are logged one by one; of the others every so-many-th.
+const LOGGED_MAX: u64 = 5;
+const LOGGED_EVERY: u64 = 1_000;
 
 /// A queue of ids that mostly holds one at a time.
 #[derive(Debug)]
@@ -149,11 +192,13 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         sent
     }
 
-    /// What is emitted in `emit` descends from this position of a split: for spouts that replay by themselves, so that
-    /// ids are the same when they do.
-    pub(crate) fn emitting_at(&mut self, split: Option<SplitName>, position: u64, emit: impl FnOnce(&mut Self)) {
-        let Some(split) = split.filter(|_| self.out.core.traces) else { return emit(self) };
-        self.out.core.set_lineage(Lineage::at(split, position));
+    /// What is emitted in `emit` descends from this place of a source: for spouts that replay by themselves.
+    #[inline]
+    pub(crate) fn emitting_at(&mut self, place: Place, emit: impl FnOnce(&mut Self)) {
+        if !self.out.core.carries_places || place.is_none() {
+            return emit(self);
+        }
+        self.out.core.set_lineage(Lineage::from(place));
         emit(self);
         self.out.core.lineage = Lineage::NONE;
     }
@@ -163,9 +208,52 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         self.out.core.counts.replayed += 1;
     }
 
-    /// Counts a dead letter in the report; for spouts that dead-letter by themselves.
+    /// Counts a dead letter that nobody takes, in the report and for the exit code; for spouts that give values up by
+    /// themselves and have no stream for them.
     pub fn note_dead_letter(&mut self) {
         self.out.core.counts.dead_lettered += 1;
+        self.out.core.counts.untaken += 1;
+    }
+
+    /// Counts a dead letter that is about to be emitted on port `N`.
+    ///
+    /// # Errors
+    /// Under exactly-once, if nobody subscribes to the port: the topology stops rather than lose it.
+    pub(crate) fn note_dead_letter_for<const N: usize>(&mut self, why: &GivenUp) -> Outcome
+    where
+        O: PortAt<N>,
+    {
+        let is_taken = O::port(&mut self.out.set).has_subscribers();
+        let counts = &mut self.out.core.counts;
+        let (kind, position, error) = (why.kind, why.place.position, &why.error);
+        let by = why.origin.as_ref().map_or_else(|| "nobody in particular".to_owned(), ToString::to_string);
+        if !is_taken && self.epoch.exactly_once {
+            return Err(Failure::fatal_in(
+                "dead_letter",
+                format!(
+                    "the input at position {position} is given up ({kind} by {by}: {error}) and nobody takes it: \
+                     subscribe to the dead letters of its source, or give a file for them (--dead-letters FILE); the \
+                     last checkpoint is kept, and the next start goes on from it"
+                ),
+            ));
+        }
+        counts.untaken += u64::from(!is_taken);
+        counts.dead_lettered += 1;
+        if counts.dead_lettered <= LOGGED_MAX || counts.dead_lettered.is_multiple_of(LOGGED_EVERY) {
+            let (number, attempts) = (counts.dead_lettered, why.attempts);
+            tracing::warn!(position, %kind, %by, attempts, number, "a dead letter: {error}");
+        }
+        Ok(())
+    }
+
+    /// Emits since the last durable checkpoint; without checkpoints, all.
+    pub(crate) fn since_checkpoint(&self) -> u64 {
+        self.out.core.counts.emitted - self.epoch.emitted_before
+    }
+
+    /// Nothing more is emitted before the next checkpoint is durable, which is taken soon.
+    pub(crate) fn wait_for_checkpoint(&mut self) {
+        self.epoch.waits = true;
     }
 
     /// Trees whose callback has not been made, this task's share of `max_spout_pending`.

@@ -7,14 +7,26 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
+use crate::sys::random::Random;
+use crate::task::backoff::Backoff;
 use crate::task::component::Position;
 
 const NIL: u32 = u32::MAX;
-const FIRST_BACKOFF_NS: u64 = 1_000_000;
-const SECOND_BACKOFF_NS: u64 = 10_000_000;
-const BACKOFF_NS_MAX: u64 = 1_000_000_000;
+
+/// When an item that fails is given up, and how long its replays wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Replays after which it is given up, whatever it failed of; none: the two limits below hold.
+    pub max_replays: Option<u32>,
+    /// How long an item that asks to be tried again is replayed, from its first failure on; none: without end.
+    pub retry_for_ns: Option<u64>,
+    /// Failures that the item itself has caused.
+    pub failures_max: u32,
+    pub backoff: Backoff,
+}
 
 /// Items that were emitted and are neither acked nor dead-lettered.
 pub(super) struct Pending<T> {
@@ -25,7 +37,10 @@ pub(super) struct Pending<T> {
     /// Failed entries by due time, then by the order in which they failed. May name entries that are gone.
     due: BinaryHeap<Reverse<(u64, u64, u64)>>,
     failures: u64,
-    max_replays: u32,
+    patience: Patience,
+    jitter: Random,
+    #[cfg(test)]
+    pub without_jitter: bool,
     /// Generation of a slot that is used for the first time.
     first_generation: u32,
 }
@@ -38,11 +53,44 @@ struct Entry<T> {
     split: u32,
     position: Position,
     replays: u32,
+    /// Failures that count, and those of them that the item has caused itself.
+    counted: u32,
+    caused: u32,
+    first_failed_ns: u64,
     /// True between a failure and the replay.
     is_waiting: bool,
     /// Neighbours among the entries of the split, in reading order.
     previous: u32,
     next: u32,
+}
+
+impl Default for Patience {
+    /// The defaults of the settings of the same names, at least once.
+    fn default() -> Self {
+        Patience {
+            max_replays: None,
+            retry_for_ns: Some(600_000_000_000),
+            failures_max: 5,
+            backoff: Backoff::new(Duration::from_millis(10), Duration::from_secs(10)),
+        }
+    }
+}
+
+impl<T> Entry<T> {
+    /// Whether this failure, which has been counted, is the last that is borne.
+    fn is_beyond(&self, patience: &Patience, failure: &Failure, now_ns: u64) -> bool {
+        if failure.is_reject() || failure.is_collateral() {
+            return failure.is_reject();
+        }
+        if let Some(max_replays) = patience.max_replays {
+            return self.counted > max_replays;
+        }
+        let waited_ns = now_ns.saturating_sub(self.first_failed_ns);
+        match failure.kind() {
+            FailureKind::Panic | FailureKind::Dropped => self.caused >= patience.failures_max,
+            _ => patience.retry_for_ns.is_some_and(|retry_for_ns| waited_ns >= retry_for_ns),
+        }
+    }
 }
 
 /// First and last entry of a split.
@@ -59,29 +107,34 @@ const EMPTY: Ends = Ends { first: NIL, last: NIL };
 pub(super) enum Verdict<T> {
     /// The item will be due again.
     Waits,
-    /// The item is given up; the number counts its emits.
-    Dead { value: T, position: Position, attempts: u32 },
+    /// The item is given up.
+    Dead(Dead<T>),
     /// No such item: its split was given up, or an earlier instance of the spout emitted it.
     Unknown,
 }
 
-/// Time between the failure and the `replay`-th replay, counted from 1.
-fn backoff_ns(replay: u32) -> u64 {
-    match replay {
-        0 | 1 => FIRST_BACKOFF_NS,
-        _ => SECOND_BACKOFF_NS.saturating_mul(1 << (replay - 2).min(20)).min(BACKOFF_NS_MAX),
-    }
+/// An item that is given up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Dead<T> {
+    pub value: T,
+    pub position: Position,
+    /// How often it was emitted.
+    pub attempts: u32,
+    pub first_failed_ns: u64,
 }
 
 impl<T: Clone> Pending<T> {
-    pub fn new(max_replays: u32) -> Self {
+    pub fn new(patience: Patience) -> Self {
         Pending {
             entries: Vec::new(),
             free: Vec::new(),
             splits: Vec::new(),
             due: BinaryHeap::new(),
             failures: 0,
-            max_replays,
+            patience,
+            jitter: Random::new(0),
+            #[cfg(test)]
+            without_jitter: false,
             first_generation: 0,
         }
     }
@@ -89,6 +142,17 @@ impl<T: Clone> Pending<T> {
     /// Makes ids differ from those of an earlier instance, whose callbacks may still arrive.
     pub fn start_ids_at(&mut self, generation: u32) {
         self.first_generation = generation;
+    }
+
+    /// Every limit but that on the number of replays, which belongs to the source.
+    pub fn set_patience(&mut self, patience: Patience, jitter: Random) {
+        self.patience = Patience { max_replays: self.patience.max_replays, ..patience };
+        self.jitter = jitter;
+    }
+
+    /// True if an item that has failed so often is given up for the number of its replays.
+    pub fn is_beyond_replays(&self, failures: u32) -> bool {
+        self.patience.max_replays.is_some_and(|max_replays| failures > max_replays)
     }
 
     /// Adds an item that is being emitted; splits are numbered from 0 without gaps.
@@ -109,6 +173,9 @@ impl<T: Clone> Pending<T> {
             split: split as u32,
             position,
             replays: 0,
+            counted: 0,
+            caused: 0,
+            first_failed_ns: 0,
             is_waiting: false,
             previous: last,
             next: NIL,
@@ -124,6 +191,9 @@ impl<T: Clone> Pending<T> {
             split: 0,
             position: Position(0),
             replays: 0,
+            counted: 0,
+            caused: 0,
+            first_failed_ns: 0,
             is_waiting: false,
             previous: NIL,
             next: NIL,
@@ -144,14 +214,22 @@ impl<T: Clone> Pending<T> {
         let Some(slot) = self.find(id) else { return Verdict::Unknown };
         let entry = &mut self.entries[slot as usize];
         debug_assert!(!entry.is_waiting, "an item that waits has no open tree");
-        let (position, attempts) = (entry.position, entry.replays + 1);
-        if failure.is_reject() || entry.replays == self.max_replays {
-            return Verdict::Dead { value: self.remove(slot), position, attempts };
+        if entry.first_failed_ns == 0 {
+            entry.first_failed_ns = now_ns.max(1);
+        }
+        entry.counted += u32::from(!failure.is_collateral());
+        entry.caused += u32::from(matches!(failure.kind(), FailureKind::Panic | FailureKind::Dropped));
+        if entry.is_beyond(&self.patience, failure, now_ns) {
+            let (position, attempts, first_failed_ns) = (entry.position, entry.replays + 1, entry.first_failed_ns);
+            return Verdict::Dead(Dead { value: self.remove(slot), position, attempts, first_failed_ns });
         }
         entry.replays += 1;
         entry.is_waiting = true;
+        let pause_ns = self.patience.backoff.draw_ns(entry.replays, &mut self.jitter);
+        #[cfg(test)]
+        let pause_ns = if self.without_jitter { self.patience.backoff.pause_ns(entry.replays) } else { pause_ns };
         self.failures += 1;
-        self.due.push(Reverse((now_ns.saturating_add(backoff_ns(entry.replays)), self.failures, id)));
+        self.due.push(Reverse((now_ns.saturating_add(pause_ns), self.failures, id)));
         Verdict::Waits
     }
 
@@ -172,6 +250,11 @@ impl<T: Clone> Pending<T> {
     pub fn place_of(&self, id: u64) -> Option<(usize, Position)> {
         let entry = &self.entries[self.find(id)? as usize];
         Some((entry.split as usize, entry.position))
+    }
+
+    /// A clone of a pending item.
+    pub fn value_of(&self, id: u64) -> Option<T> {
+        self.entries[self.find(id)? as usize].value.clone()
     }
 
     /// When the first waiting item is due.

@@ -1,10 +1,11 @@
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::*;
 use crate::sys::random::Random;
 use crate::task::acks::Acks;
 use crate::task::lane::Peers;
-use crate::task::outlet::{EmitCore, Outlet, SelfAcked};
+use crate::task::outlet::{EmitCore, Epoch, Outlet, SelfAcked};
 
 type Emits = SpoutOutlet<Ports<(u64, DeadLetter<u64>)>, u64>;
 
@@ -17,6 +18,8 @@ fn outlet() -> Emits {
         ids: Vec::new(),
         self_acked: SelfAcked::default(),
         ended: false,
+        epoch: Epoch::default(),
+        given_up: VecDeque::new(),
     }
 }
 
@@ -28,7 +31,7 @@ fn a_poison_item_is_replayed_as_often_as_allowed_and_then_dead_lettered() {
     let mut out = outlet();
     let poison = Failure::retry("no");
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
-    for delay_ms in [1, 10, 20] {
+    for delay_ms in [10, 20, 40] {
         let id = out.self_acked.take().unwrap();
         spout.fail(id, &poison, &mut out).unwrap();
         assert_eq!(spout.next(&mut out).unwrap(), Next::WakeAfter(Duration::from_millis(delay_ms)));
@@ -50,13 +53,13 @@ fn due_replays_come_before_new_items_and_winding_down_stops_only_those() {
     (0..2).for_each(|_| assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted));
     let (second, first) = (out.self_acked.take().unwrap(), out.self_acked.take().unwrap());
     spout.fail(second, &Failure::retry("no"), &mut out).unwrap();
-    out.out.core.now_ns += MS;
+    out.out.core.now_ns += 10 * MS;
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
     assert_eq!((out.self_acked.take(), out.out.core.counts.replayed), (Some(second), 1));
     assert!(spout.wind_down());
     assert_eq!(spout.next(&mut out).unwrap(), Next::Finished, "open trees alone need no further call");
     spout.fail(first, &Failure::retry("no"), &mut out).unwrap();
-    out.out.core.now_ns += MS;
+    out.out.core.now_ns += 10 * MS;
     assert_eq!(spout.next(&mut out).unwrap(), Next::Emitted);
     assert_eq!((out.self_acked.take(), spout.next(&mut out).unwrap()), (Some(first), Next::Finished));
 }
@@ -70,7 +73,7 @@ fn with_too_many_items_waiting_nothing_new_is_read() {
         let id = out.self_acked.take().unwrap();
         spout.fail(id, &Failure::retry("no"), &mut out).unwrap();
     }
-    assert_eq!(spout.next(&mut out).unwrap(), Next::WakeAfter(Duration::from_millis(1)));
+    assert_eq!(spout.next(&mut out).unwrap(), Next::WakeAfter(Duration::from_millis(10)));
     assert_eq!(out.out.core.counts.emitted, WAITING_MAX as u64);
 }
 
@@ -117,7 +120,8 @@ impl Replayable for Numbers {
 }
 
 fn opened(count: u64, splits: &[(&str, Option<u64>)]) -> Replaying<Numbers> {
-    let mut spout = Replaying::new(Numbers { count, splits: Vec::new() });
+    let mut spout = Replaying::new(move || Numbers { count, splits: Vec::new() }).max_replays(3);
+    spout.pending.without_jitter = true;
     spout.open(&mut SpoutContext::detached()).unwrap();
     assign(&mut spout, splits);
     spout
@@ -190,7 +194,7 @@ fn while_replays_wait_the_spout_is_not_finished() {
     let (id, _) = read(&mut spout);
     assert_eq!(spout.rest(0, Next::Finished), Next::Finished, "an open tree alone does not hold it up");
     spout.pending.fail(id, &Failure::retry("again"), 0);
-    assert_eq!(spout.rest(0, Next::Finished), Next::WakeAfter(Duration::from_millis(1)));
+    assert_eq!(spout.rest(0, Next::Finished), Next::WakeAfter(Duration::from_millis(10)));
     assert_eq!(spout.rest(0, Next::WakeAfter(Duration::from_nanos(5))), Next::WakeAfter(Duration::from_nanos(5)));
-    assert_eq!(spout.rest(2_000_000, Next::Idle), Next::WakeAfter(Duration::ZERO));
+    assert_eq!(spout.rest(20_000_000, Next::Idle), Next::WakeAfter(Duration::ZERO));
 }

@@ -2,12 +2,13 @@
 
 use crate::error::Failure;
 use crate::task::align::CheckpointId;
-use crate::task::component::{Position, Replayable, SplitId, Spout};
+use crate::task::component::{Outcome, Position, Replayable, SplitId, Spout};
 use crate::task::lane::Control;
+use crate::task::lineage::{GivenUp, SplitName};
 use crate::task::payload::PortSet;
 use crate::task::shell::guarded;
 use crate::task::snapshot::{PartBody, SnapshotStats, StoredSplit, TaskSnapshot, write_splits};
-use crate::task::spout::SpoutShell;
+use crate::task::spout::{Appetite, SpoutShell};
 
 /// The checkpoint before the first tuple: until it (or the one after it, if it fails) is durable, nothing is emitted.
 pub(crate) const FIRST: CheckpointId = CheckpointId(0);
@@ -27,7 +28,18 @@ pub(super) struct Checkpoints {
     /// What the first instance goes on from, until it has found its input to be the same.
     pub resumed: Vec<StoredSplit>,
     /// Positions of the checkpoints that are under way.
-    under_way: Vec<(CheckpointId, Vec<(SplitId, Position)>)>,
+    under_way: Vec<UnderWay>,
+    /// Dead letters of the tasks before this one, as the checkpoint has them that it goes on from.
+    dead_lettered_before: u64,
+}
+
+/// A checkpoint whose barrier has been sent.
+#[derive(Debug)]
+struct UnderWay {
+    id: CheckpointId,
+    positions: Vec<(SplitId, Position)>,
+    /// Emits that had been made.
+    emitted: u64,
 }
 
 /// Exactly-once with a spout that cannot go back would lose what it had read before a failure.
@@ -79,16 +91,18 @@ impl<S: Spout> SpoutShell<S> {
 
     pub(super) fn cancel_checkpoint(&mut self, id: CheckpointId) {
         self.checkpoints.due = self.checkpoints.due.filter(|&due| due > id);
-        self.checkpoints.under_way.retain(|(under_way, _)| *under_way > id);
+        self.checkpoints.under_way.retain(|under_way| under_way.id > id);
     }
 
     pub(super) fn committed(&mut self, id: CheckpointId) {
         if !self.checkpoints.suspending {
             self.checkpoints.holds = false;
         }
-        let of_id = self.checkpoints.under_way.iter().position(|(under_way, _)| *under_way == id);
-        let Some((_, positions)) = of_id.map(|index| self.checkpoints.under_way.swap_remove(index)) else { return };
-        self.checkpoints.under_way.retain(|(under_way, _)| *under_way > id);
+        let of_id = self.checkpoints.under_way.iter().position(|under_way| under_way.id == id);
+        let Some(under_way) = of_id.map(|index| self.checkpoints.under_way.swap_remove(index)) else { return };
+        self.checkpoints.under_way.retain(|under_way| under_way.id > id);
+        self.out.epoch.committed(under_way.emitted);
+        let positions = under_way.positions;
         let Some(spout) = &mut self.spout else { return };
         let told = guarded(&self.origin, || {
             if let Some(source) = spout.replayable() {
@@ -123,21 +137,54 @@ impl<S: Spout> SpoutShell<S> {
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
         let own = write_splits(&splits);
         let positions = splits.into_iter().map(|stored| (stored.split, Position(stored.position))).collect();
-        self.checkpoints.under_way.push((id, positions));
-        let stats = SnapshotStats { freeze_ns, ..SnapshotStats::default() };
-        port.send(id, PartBody::Done(Box::new(TaskSnapshot { own, stats, ..TaskSnapshot::default() })));
+        let counts = &self.out.out.core.counts;
+        self.checkpoints.under_way.push(UnderWay { id, positions, emitted: counts.emitted });
+        let snapshot = TaskSnapshot {
+            own,
+            stats: SnapshotStats { freeze_ns, ..SnapshotStats::default() },
+            given_up: self.out.given_up.iter().cloned().collect(),
+            dead_lettered: self.checkpoints.dead_lettered_before + counts.dead_lettered,
+            ..TaskSnapshot::default()
+        };
+        port.send(id, PartBody::Done(Box::new(snapshot)));
     }
 
     /// Where a resumed task goes on; none at a fresh start.
     pub(super) fn resume_from_checkpoint(&mut self) -> Result<bool, Failure> {
-        let Some(restored) = self.parts.snapshots.as_ref().and_then(|port| port.restored.clone()) else {
-            return Ok(false);
-        };
+        let restored = self.parts.snapshots.as_ref().and_then(|port| port.restored.clone());
+        let Some(restored) = restored.filter(|restored| restored.checkpoint.is_some()) else { return Ok(false) };
         let (component, info) = (self.parts.snapshots.as_ref().map_or(0, |port| port.component), &self.parts.info);
         let splits = restored.splits_of(component, info.index, info.count)?;
         self.positions = splits.iter().map(|stored| (stored.split.clone(), Position(stored.position))).collect();
         self.checkpoints.resumed = splits;
+        // Counted as one component's; its first task has them.
+        let dead_lettered = if info.index == 0 { restored.dead_lettered.get(&component).copied() } else { None };
+        self.checkpoints.dead_lettered_before = dead_lettered.unwrap_or(0);
+        self.parts.metrics.restore_dead_letters(self.checkpoints.dead_lettered_before);
         Ok(true)
+    }
+
+    /// Takes those of the inputs given up that are in splits of this task: it makes dead letters of them.
+    pub(super) fn take_given_up(&mut self, given_up: &[GivenUp]) -> Outcome {
+        let Some(spout) = self.spout.as_mut().filter(|_| !given_up.is_empty()) else { return Ok(()) };
+        let component = &self.parts.info.component;
+        let splits = guarded(&self.origin, || Ok(spout.replayable().map(|source| source.positions())))?;
+        let own: Vec<SplitName> =
+            splits.unwrap_or_default().iter().map(|(split, _)| SplitName::new(component, split)).collect();
+        let mine = given_up.iter().filter(|given_up| own.contains(&given_up.place.split())).cloned();
+        let before = self.out.given_up.len();
+        self.out.given_up.extend(mine);
+        if self.out.given_up.len() > before {
+            if self.end_sent {
+                return Err(Failure::fatal_in(
+                    "dead_letter",
+                    "an input was given up after its source had ended; the last checkpoint is kept",
+                ));
+            }
+            // Finished or not: `next` is called for them.
+            self.appetite = Appetite::Eager;
+        }
+        Ok(())
     }
 
     /// Without checkpoints: where a rebuilt instance will resume.
@@ -145,14 +192,27 @@ impl<S: Spout> SpoutShell<S> {
         if now_ns < self.positions_at_ns || self.parts.snapshots.is_some() {
             return;
         }
-        let Some(spout) = &mut self.spout else { return };
-        match guarded(&self.origin, || Ok(spout.replayable().map(|source| source.positions()))) {
-            Ok(Some(positions)) => {
-                self.positions = positions;
-                self.positions_at_ns = now_ns + POSITIONS_AGE_NS;
-            }
-            Ok(None) => {}
-            Err(failure) => self.break_down(&failure),
+        if let Err(failure) = self.take_positions() {
+            return self.break_down(&failure);
         }
+        self.positions_at_ns = now_ns + POSITIONS_AGE_NS;
+    }
+
+    /// The instance has failed: where it is now, if it can still tell.
+    pub(super) fn remember_positions_now(&mut self) {
+        if self.parts.snapshots.is_none()
+            && let Err(failure) = self.take_positions()
+        {
+            tracing::warn!(task = %self.origin, %failure, "a broken spout cannot tell where it is");
+        }
+    }
+
+    fn take_positions(&mut self) -> Outcome {
+        let Some(spout) = &mut self.spout else { return Ok(()) };
+        let positions = guarded(&self.origin, || Ok(spout.replayable().map(|source| source.positions())))?;
+        if let Some(positions) = positions {
+            self.positions = positions;
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,13 @@ use crate::task::spout::{Appetite, SpoutShell};
 impl<S: Spout> SpoutShell<S> {
     pub(super) fn wants(&self) -> Wants {
         let done = self.end_sent && self.out.out.core.blocked_lanes == 0 && self.out.pending() == 0;
-        Wants { due_ns: self.next_due_ns(), quiet: self.can_use_quiet(), done, aside_ns: 0 }
+        Wants {
+            due_ns: self.next_due_ns(),
+            quiet: self.can_use_quiet(),
+            done,
+            checkpoint: self.wants_checkpoint(),
+            aside_ns: 0,
+        }
     }
 
     fn next_due_ns(&self) -> Option<u64> {

@@ -23,6 +23,7 @@ use crate::sys::sync::{Arc, Mutex};
 use crate::task::component::{KeyedBolt, Outcome, Polled, Position, Replayable, Source, SplitId};
 use crate::task::context::{SpoutContext, TaskInfo};
 use crate::task::outlet::Outlet;
+use crate::task::payload::Ports;
 use crate::topology::Topology;
 use crate::topology::builder::TopologyBuilder;
 use crate::topology::settings::Guarantee;
@@ -224,8 +225,8 @@ impl Spec {
         }
     }
 
-    /// A diamond: both ways carry every value into the first count, which passes them on to a second one, which tells
-    /// a third bolt what it came to.
+    /// A diamond: both ways carry every value into the first count, one of them by two streams along the same lanes. It
+    /// passes them on to a second one, which tells a third bolt what it came to.
     fn topology(&self, tasks: Tasks, random: &mut Random) -> Result<Topology> {
         let mut t = TopologyBuilder::new("crashing");
         let (values, rate, keys, breaks) = (self.values, self.rate, self.keys, self.breaks);
@@ -235,7 +236,11 @@ impl Spec {
             .parallelism(readers);
         let pass = |n: u64, out: &mut Outlet<u64>| out.emit(n);
         let left = t.bolt("left", pass).parallelism(left).shuffle(&numbers);
-        let right = t.bolt("right", pass).parallelism(right).shuffle(&numbers);
+        let pass_apart = |n: u64, out: &mut Outlet<Ports<(u64, u64)>>| match n / 3 % 2 {
+            0 => out.emit_on::<0>(n),
+            _ => out.emit_on::<1>(n),
+        };
+        let right = t.bolt("right", pass_apart).parallelism(right).shuffle(&numbers);
         let breaks = Arc::new(Mutex::new(Breaks {
             chance: breaks,
             left: BREAKS_MAX,
@@ -245,7 +250,8 @@ impl Spec {
         let breaks_too = breaks.clone();
         let count = move || Count { seen: ValueState::new("seen"), breaks: breaks.clone() };
         let firsts = t.bolt("first", count).parallelism(first);
-        let firsts = firsts.fields_by(&left, move |n| n % keys).fields_by(&right, move |n| n % keys);
+        let firsts = firsts.fields_by(&left, move |n| n % keys);
+        let firsts = firsts.fields_by(&right.0, move |n| n % keys).fields_by(&right.1, move |n| n % keys);
         let tell = move || Tell { seen: ValueState::new("seen"), breaks: breaks_too.clone() };
         let told = t.bolt("second", tell).parallelism(second).fields_by(&firsts, |n| n % 3);
         t.bolt("gathered", || Gather(ValueState::new("told"))).parallelism(gathering).fields_by(&told, |(key, _)| *key);

@@ -31,6 +31,7 @@ use std::time::Duration;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 pub use crate::state::store::kind::StoreKind;
+pub use crate::task::backoff::Backoff;
 pub use crate::task::user_value::UserValue;
 pub use layers::{Layers, Provenance, Resolved, Row};
 use table::settings;
@@ -41,10 +42,16 @@ pub use types::{Guarantee, Placement, WaitPolicy};
 const US: Duration = Duration::from_micros(1);
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Of exactly-once, unless told otherwise.
 const CHECKPOINT_INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
 const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const MS_10: Duration = Duration::from_millis(10);
+const MS_50: Duration = Duration::from_millis(50);
+const SECOND_10: Duration = Duration::from_secs(10);
+const RETRY_FOR_DEFAULT: Duration = Duration::from_secs(600);
 
 /// The largest capacity of a lane, in tuples.
 const LANE_CAPACITY_MAX: usize = 1 << 20;
@@ -116,12 +123,27 @@ settings! {
         kill_wait: Duration = Duration::ZERO, Duration::ZERO..=DAY;
         /// A task that has not returned for this long is reported as stalled.
         stall_limit: Duration = SECOND, MS..=HOUR;
+        /// How long an input that asks to be tried again is emitted again, before it becomes a dead letter. Not set: 10
+        /// minutes at least once, without end exactly once.
+        retry_for: Option<Duration> = None, MS..=YEAR;
+        /// Failures that an input itself has caused, by a panic or the death of a process, before it becomes a dead
+        /// letter.
+        failures_max: u32 = 5, 1..=1_000_000;
+        /// Pauses between the failure of an input and its replay, at least once.
+        replay_backoff: Backoff = Backoff::new(MS_10, SECOND_10), Duration::ZERO..=HOUR;
+        /// Restarts from the last checkpoint within `restart_window`, without getting past the place of the failure,
+        /// before the topology stops. Failures that ask to be tried again do not count.
+        restarts_max: u32 = 10, 0..=1_000_000;
+        /// The time in which `restarts_max` restarts are too many.
+        restart_window: Duration = 10 * MINUTE, SECOND..=YEAR;
+        /// Pauses before a restart from the last checkpoint.
+        restart_backoff: Backoff = Backoff::new(MS_50, SECOND_10), Duration::ZERO..=HOUR;
         /// Rebuilds of one task in a row, without progress between them, before the topology stops.
         rebuilds_max: u32 = 10, 0..=1_000_000;
         /// Tuples that a rebuilt task must execute to count as making progress.
         rebuild_progress_tuples: u64 = 1_000, 1..=1_000_000_000;
-        /// The pause before the first rebuild; it doubles with every further one.
-        rebuild_backoff: Duration = MS, Duration::ZERO..=HOUR;
+        /// Pauses before a task is rebuilt.
+        rebuild_backoff: Backoff = Backoff::new(MS, SECOND_10), Duration::ZERO..=HOUR;
         /// Tuples that a task handles in one turn, at most; with over four consumer tasks a quarter of it for each.
         turn_tuples_max: usize = 64, 1..=65_536;
         /// Time of a turn above which the next one gets fewer tuples; up to 8 times as long for one with many consumer
@@ -166,6 +188,12 @@ impl Settings {
     pub fn checkpoint_interval(&self) -> Option<Duration> {
         let default = (self.guarantee == Guarantee::ExactlyOnce).then_some(CHECKPOINT_INTERVAL_DEFAULT);
         self.checkpoint_interval.or(default)
+    }
+
+    /// How long an input that asks to be tried again is emitted again; none: without end.
+    pub fn retry_for(&self) -> Option<Duration> {
+        let default = (self.guarantee != Guarantee::ExactlyOnce).then_some(RETRY_FOR_DEFAULT);
+        self.retry_for.or(default)
     }
 
     /// The capacity of each lane into a component.

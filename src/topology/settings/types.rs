@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::UserValue;
 use super::table::{Setting, UNSET};
 use crate::state::store::kind::StoreKind;
+use crate::task::backoff::Backoff;
 
 /// What an executor does when none of its tasks has work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,6 +284,35 @@ impl Setting for WaitPolicy {
             WaitPolicy::BusySpin | WaitPolicy::Park => None,
         }
     }
+}
+
+impl Setting for Backoff {
+    type Scalar = Duration;
+    const EXPECTED: &'static str = "a pause that grows, such as \"10ms..10s\", or one that does not, such as \"1s\"";
+
+    fn read(value: &UserValue) -> Result<Self, String> {
+        let text = text(value)?;
+        let Some((first, max)) = text.split_once("..") else { return parse_duration(text).map(Backoff::constant) };
+        let (first, max) = (parse_duration(first.trim())?, parse_duration(max.trim())?);
+        if first > max {
+            Err("the first pause is longer than the longest".to_owned())
+        } else {
+            Ok(Backoff { first, max })
+        }
+    }
+
+    fn write(&self) -> Option<UserValue> {
+        Some(backoff_text(self).into())
+    }
+
+    fn scalar(&self) -> Option<Duration> {
+        Some(self.max)
+    }
+}
+
+fn backoff_text(backoff: &Backoff) -> String {
+    let (first, max) = (duration_text(backoff.first), duration_text(backoff.max));
+    if first == max { first } else { format!("{first}..{max}") }
 }
 
 impl Setting for Guarantee {

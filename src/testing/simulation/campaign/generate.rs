@@ -106,8 +106,9 @@ impl Spec {
                 tracking,
                 timeouts,
                 may_be_given_up: faults.never > 0.0,
-                // Below the capacity of a lane: a cycle must never fill up.
-                parcels_max: 800,
+                // Below half the capacity of a lane: a cycle must never fill up, and where edges share a lane, the
+                // number of the input may stand in front of every parcel.
+                parcels_max: 500,
             },
             roots: 1 + random.below(60),
             burst: 1 + random.below(3),

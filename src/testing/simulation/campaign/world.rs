@@ -64,8 +64,8 @@ struct State {
     edges: Vec<EdgeOracle>,
     /// Emits of each producer: a task, or the door into it.
     sequences: Map<(TaskId, bool), u64>,
-    /// The last sequence number seen per edge, producer and consuming task.
-    seen: Map<(usize, (TaskId, bool), TaskId), u64>,
+    /// The last sequence number seen per producer and consuming task, by whatever edge.
+    seen: Map<((TaskId, bool), TaskId), u64>,
     /// The two tasks that a key may go to under partial key, by edge, producer and key.
     homes: Map<(usize, TaskId, u16), SmallVec<[usize; 2]>>,
     /// Roots that each spout task has emitted; outlives its instances.
@@ -165,7 +165,7 @@ impl World {
         if !right {
             state.wrong(format!("{:?}: {parcel:?} came to {}[{}]", edge.route, info.component, info.index));
         }
-        let before = state.seen.insert((parcel.edge, parcel.producer, info.task), parcel.sequence).unwrap_or(0);
+        let before = state.seen.insert((parcel.producer, info.task), parcel.sequence).unwrap_or(0);
         let in_order = if edge.route == Route::Custom { before <= parcel.sequence } else { before < parcel.sequence };
         if !in_order {
             state.wrong(format!("{parcel:?} came to {} after number {before}", info.task));

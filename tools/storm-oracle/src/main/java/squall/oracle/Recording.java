@@ -105,9 +105,12 @@ final class Recording {
     private void execute(String component, int task, Tuple tuple) {
         String source = tuple.getSourceComponent();
         String stream = tuple.getSourceStreamId();
-        String key = String.format("2 %s %06d %s %06d %s", component, task, source, tuple.getSourceTask(), stream);
+        boolean system = source.equals("__system");
+        // Tuples of one task are in the order of their arrival, whatever streams they are on.
+        String last = system ? stream : "";
+        String key = String.format("2 %s %06d %s %06d %s", component, task, source, tuple.getSourceTask(), last);
         // How many ticks come is a matter of how long it runs.
-        add(key, source.equals("__system"), event -> {
+        add(key, system, event -> {
             event.put("event", "execute");
             event.put("component", component);
             event.put("task", task);

@@ -1,0 +1,340 @@
+//! What becomes of an input that fails: what asks to be tried again is tried again, what is given up is given up once, for
+//! a reason, and kept. In virtual time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use squall::connect::Generator;
+use squall::error::FailureKind;
+use squall::testing::{TestDriver, capture};
+use squall::{
+    BoltContext, DeadLetter, Door, Failure, Guarantee, Held, ManualBolt, Nothing, Outcome, Outlet, Polled, Replayable,
+    Source, SpoutContext, TopologyBuilder, Tuple,
+};
+
+const GUARANTEES: [Guarantee; 2] = [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
+
+fn numbers(count: u64, rate: u64) -> impl Fn() -> Generator<u64> + Send + Sync + 'static {
+    move || Generator::new(count, |n| n).rate(rate)
+}
+
+/// A service that every call needs is away for a while: every input is looked up once it is back.
+#[test]
+fn an_outage_costs_time_and_nothing_else() {
+    for away in [Duration::from_millis(20), Duration::from_secs(1), Duration::from_secs(10)] {
+        for guarantee in GUARANTEES {
+            let mut t = TopologyBuilder::new("outage");
+            let source = t.source("numbers", numbers(10_000, 100_000));
+            let from_ns = Duration::from_millis(30).as_nanos() as u64;
+            let until_ns = from_ns + away.as_nanos() as u64;
+            let lookup = move |n: u64, out: &mut Outlet<u64>| {
+                if (from_ns..until_ns).contains(&out.now_ns()) {
+                    return Err(Failure::retry("the service is away"));
+                }
+                out.emit(n);
+                Ok(())
+            };
+            let found = t.bolt("lookup", lookup).parallelism(2).shuffle(&source);
+            let (found, letters) = (capture(&mut t, &found), capture(&mut t, source.dead_letters()));
+            t.guarantee(guarantee);
+            let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+            driver.run_to_end().unwrap_or_else(|error| panic!("{guarantee}, {away:?}: {error}"));
+            let found: BTreeSet<u64> = found.take().into_iter().collect();
+            assert_eq!(found, (0..10_000).collect(), "{guarantee}, away for {away:?}");
+            assert!(letters.is_empty(), "{guarantee}, away for {away:?}");
+            assert_eq!(driver.counts("numbers").dead_lettered, 0);
+        }
+    }
+}
+
+/// Rejecting costs one dead letter each and no restart, under every guarantee.
+#[test]
+fn a_rejected_input_is_one_dead_letter_and_nothing_else_stops() {
+    for guarantee in GUARANTEES {
+        let mut t = TopologyBuilder::new("rejects");
+        let source = t.source("numbers", numbers(5_000, 100_000)).parallelism(2);
+        let parse = |n: u64, out: &mut Outlet<u64>| {
+            // What the call has emitted until then stays.
+            out.emit(n);
+            if n % 500 == 7 { Err(Failure::reject(format!("{n} is bad"))) } else { Ok(()) }
+        };
+        let plus = t.bolt("plus", |n: u64, out: &mut Outlet<u64>| out.emit(n)).parallelism(3).shuffle(&source);
+        let parsed = t.bolt("parse", parse).parallelism(2).shuffle(&plus);
+        let (parsed, letters) = (capture(&mut t, &parsed), capture(&mut t, source.dead_letters()));
+        t.guarantee(guarantee);
+        t.settings(|s| s.executors = Some(2));
+        let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+        driver.run_to_end().unwrap();
+        let mut parsed = parsed.take();
+        parsed.sort_unstable();
+        assert_eq!(parsed, (0..5_000).collect::<Vec<_>>(), "{guarantee}");
+        let mut letters: Vec<DeadLetter<u64>> = letters.take();
+        letters.sort_unstable_by_key(|letter| letter.value);
+        assert_eq!(
+            letters.iter().map(|l| l.value).collect::<Vec<_>>(),
+            (0..10).map(|n| n * 500 + 7).collect::<Vec<_>>()
+        );
+        for letter in &letters {
+            assert_eq!((letter.kind, letter.attempts, letter.id), (FailureKind::Reject, 1, letter.value));
+            assert_eq!(letter.error, format!("{} is bad", letter.value));
+            assert_eq!(&*letter.origin.as_ref().unwrap().component, "parse");
+        }
+        let report = driver.report();
+        assert_eq!((report.components[0].counts.dead_lettered, report.components[0].counts.untaken), (10, 0));
+        assert!(report.checkpoints.is_none_or(|checkpoints| checkpoints.step_backs == 0), "{guarantee}");
+    }
+}
+
+/// However often everything is gone back from, a dead letter is counted once, and the others are there.
+#[test]
+fn dead_letters_are_counted_once_across_restarts() {
+    let mut t = TopologyBuilder::new("counted-once");
+    let source = t.source("numbers", numbers(2_000, 10_000));
+    let broken: Arc<Vec<(u64, AtomicBool)>> = Arc::new((1..20).map(|n| (n * 97, AtomicBool::new(false))).collect());
+    let parse = move |n: u64, out: &mut Outlet<u64>| {
+        if n % 10 == 3 {
+            return Err(Failure::reject("bad"));
+        }
+        let due = broken.iter().find(|(at, _)| *at == n);
+        assert!(due.is_none_or(|(_, done)| done.swap(true, Ordering::Relaxed)), "told to break once");
+        out.emit(n);
+        Ok(())
+    };
+    let parsed = t.bolt("parse", parse).shuffle(&source);
+    let (parsed, letters) = (capture(&mut t, &parsed), capture(&mut t, source.dead_letters()));
+    t.guarantee(Guarantee::ExactlyOnce);
+    t.settings(|s| s.checkpoint_interval = Some(Duration::from_millis(10)));
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    let letters: BTreeSet<u64> = letters.take().into_iter().map(|letter| letter.value).collect();
+    assert_eq!(letters, (0..200).map(|n| n * 10 + 3).collect());
+    assert_eq!(driver.counts("numbers").dead_lettered, 200);
+    assert_eq!(driver.report().checkpoints.unwrap().step_backs, 17, "those that are not rejected break once");
+    let parsed: BTreeSet<u64> = parsed.take().into_iter().collect();
+    assert_eq!(parsed, (0..2_000).filter(|n| n % 10 != 3).collect());
+}
+
+#[test]
+fn a_dead_letter_that_nobody_takes_stops_exactly_once_and_is_told_at_least_once() {
+    let run = |guarantee| {
+        let mut t = TopologyBuilder::new("untaken");
+        let source = t.source("numbers", numbers(100, 10_000));
+        let parse = |n: u64, _: &mut Outlet<Nothing>| if n == 50 { Err(Failure::reject("bad")) } else { Ok(()) };
+        t.bolt("parse", parse).shuffle(&source);
+        t.guarantee(guarantee);
+        let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+        let outcome = driver.run_to_end();
+        (outcome, driver.counts("numbers").untaken)
+    };
+    let (outcome, untaken) = run(Guarantee::AtLeastOnce);
+    outcome.unwrap();
+    assert_eq!(untaken, 1);
+    let error = run(Guarantee::ExactlyOnce).0.unwrap_err();
+    assert_eq!(error.state(), Some("dead_letter"));
+    assert!(error.to_string().contains("position 50") && error.to_string().contains("parse"), "{error}");
+}
+
+/// What a manual bolt does with every tenth input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Fail,
+    Reject,
+    Fatal,
+    Drop,
+    Error,
+    Panic,
+}
+
+struct Manual {
+    way: Way,
+    calls: Arc<AtomicU64>,
+}
+
+impl ManualBolt for Manual {
+    type In = u64;
+    type Out = u64;
+    const HELD: Option<Held<u64>> = Some(Held::Drain);
+
+    fn execute(&mut self, tuple: Tuple<u64>, out: &mut Outlet<u64>) -> Outcome {
+        if self.calls.fetch_add(1, Ordering::Relaxed) % 10 != 9 {
+            out.anchored(&tuple).emit(*tuple);
+            tuple.ack();
+            return Ok(());
+        }
+        match self.way {
+            Way::Fail => tuple.fail(Failure::retry("sorry")),
+            Way::Reject => tuple.fail(Failure::reject("never")),
+            Way::Fatal => tuple.fail(Failure::fatal("stop")),
+            Way::Drop => drop(tuple),
+            Way::Error => return Err(Failure::retry("sorry")),
+            Way::Panic => panic!("boo"),
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_manual_bolt_does_to_a_tuple_is_what_every_bolt_does() {
+    for guarantee in GUARANTEES {
+        for way in [Way::Fail, Way::Reject, Way::Fatal, Way::Drop, Way::Error, Way::Panic] {
+            let mut t = TopologyBuilder::new("manual");
+            let source = t.source("numbers", numbers(1_000, 10_000));
+            let calls = Arc::new(AtomicU64::new(0));
+            let manual = t.bolt("manual", move || Manual { way, calls: calls.clone() }).shuffle(&source);
+            let (passed, letters) = (capture(&mut t, &manual), capture(&mut t, source.dead_letters()));
+            t.guarantee(guarantee);
+            t.settings(|s| (s.restarts_max, s.rebuild_progress_tuples) = (1_000, 1));
+            let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+            let outcome = driver.run_to_end();
+            if way == Way::Fatal {
+                assert_eq!(outcome.unwrap_err().state(), Some("failed"), "{guarantee} {way:?}");
+                continue;
+            }
+            outcome.unwrap_or_else(|error| panic!("{guarantee} {way:?}: {error}"));
+            let passed: BTreeSet<u64> = passed.take().into_iter().collect();
+            let letters: BTreeSet<u64> = letters.take().into_iter().map(|letter| letter.value).collect();
+            assert_eq!(letters.len(), if way == Way::Reject { 100 } else { 0 }, "{guarantee} {way:?}");
+            assert!(passed.is_disjoint(&letters), "{guarantee} {way:?}");
+            assert_eq!(passed.len() + letters.len(), 1_000, "{guarantee} {way:?}");
+        }
+    }
+}
+
+/// Panics that have nothing to do with the input, at least once with checkpoints: nothing is given up for them.
+#[test]
+fn panics_by_chance_are_got_past_under_every_guarantee() {
+    for (guarantee, interval) in [
+        (Guarantee::AtLeastOnce, None),
+        (Guarantee::AtLeastOnce, Some(Duration::from_millis(10))),
+        (Guarantee::ExactlyOnce, Some(Duration::from_millis(10))),
+    ] {
+        let mut t = TopologyBuilder::new("chance");
+        let source = t.source("numbers", numbers(2_000, 100_000)).parallelism(2);
+        let calls = Arc::new(AtomicU64::new(0));
+        let pass = move |n: u64, out: &mut Outlet<u64>| {
+            assert_ne!(calls.fetch_add(1, Ordering::Relaxed) % 150, 149, "every 150th call");
+            out.emit(n);
+        };
+        let passed = t.bolt("pass", pass).parallelism(2).shuffle(&source);
+        let (passed, letters) = (capture(&mut t, &passed), capture(&mut t, source.dead_letters()));
+        t.guarantee(guarantee);
+        t.settings(|s| (s.checkpoint_interval, s.executors) = (interval, Some(2)));
+        let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+        driver.run_to_end().unwrap_or_else(|error| panic!("{guarantee} {interval:?}: {error}"));
+        let passed: BTreeSet<u64> = passed.take().into_iter().collect();
+        assert_eq!(passed, (0..2_000).collect(), "{guarantee} {interval:?}");
+        assert!(letters.is_empty(), "{guarantee} {interval:?}: {letters:?}", letters = letters.take());
+    }
+}
+
+#[test]
+fn panics_at_every_input_stop_by_name_within_the_limits() {
+    let mut t = TopologyBuilder::new("hopeless");
+    let source = t.source("numbers", numbers(2_000, 100_000));
+    t.bolt("never", |n: u64, _: &mut Outlet<Nothing>| assert_eq!(n, u64::MAX, "told to panic")).shuffle(&source);
+    let letters = capture(&mut t, source.dead_letters());
+    t.guarantee(Guarantee::ExactlyOnce);
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    let error = driver.run_to_end().unwrap_err();
+    assert_eq!(error.state(), Some("restart_limit"), "{error}");
+    assert!(error.to_string().contains("never[0]"), "{error}");
+    assert!(letters.take().len() <= 2);
+}
+
+/// Fails once, in the middle.
+struct FailsOnce {
+    source: Generator<u64>,
+    polls: u64,
+    has_failed: Arc<AtomicBool>,
+}
+
+impl Source for FailsOnce {
+    type Item = u64;
+    fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
+        self.source.open(ctx)
+    }
+    fn poll(&mut self) -> Result<Polled<u64>, Failure> {
+        self.polls += 1;
+        if self.polls == 5_000 && !self.has_failed.swap(true, Ordering::Relaxed) {
+            return Err(Failure::retry("the source is away"));
+        }
+        self.source.poll()
+    }
+    fn replayable(&mut self) -> Option<&mut dyn Replayable> {
+        self.source.replayable()
+    }
+}
+
+#[test]
+fn a_source_that_fails_once_gives_nothing_twice_where_nothing_is_tracked() {
+    let mut t = TopologyBuilder::new("twice");
+    let has_failed = Arc::new(AtomicBool::new(false));
+    let source = t.source("numbers", move || FailsOnce {
+        source: Generator::new(10_000, |n| n),
+        polls: 0,
+        has_failed: has_failed.clone(),
+    });
+    let seen = capture(&mut t, &source);
+    t.guarantee(Guarantee::AtMostOnce);
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    assert_eq!(seen.take(), (0..10_000).collect::<Vec<_>>());
+}
+
+/// Works on each tuple elsewhere, and emits through its door.
+struct Elsewhere {
+    door: Option<Door<u64>>,
+    offload: Option<squall::sys::offload::Offload>,
+}
+
+impl Elsewhere {
+    fn new() -> Self {
+        Elsewhere { door: None, offload: None }
+    }
+}
+
+impl ManualBolt for Elsewhere {
+    type In = u64;
+    type Out = u64;
+    const HELD: Option<Held<u64>> = Some(Held::Drain);
+
+    fn prepare(&mut self, ctx: &mut BoltContext<u64>) -> Outcome {
+        (self.door, self.offload) = (Some(ctx.door()), Some(ctx.offload()));
+        Ok(())
+    }
+
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
+        let (Some(door), Some(offload)) = (self.door.clone(), &self.offload) else { return Ok(()) };
+        offload.run(move || {
+            let (value, anchor) = tuple.split();
+            assert!(door.try_emit_anchored(&anchor, value).is_ok(), "the door has room for one");
+            anchor.ack();
+        });
+        Ok(())
+    }
+}
+
+/// A barrier waits for the work, and no longer: not for another turn that never comes.
+#[test]
+fn a_barrier_that_waits_for_held_tuples_goes_on_in_the_turn_in_which_they_are_done() {
+    let mut t = TopologyBuilder::new("stall");
+    // The second one comes after 10 ms.
+    let source = t.source("numbers", numbers(2, 100));
+    let looked_up = t.bolt("elsewhere", Elsewhere::new).shuffle(&source);
+    let seen = capture(&mut t, &looked_up);
+    t.guarantee(Guarantee::ExactlyOnce);
+    t.settings(|s| s.checkpoint_interval = Some(Duration::from_millis(50)));
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.hold_jobs(true);
+    driver.advance(Duration::from_millis(100)).unwrap();
+    let completed = |driver: &TestDriver| driver.report().checkpoints.unwrap().completed;
+    let before = completed(&driver);
+    assert_eq!((driver.waiting_jobs(), seen.take()), (1, vec![0]));
+    driver.run_job(0).unwrap();
+    assert!(completed(&driver) > before, "no time has passed");
+    assert_eq!(seen.take(), [1]);
+    driver.hold_jobs(false);
+    driver.run_to_end().unwrap();
+}
