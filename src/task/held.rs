@@ -160,17 +160,14 @@ pub(crate) struct HeldTable {
     open: usize,
     waker: Waker,
     seed: u64,
-<<<<<<< HEAD
     /// The time of the task's turn.
     pub now_ns: u64,
     /// When each held tuple was taken or last given a fresh deadline.
     since_ns: Vec<Vec<u64>>,
     /// After this time no tree lives any more, whatever happens; none if trees have no deadlines.
     pub tree_life_ns: Option<u64>,
-=======
     /// Tuples settled so far.
     settled: u64,
->>>>>>> main
     /// The encoded value of each held tuple, with the number of the tuple; none if values are not kept.
     values: Option<Values>,
 }
@@ -186,22 +183,15 @@ impl HeldTable {
         let values = keeps_values.then(Values::default);
         HeldTable {
             segments: Vec::new(),
-<<<<<<< HEAD
-            roots: Vec::new(),
-=======
             inputs: Vec::new(),
->>>>>>> main
             free: Vec::new(),
             open: 0,
             waker,
             seed,
-<<<<<<< HEAD
             now_ns: 0,
             since_ns: Vec::new(),
             tree_life_ns: None,
-=======
             settled: 0,
->>>>>>> main
             values,
         }
     }
@@ -235,23 +225,15 @@ impl HeldTable {
             let segment = self.segments.len() as u32;
             let seed = mix(self.seed ^ u64::from(segment));
             self.segments.push(Arc::new(Segment::new(self.waker.clone(), seed)));
-<<<<<<< HEAD
-            self.roots.push(vec![Roots::None; SEGMENT_SLOTS]);
             self.since_ns.push(vec![0; SEGMENT_SLOTS]);
-=======
             self.inputs.push(vec![(Roots::None, Place::NONE); SEGMENT_SLOTS]);
->>>>>>> main
             self.free.extend((0..SEGMENT_SLOTS as u32).rev().map(|slot| (segment, slot)));
         }
         let (segment, index) = self.free.pop().expect("just filled");
         let shared = &self.segments[segment as usize];
         shared.slots[index as usize].drawn.store(0, Ordering::Relaxed);
-<<<<<<< HEAD
-        self.roots[segment as usize][index as usize] = roots.clone();
         self.since_ns[segment as usize][index as usize] = self.now_ns;
-=======
         self.inputs[segment as usize][index as usize] = (roots.clone(), place);
->>>>>>> main
         self.open += 1;
         if let (Some(values), Some(value)) = (&mut self.values, value) {
             values.by_slot.insert((segment, index), (values.next, value, place));
@@ -273,12 +255,8 @@ impl HeldTable {
             }
         }
         self.segments.clear();
-<<<<<<< HEAD
-        self.roots.clear();
         self.since_ns.clear();
-=======
         self.inputs.clear();
->>>>>>> main
         self.free.clear();
         self.open = 0;
         if let Some(values) = &mut self.values {

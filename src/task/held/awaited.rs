@@ -20,7 +20,7 @@ impl HeldTable {
         let free: std::collections::HashSet<(u32, u32)> = self.free.iter().copied().collect();
         let slots = (0..self.segments.len()).flat_map(|segment| (0..SEGMENT_SLOTS).map(move |slot| (segment, slot)));
         let held = slots.filter(|(segment, slot)| !free.contains(&(*segment as u32, *slot as u32)));
-        let until = held.map(|(segment, slot)| match self.roots[segment][slot] {
+        let until = held.map(|(segment, slot)| match self.inputs[segment][slot].0 {
             // Without a tree there is no deadline.
             Roots::None => u64::MAX,
             _ => self.since_ns[segment][slot].saturating_add(life_ns),
@@ -34,6 +34,7 @@ mod tests {
     use super::*;
     use crate::task::header::Root;
     use crate::task::held::Anchor;
+    use crate::task::lineage::Place;
     use crate::task::waker::Waker;
 
     fn roots(n: u32) -> Roots {
@@ -44,7 +45,7 @@ mod tests {
     fn a_handle_is_awaited_while_its_trees_can_live() {
         let mut table = HeldTable::new(Waker::disconnected(), 1, false);
         table.now_ns = 5;
-        let (first, second) = (table.hold(roots(1), None), table.hold(roots(2), None));
+        let (first, second) = (table.hold(roots(1), Place::NONE, None), table.hold(roots(2), Place::NONE, None));
         assert!(table.is_awaited() && table.over_at_ns().is_none(), "without deadlines for ever");
         table.tree_life_ns = Some(100);
         assert_eq!(table.over_at_ns(), Some(105));
@@ -56,7 +57,7 @@ mod tests {
         assert_eq!(table.over_at_ns(), Some(150), "its deadline was reset");
         table.now_ns = 150;
         assert!(!table.is_awaited());
-        let untracked = table.hold(Roots::None, None);
+        let untracked = table.hold(Roots::None, Place::NONE, None);
         assert!(table.is_awaited() && table.over_at_ns().is_none(), "no tree, no deadline");
         [first, second, untracked].into_iter().for_each(Anchor::ack);
         table.take_events(drop);
