@@ -61,6 +61,9 @@ pub enum FailureKind {
     /// The tuple was under way where something else failed: in the same child process, executor or restart. Never held
     /// against the tuple: it is replayed, and not counted.
     Collateral,
+    /// The tuple was in a window that was still open at the end. Its tree is forgotten: the spout is told neither of an
+    /// ack nor of a failure, as under Storm.
+    LeftOpen,
 }
 
 impl FailureKind {
@@ -74,6 +77,7 @@ impl FailureKind {
             FailureKind::Dropped => "dropped",
             FailureKind::Panic => "panic",
             FailureKind::Collateral => "collateral",
+            FailureKind::LeftOpen => "left_open",
         }
     }
 }
@@ -161,6 +165,10 @@ impl Failure {
         let mut failure = self.clone();
         Arc::make_mut(&mut failure.0).kind = FailureKind::Panic;
         failure
+    }
+
+    pub(crate) fn left_open() -> Self {
+        Self::new(FailureKind::LeftOpen, "in a window that was open at the end")
     }
 
     /// The same failure with its origin filled in, unless it already has one.

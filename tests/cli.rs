@@ -217,7 +217,7 @@ fn lines_with<'a>(text: &'a str, part: &str) -> Vec<&'a str> {
 #[test]
 fn help_teaches_by_examples_with_the_program_s_own_name() {
     for (help, expected) in [
-        (done(squall(&["--help"])), ["squall run word_count", "squall explain word_count --format dot", "Exit codes"]),
+        (done(squall(&["--help"])), ["squall run word_count", "squall explain word_count --format dot", "Signals: "]),
         (done(program(&["--help"])), ["numbers config --keys", "The numbers are natural.", "Counts numbers"]),
     ] {
         assert_eq!(help.code, Some(0));
@@ -225,6 +225,10 @@ fn help_teaches_by_examples_with_the_program_s_own_name() {
             assert!(help.out.contains(part), "{part}\nis not in\n{}", help.out);
         }
         assert!(help.out.contains("Examples:"));
+        let codes = help.out.split_once("Exit codes: ").expect("they are listed").1;
+        for code in ["0 done", "1 failed", "2 bad usage", "3 done, with", "4 inputs", "130 and 143"] {
+            assert!(codes.contains(code), "{code}\nis not in\n{codes}");
+        }
     }
     let help = done(squall(&["run", "exclamation", "--help"])).out;
     for part in ["--count", "--executors", "--report", "Storm's first example"] {

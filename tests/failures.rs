@@ -10,8 +10,8 @@ use squall::connect::Generator;
 use squall::error::FailureKind;
 use squall::testing::{TestDriver, capture};
 use squall::{
-    BoltContext, DeadLetter, Door, Failure, Guarantee, Held, ManualBolt, Nothing, Outcome, Outlet, Polled, Replayable,
-    Source, SpoutContext, TopologyBuilder, Tuple,
+    Bolt, BoltContext, DeadLetter, Door, Failure, Guarantee, Held, ManualBolt, Nothing, Outcome, Outlet, Polled,
+    Replayable, Source, SpoutContext, TopologyBuilder, Tuple,
 };
 
 const GUARANTEES: [Guarantee; 2] = [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
@@ -281,6 +281,41 @@ fn a_source_that_fails_once_gives_nothing_twice_where_nothing_is_tracked() {
     let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
     driver.run_to_end().unwrap();
     assert_eq!(seen.take(), (0..10_000).collect::<Vec<_>>());
+}
+
+/// Tells its sum at the end, once the service that takes it is back.
+struct Sum {
+    sum: u64,
+    away: Arc<AtomicU64>,
+}
+
+impl Bolt for Sum {
+    type In = u64;
+    type Out = u64;
+    fn execute(&mut self, n: u64, _: &mut Outlet<u64>) -> Outcome {
+        self.sum += n;
+        Ok(())
+    }
+    fn finish(&mut self, out: &mut Outlet<u64>) -> Outcome {
+        let is_away = |left: u64| left.checked_sub(1);
+        if self.away.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_away).is_ok() {
+            return Err(Failure::retry("the service is away"));
+        }
+        out.emit(self.sum);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_last_call_that_fails_is_made_again_and_has_lost_nothing() {
+    let mut t = TopologyBuilder::new("last-call");
+    let source = t.source("numbers", numbers(100, 100_000));
+    let away = Arc::new(AtomicU64::new(5));
+    let sum = t.bolt("sum", move || Sum { sum: 0, away: away.clone() }).shuffle(&source);
+    let sums = capture(&mut t, &sum);
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    assert_eq!(sums.take(), [(0..100).sum::<u64>()]);
 }
 
 /// Works on each tuple elsewhere, and emits through its door.

@@ -154,8 +154,70 @@ fn java_is_told_in_one_list() {
     let output = run(&["run", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     let lines: Vec<String> = text(&output.stderr).lines().map(str::to_owned).collect();
-    assert_eq!(lines.len(), 2, "{lines:?}");
+    // Spout, bolt and grouping.
+    assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines.iter().all(|line| line.starts_with("error: ") && line.contains("needs the JVM")), "{lines:?}");
+}
+
+/// Whatever it is called, and beside a topology of a program's own of the same name.
+#[test]
+fn a_flux_file_may_have_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "name: crawler\nspouts: [{id: seeds, className: squall.Words, constructorArgs: [[north, south], 4]}]\n\
+                bolts: [{id: show, className: squall.Print}]\n\
+                streams: [{from: seeds, to: show, grouping: {type: SHUFFLE}}]\n";
+    for name in ["crawler.flux", "crawler", "word_count", "crawler.yaml"] {
+        fs::write(folder.path().join(name), yaml).unwrap();
+    }
+    let run_in = |arguments: &[&str]| {
+        let output = squall(arguments).current_dir(folder.path()).output().expect("squall starts");
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    for file in ["crawler.flux", "crawler", "./word_count", "crawler.yaml"] {
+        let (code, out, error) = run_in(&[&["run", file, "--quiet"][..], &ONE_EXECUTOR].concat());
+        assert_eq!((code, out.as_str()), (Some(0), "north\nsouth\nnorth\nsouth\n"), "{file}: {error}");
+        let (code, out, error) = run_in(&["explain", file]);
+        assert!(code == Some(0) && out.starts_with("topology crawler"), "{file}: {error}");
+        let (code, out, error) = run_in(&["config", file]);
+        assert!(code == Some(0) && out.contains("lane_capacity"), "{file}: {error}");
+    }
+    // The name of a topology wins, and its options may name files.
+    let (code, out, error) = run_in(&["explain", "word_count", "--input", "crawler.yaml"]);
+    assert!(code == Some(0) && out.starts_with("topology word-count"), "{out}{error}");
+    let (code, _, error) = run_in(&["run", "missing.flux"]);
+    assert_eq!(code, Some(2));
+    assert!(error.starts_with("error: missing.flux: the file cannot be read"), "{error}");
+}
+
+#[test]
+fn validate_migrate_and_run_have_one_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.yaml");
+    let path = file.to_str().unwrap();
+    let spout = "name: t\nspouts: [{id: words, className: squall.Words, constructorArgs: [WORDS, 2]}]\n";
+    let streams = "streams: [{from: words, to: show, grouping: {type: SHUFFLE}}]\n";
+    let with = |words: &str, bolt: &str| {
+        format!("{}bolts: [{{id: show, className: {bolt}}}]\n{streams}", spout.replace("WORDS", words))
+    };
+    for (yaml, verdict) in [
+        (with("[a]", "squall.Print"), None),
+        (with("[1, 2]", "squall.Print"), Some("element 1 is 1: put it in quotes")),
+        (with("[a]", "squall.Prnt"), Some("did you mean squall.Print?")),
+        (with("[a]", "squall.Words"), Some("squall.Words is a spout")),
+        (with("[a]", "squall.Print").replace("id: show", "id: words"), Some("words")),
+    ] {
+        fs::write(&file, &yaml).unwrap();
+        let code = if verdict.is_some() { Some(2) } else { Some(0) };
+        for action in ["validate", "run", "explain"] {
+            let output = run(&[action, path]);
+            let error = text(&output.stderr);
+            assert_eq!(output.status.code(), code, "{action} {yaml}: {error}");
+            assert!(error.contains(verdict.unwrap_or_default()), "{action} {yaml}: {error}");
+        }
+        let report = text(&run(&["migrate", path]).stdout);
+        assert_eq!(report.contains("runs here as it is"), verdict.is_none(), "{report}");
+        assert!(report.contains(verdict.unwrap_or_default()), "{report}");
+    }
 }
 
 #[test]

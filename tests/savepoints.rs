@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use squall::connect::Generator;
 use squall::state::{
-    AggregatingState, ListState, MapState, ReducingState, Refresh, StateVisitor, Timers, Ttl, ValueState,
+    AggregatingState, AtEnd, ListState, MapState, ReducingState, Refresh, StateVisitor, Timers, Ttl, ValueState,
 };
 use squall::topology::settings::Settings;
 use squall::{CurrentKey, Guarantee, KeyedBolt, Nothing, Outcome, Outlet, Running, Timer, TopologyBuilder};
@@ -39,7 +39,7 @@ impl Everything {
             by_digit: MapState::new("by_digit"),
             highest: ReducingState::new("highest", |highest: &mut u64, value: u64| *highest = (*highest).max(value)),
             mean: AggregatingState::new("mean", || (0, 0), add, |(sum, count)| sum / count),
-            timers: Timers::new("timers"),
+            timers: Timers::new("timers").at_end(AtEnd::Fire),
             fired: ValueState::new("fired"),
         }
     }

@@ -250,3 +250,23 @@ fn who_may_only_read_reads() {
         }
     }
 }
+
+#[test]
+fn a_file_in_the_place_of_a_state_folder_is_bad_usage_and_said_to_be_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = text(&folder.path().join("state"));
+    fs::write(&file, "mine").unwrap();
+    let below = format!("{file}/below");
+    let exactly_once = ["run", "word_count", "--guarantee", "exactly-once"];
+    for dir in [&file, &below] {
+        let run = [&exactly_once[..], &["--state", dir]].concat();
+        let restore = [&exactly_once[..], &["--from-savepoint", dir]].concat();
+        for args in [&run[..], &restore, &["state", "ls", dir], &["state", "verify", dir], &["stop", dir]] {
+            let refused = Command::new(env!("CARGO_BIN_EXE_squall")).args(args).output().unwrap();
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(2), "{args:?}: {said}");
+            assert!(said.contains(&format!("{file} is a file")) && said.contains("folder"), "{args:?}: {said}");
+        }
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+}

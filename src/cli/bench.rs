@@ -209,7 +209,7 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
     }
     command_line.in_order()?;
 
-    logs::log_executor_panics();
+    logs::log_panics();
     let watch = |interruption| Signals::install(|signal| end(interruption, signal));
     let Some((shipped, topology)) = shipped.zip(topology) else {
         return bench::run(bench, options, outputs, None, watch);

@@ -10,7 +10,7 @@ use crate::cli::config::{ConfigOptions, config, list_keys};
 use crate::cli::explain::{ExplainOptions, explain};
 use crate::cli::flux;
 use crate::cli::options::EngineOptions;
-use crate::cli::output::{BAD_USAGE, complain, print};
+use crate::cli::output::{BAD_USAGE, EXIT_CODES, complain, print};
 use crate::cli::run::{RunOptions, code_of, run};
 use crate::cli::shipped::Shipped;
 use crate::cli::state;
@@ -25,8 +25,7 @@ const ABOUT_CONFIG: &str = "Show the effective settings and where each comes fro
 
 const SIGNALS: &str = "\
 Signals: the first SIGINT (Ctrl-C) or SIGTERM drains: nothing new is taken in, what is under way is finished. A second \
-one ends at once.
-Exit codes: 0 done, 1 failed while running, 2 bad usage, settings or topology, 130 and 143 after a second signal.";
+one ends at once.";
 
 /// Runs the command line of a program with one topology.
 pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
@@ -46,7 +45,7 @@ pub(super) fn single(shipped: &Shipped, command_line: &[OsString]) -> u8 {
         .subcommand(bench_command(&program, std::slice::from_ref(shipped), true, command_line))
         .subcommand(state::command())
         .subcommand(stop::command())
-        .after_help(format!("{own_help}{}\n\n{SIGNALS}", examples(&program, "")))
+        .after_help(format!("{own_help}{}\n\n{SIGNALS}\n{EXIT_CODES}", examples(&program, "")))
         .after_long_help(None);
     let matches = match parse(command, command_line) {
         Ok(matches) => matches,
@@ -68,7 +67,7 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         complain(&program, &error);
         return BAD_USAGE;
     }
-    if flux::is_meant(command_line) {
+    if flux::is_meant(command_line, shipped) {
         return flux::act(command_line);
     }
     let first = shipped.first().map_or("NAME", Shipped::name);
@@ -103,7 +102,11 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
         .subcommand(Command::new("topologies").about("List the topologies"))
         .subcommands(flux::commands())
         .subcommand(storm::command())
-        .after_help(format!("{}\n\n{}\n\n{SIGNALS}", examples(&program, first), flux::examples(&program)));
+        .after_help(format!(
+            "{}\n\n{}\n\n{SIGNALS}\n{EXIT_CODES}",
+            examples(&program, first),
+            flux::examples(&program)
+        ));
     let matches = match parse(command, command_line) {
         Ok(matches) => matches,
         Err(code) => return code,

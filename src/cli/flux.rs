@@ -1,7 +1,7 @@
-//! Flux files on the command line: `run FILE.yaml`, `explain FILE.yaml`, `validate`, `migrate`.
+//! Flux files on the command line: `run FILE`, `explain FILE`, `validate`, `migrate`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
@@ -69,22 +69,25 @@ impl FluxArgs {
     }
 }
 
-/// True if a command line is about a Flux file: a file in YAML after `run`, `explain` or `config`, or a command that
-/// only Flux files have.
-pub(super) fn is_meant(command_line: &[OsString]) -> bool {
+/// True if a command line is about a Flux file: a path of a file after `run`, `explain` or `config` where the name of a
+/// topology could stand, or a command that only Flux files have.
+pub(super) fn is_meant(command_line: &[OsString], shipped: &[Shipped]) -> bool {
     let Some(action) = command_line.get(1).and_then(|action| action.to_str()) else { return false };
     let rest = &command_line[2..];
+    let is_named = rest.first().is_some_and(|first| shipped.iter().any(|shipped| first == shipped.name()));
     match action {
-        "run" | "explain" => rest.iter().any(is_yaml),
-        "config" => rest.first().is_some_and(is_yaml),
+        "run" | "explain" => !is_named && rest.iter().any(is_path),
+        "config" => !is_named && rest.first().is_some_and(is_path),
         "validate" | "migrate" => true,
         _ => false,
     }
 }
 
-fn is_yaml(argument: &OsString) -> bool {
-    let text = argument.to_string_lossy().to_lowercase();
-    !text.starts_with('-') && (text.ends_with(".yaml") || text.ends_with(".yml"))
+/// True for what can only be a file, whether it is there or not, and for the bare name of one that is.
+fn is_path(argument: &OsString) -> bool {
+    let path = Path::new(argument);
+    let is_option = argument.as_encoded_bytes().starts_with(b"-");
+    !is_option && (path.extension().is_some() || path.components().count() > 1 || path.is_file())
 }
 
 /// The commands that only Flux files have, for the list of all commands.
@@ -103,7 +106,7 @@ fn migrate_command() -> Command {
 
 /// What the help of a command that takes a topology's name says about files.
 pub(super) fn instead_of_a_name(program: &str, action: &str) -> String {
-    format!("A Flux file can stand in the place of a name: `{program} {action} FILE.yaml --help` tells what it takes.")
+    format!("A Flux file can stand in the place of a name: `{program} {action} FILE --help` tells what it takes.")
 }
 
 pub(super) fn examples(program: &str) -> String {

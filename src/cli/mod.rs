@@ -47,19 +47,28 @@
 //!
 //! | code | meaning |
 //! | --- | --- |
-//! | 0 | done: all input handled, or drained after a signal; also with dead letters, which get a warning |
-//! | 1 | failed while it ran |
-//! | 2 | bad usage, bad settings or a bad topology: nothing was started |
+//! | 0 | done: all input handled, or drained after a signal |
+//! | 1 | failed while it ran, in a state that is named; or what was asked for could not be written |
+//! | 2 | bad usage, bad settings, a bad topology or stored state that cannot be used: nothing was started |
+//! | 3 | done, but there are dead letters that nobody took: no stream, file or other place keeps them |
+//! | 4 | inputs are unaccounted for: the counts of what came in and what became of it differ, which is a bug of squall |
 //! | 130, 143 | ended at once by a second signal: SIGINT, SIGTERM |
+//!
+//! `--help` has the same list.
 //!
 //! The first SIGINT or SIGTERM drains: the spouts take in nothing new, what is under way is finished. Standard output
 //! carries what the topology prints and the table at the end; all else goes to standard error, every problem as a line
 //! `error: PLACE: MESSAGE`.
 //!
+//! A run outlives its terminal. What it says on standard error is written by a thread of its own out of a bounded queue:
+//! when nobody reads it, or the disk behind it is full, messages are left out and counted (in the log once it is read
+//! again, and as `messages_lost` in the report), and nothing else happens. At the end a run waits a second for readers,
+//! and for at most a minute for the disk of `--report`, whose failure is exit code 1. A reader that has gone is no error.
+//!
 //! # What it does to the process
 //!
 //! Being the command, it may do what the library never does: install a log subscriber (unless there is one), handlers
-//! for the two signals, and a panic hook that logs panics of executors in one line. It sets no allocator: a program
+//! for the two signals, and a panic hook, in place of any other, that sends panics to the log. It sets no allocator: a program
 //! that wants another one says so in its `main.rs`.
 
 mod bench;
@@ -117,7 +126,9 @@ pub fn run_from<A: clap::Args>(
     build: impl Fn(&A) -> Result<Topology> + 'static,
 ) -> u8 {
     let command_line: Vec<OsString> = command_line.into_iter().collect();
-    command::single(&Shipped::new("run", build), &command_line)
+    let code = command::single(&Shipped::new("run", build), &command_line);
+    output::flush();
+    code
 }
 
 /// Runs the command line of this process for a program that has several topologies: `PROGRAM run NAME`,
@@ -137,5 +148,7 @@ pub fn run_from<A: clap::Args>(
 /// ```
 pub fn run_one_of(about: &'static str, shipped: &[Shipped]) -> ExitCode {
     let command_line: Vec<OsString> = std::env::args_os().collect();
-    ExitCode::from(command::several(about, shipped, &command_line))
+    let code = command::several(about, shipped, &command_line);
+    output::flush();
+    ExitCode::from(code)
 }

@@ -1,12 +1,25 @@
 //! Printing: what was asked for on standard output, problems on standard error.
 
 use crate::error::Error;
-pub(super) use crate::observe::{note, print};
+use crate::observe::END_WAIT;
+pub(super) use crate::observe::{note, print, print_at_end};
 
-/// Exit codes; see the page of `cli`.
+/// Exit codes; see the page of `cli`, and [`EXIT_CODES`] for the others.
 pub(super) const DONE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
 pub(super) const BAD_USAGE: u8 = 2;
+
+/// All exit codes, for `--help`.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed while running, in a state that is named, or could not write what was asked for; 2 bad \
+usage, settings, topology or stored state, nothing was started; 3 done, with dead letters that nobody took; 4 inputs \
+unaccounted for, a bug of squall; 130 and 143 ended by a second signal.";
+
+/// Lets what was said be read, for a moment.
+pub(super) fn flush() {
+    // What is not read by now is not waited for.
+    let _ = crate::sys::output::flush(END_WAIT);
+}
 
 /// Prints an error, each of its problems on a line of its own.
 pub(super) fn complain(place: &str, error: &Error) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgMatches, ValueEnum};
 
 use crate::cli::options::{CommandLine, from_matches};
-use crate::cli::output::{BAD_USAGE, DONE, FAILED, complain, note, print};
+use crate::cli::output::{BAD_USAGE, DONE, FAILED, complain, note, print_at_end};
 use crate::cli::report_file::ReportFile;
 use crate::cli::shipped::Shipped;
 use crate::cli::signals::{Drain, Signals};
@@ -108,7 +108,7 @@ impl Prepared {
 
     fn run(self, duration: Option<Duration>) -> Result<()> {
         let progress = self.topology.progress().cloned();
-        logs::log_executor_panics();
+        logs::log_panics();
         let settings = self.topology.resolve()?.settings;
         let drain = Drain::new(settings.state_dir.is_some() && !self.drains);
         let asked = drain.clone();
@@ -118,10 +118,10 @@ impl Prepared {
         say_what_was_resumed(&running);
         let outcome = watch(&running, Live::start(self.show, progress), duration);
         let report = running.report();
-        let shown = if self.is_quiet { Ok(()) } else { print(format_args!("\n{}", report::to_text(&report))) };
-        warn(&report);
+        let shown = if self.is_quiet { Ok(()) } else { print_at_end(format_args!("\n{}", report::to_text(&report))) };
         // A report that cannot be written is an error of the run, but not before the run's own.
         let written = self.report_file.map_or(Ok(()), |file| file.write(&report, &outcome));
+        warn(&report);
         if let (Err(error), true) = (&written, outcome.is_err()) {
             complain(&report.topology, error);
         }
@@ -158,7 +158,7 @@ fn watch(running: &Running, live: Option<Live>, duration: Option<Duration>) -> R
             return outcome;
         }
         if let Some(live) = &mut live {
-            live.update(&running.counts());
+            live.update(&running.counts(), running.held_up().as_deref());
         }
         if let Some(checkpoints) = running.checkpoints() {
             if (checkpoints.health, health) == (Health::Red, Health::Green) {
@@ -170,7 +170,7 @@ fn watch(running: &Running, live: Option<Live>, duration: Option<Duration>) -> R
 }
 
 fn warn(report: &Report) {
-    for warning in report::warnings(report) {
+    for warning in report::warnings(report).into_iter().chain(report::nothing_succeeded(report)) {
         note(format_args!("warning: {warning}"));
     }
 }

@@ -312,7 +312,8 @@ impl<S: TransactionalSink> Bolt for Transactional<S> {
     fn finish(&mut self, _out: &mut Outlet<Nothing>) -> Outcome {
         // Without checkpoints it cannot be tried again: what it could not write would be missing for good.
         let has_checkpoints = self.has_checkpoints;
-        self.finish_input().map_err(|failure| if has_checkpoints { failure } else { Failure::fatal(failure.to_string()) })
+        self.finish_input()
+            .map_err(|failure| if has_checkpoints { failure } else { Failure::fatal(failure.to_string()) })
     }
 
     fn cleanup(&mut self) {
@@ -357,7 +358,8 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
             })?;
             for (checkpoint, transaction) in &saved.pending {
                 self.sink.recover_and_commit(transaction).map_err(|failure| {
-                    let told = format!("the output prepared for checkpoint {checkpoint} cannot be committed: {failure}");
+                    let told =
+                        format!("the output prepared for checkpoint {checkpoint} cannot be committed: {failure}");
                     if failure.is_fatal() { Failure::fatal(told) } else { Failure::retry(told) }
                 })?;
             }

@@ -9,7 +9,9 @@ mod places;
 pub mod report;
 mod running;
 pub(crate) mod seat;
+mod standstill;
 mod threads;
+pub(crate) mod watch;
 pub(crate) mod wiring;
 
 pub use running::Running;

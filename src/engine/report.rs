@@ -7,9 +7,12 @@ use serde::Serialize;
 
 use crate::engine::checkpoint::CheckpointReport;
 use crate::engine::control::{Latencies, Phase};
+use crate::engine::watch::Seen;
 use crate::engine::wiring::Shared;
 use crate::sys::cpu::{Machine, machine};
-use crate::task::metrics::{Counts, Injected, Latency, TaskState, latency};
+use crate::sys::sync::Arc;
+use crate::task::metrics::{Counts, Injected, Latency, TaskMetrics, TaskState, Waits, latency};
+use crate::task::reporter::Noted;
 use crate::topology::plan::Kind;
 use crate::topology::settings::Settings;
 
@@ -89,6 +92,92 @@ pub struct ComponentCounts {
     pub counts: Counts,
     /// Open trees of a spout, open handles of a manual bolt.
     pub pending: u64,
+    /// Its tasks that wait.
+    pub waiting: Waiting,
+}
+
+impl ComponentCounts {
+    /// Those of a component, from what its tasks have published.
+    pub(crate) fn of(shared: &Shared, component: usize) -> Self {
+        let plan = &shared.plan.components[component];
+        let (mut counts, mut pending, mut waiting) = (Counts::default(), 0, Waiting::default());
+        for metrics in &shared.metrics[component] {
+            counts += metrics.counts();
+            pending += metrics.pending();
+            waiting.add(metrics.state(), metrics.waits());
+        }
+        ComponentCounts { id: plan.id.clone(), kind: plan.kind.word(), counts, pending, waiting }
+    }
+}
+
+/// Tasks of a component that do not go on by themselves, by what they wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// A lane to a consumer is full.
+    pub blocked: usize,
+    /// Spout tasks that have as many trees open as `max_spout_pending` allows.
+    pub held_back: usize,
+    /// Bolt tasks that do not take the input that is there, until what they have is done.
+    pub unready: usize,
+    /// Tasks whose instance has broken down and is to be built again.
+    pub backing_off: usize,
+    /// Tasks that have had all their input and wait for what is still open.
+    pub finishing: usize,
+}
+
+impl Waiting {
+    fn add(&mut self, state: TaskState, waits: Waits) {
+        self.blocked += usize::from(waits.blocked);
+        self.held_back += usize::from(waits.held_back && state == TaskState::Running);
+        self.unready += usize::from(waits.unready);
+        self.backing_off += usize::from(state == TaskState::BackingOff);
+        self.finishing += usize::from(state == TaskState::Finishing);
+    }
+}
+
+/// Why something in a component failed: all failures of one kind on one input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorReport {
+    /// The stream on which the tuples came in, as `component.stream`; none for ticks, callbacks, held tuples and spouts.
+    pub input: Option<String>,
+    /// `retry`, `reject`, `fatal`, `timeout`, `dropped`, `panic` or `collateral`, the kinds of failures; or `reported`,
+    /// what the component reported itself.
+    pub kind: &'static str,
+    /// How many.
+    pub count: u64,
+    /// When the first and the last one happened, as RFC 3339 has it.
+    pub first_at: String,
+    /// See `first_at`.
+    pub last_at: String,
+    /// The last one's message, with the task where it arose.
+    pub last: String,
+}
+
+impl ErrorReport {
+    /// The failures that the tasks of a component have noted, those of most weight first.
+    pub(crate) fn of(tasks: &[Arc<TaskMetrics>]) -> Vec<Self> {
+        let mut all: Vec<Noted> = Vec::new();
+        for noted in tasks.iter().flat_map(|metrics| metrics.reported().noted()) {
+            match all.iter_mut().find(|other| other.is_same(&noted)) {
+                Some(same) => same.add(&noted),
+                None => all.push(noted),
+            }
+        }
+        all.sort_by_key(|noted| std::cmp::Reverse(noted.count));
+        let at = |wall_ns: i64| {
+            let since = Duration::from_nanos(wall_ns.max(0) as u64);
+            humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
+        };
+        let to_report = |noted: Noted| ErrorReport {
+            input: tasks.first().and_then(|task| task.reported().reasons().input(noted.input)).map(str::to_owned),
+            kind: noted.kind,
+            count: noted.count,
+            first_at: at(noted.first_wall_ns),
+            last_at: at(noted.last_wall_ns),
+            last: noted.last.to_string(),
+        };
+        all.into_iter().map(to_report).collect()
+    }
 }
 
 /// What one component did, all its tasks together.
@@ -109,6 +198,8 @@ pub struct ComponentReport {
     pub errors_reported: u64,
     /// The last error it reported or was rebuilt for.
     pub last_error: Option<String>,
+    /// Why what failed in it did, by input and kind.
+    pub errors: Vec<ErrorReport>,
     /// Tasks by state.
     pub states: BTreeMap<&'static str, usize>,
     /// Share of the tasks' time in turns, in percent.
@@ -144,6 +235,12 @@ pub struct Report {
     pub checkpoints: Option<CheckpointReport>,
     /// Times a task was found not to have returned for longer than the setting `stall_limit`.
     pub stalls: u64,
+    /// Times nothing moved for seconds although something waited, and who held it up: as it is, or last was.
+    pub standstills: u64,
+    /// See `standstills`.
+    pub held_up: Option<String>,
+    /// Messages of the process that were left out of its log, because standard error was not read or was full.
+    pub messages_lost: u64,
     /// The CPU of each executor, where it is pinned.
     pub executor_cpus: Vec<Option<usize>>,
     /// The settings of the run.
@@ -158,7 +255,7 @@ pub(crate) fn report(
     wall: Duration,
     latencies: &Latencies,
     executor_cpus: Vec<Option<usize>>,
-    stalls: u64,
+    seen: &Seen,
 ) -> Report {
     let mut complete = latency();
     let components = shared.plan.components.iter().enumerate().map(|(index, plan)| {
@@ -192,6 +289,7 @@ pub(crate) fn report(
             pending,
             errors_reported,
             last_error,
+            errors: ErrorReport::of(&shared.metrics[index]),
             states,
             busy_percent,
             blocked_percent,
@@ -200,6 +298,7 @@ pub(crate) fn report(
         }
     });
     let components = components.collect();
+    let (standstills, held_up) = seen.standstills();
     Report {
         topology: shared.plan.name.clone(),
         phase,
@@ -210,7 +309,10 @@ pub(crate) fn report(
         complete_latency_us: LatencyReport::of(&complete),
         injected: shared.topology.injected(),
         checkpoints: shared.checkpointing.as_ref().map(|checkpointing| checkpointing.stats.report()),
-        stalls,
+        stalls: seen.stalls(),
+        standstills,
+        held_up,
+        messages_lost: crate::sys::output::lost(),
         executor_cpus,
         settings: shared.settings.clone(),
         machine: machine(),

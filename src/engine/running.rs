@@ -14,6 +14,7 @@ use crate::engine::executor::Pulse;
 use crate::engine::placement::{Placed, place};
 use crate::engine::report::{ComponentCounts, Report, report};
 use crate::engine::threads;
+use crate::engine::watch::{Seen, Watch};
 use crate::engine::wiring::{CommandEnds, Shared, command_channels, packages};
 use crate::error::{Error, Problem, Result};
 use crate::sys::clock::Clock;
@@ -21,13 +22,12 @@ use crate::sys::cpu::{Claim, CpuId, CpuRegister, default_executor_count, keep_of
 use crate::sys::disk::Disk;
 use crate::sys::offload::Offload;
 use crate::sys::random::mix;
-use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sys::sync::{Arc, Mutex, MutexGuard};
 use crate::sys::thread::{JoinHandle, spawn_named};
 use crate::task::measured::Measured;
-use crate::task::metrics::{Counts, TaskMetrics};
 use crate::task::snapshot::{Restored, ToKeeper};
 use crate::topology::Topology;
-use crate::topology::plan::{ComponentPlan, Plan};
+use crate::topology::plan::Plan;
 use crate::topology::settings::{Resolved, Settings, WaitPolicy};
 
 /// Threads that run what components offload.
@@ -138,9 +138,7 @@ struct Ended {
     state: Mutex<EndedState>,
     /// Closed at the end; waiting threads block on receiving from it.
     signal: Receiver<()>,
-    stalled: AtomicBool,
-    /// Stalls so far; written by the control thread only.
-    stalls: AtomicU64,
+    seen: Arc<Seen>,
 }
 
 struct EndedState {
@@ -221,8 +219,7 @@ impl Running {
                 wakers: Vec::new(),
             }),
             signal,
-            stalled: AtomicBool::new(false),
-            stalls: AtomicU64::new(0),
+            seen: Arc::default(),
         });
         let keep = |keeper: Keeper| {
             spawn_named("squall-keeper", move || {
@@ -255,6 +252,7 @@ impl Running {
             events,
             requests: requests_out,
             pulses,
+            watch: Watch::new(ended.seen.clone()),
             ended: ended.clone(),
             threads,
             claim,
@@ -322,7 +320,7 @@ impl Running {
 
     /// False while a task has not returned for longer than the setting `stall_limit`; the log names it.
     pub fn is_responsive(&self) -> bool {
-        !self.ended.stalled.load(Ordering::Relaxed)
+        !self.ended.seen.is_stalled()
     }
 
     /// The CPU of each executor, where it is pinned, as read back from the operating system.
@@ -333,15 +331,13 @@ impl Running {
     /// The counters of every component, in order of declaration, at most about a millisecond old. Cheap: some loads per
     /// task, and no executor is asked; for progress lines.
     pub fn counts(&self) -> Vec<ComponentCounts> {
-        let of_component = |(component, tasks): (&ComponentPlan, &Vec<Arc<TaskMetrics>>)| {
-            let (mut counts, mut pending) = (Counts::default(), 0);
-            for metrics in tasks {
-                counts += metrics.counts();
-                pending += metrics.pending();
-            }
-            ComponentCounts { id: component.id.clone(), kind: component.kind.word(), counts, pending }
-        };
-        self.shared.plan.components.iter().zip(&self.shared.metrics).map(of_component).collect()
+        (0..self.shared.plan.components.len()).map(|position| ComponentCounts::of(&self.shared, position)).collect()
+    }
+
+    /// Who holds tuples while nothing moves, in a sentence: once nothing has got on for two seconds although something
+    /// waits, and until it does. The log has it too. Cheap.
+    pub fn held_up(&self) -> Option<String> {
+        self.ended.seen.held_up()
     }
 
     /// What became of checkpoints so far; none without them. Cheap: no executor is asked.
@@ -366,8 +362,7 @@ impl Running {
             None => (self.ask_latencies(), self.shared.clock.now_ns()),
         };
         let wall = Duration::from_nanos(until_ns.saturating_sub(self.started_ns));
-        let stalls = self.ended.stalls.load(Ordering::Relaxed);
-        report(&self.shared, phase, wall, &latencies, self.executor_cpus.clone(), stalls)
+        report(&self.shared, phase, wall, &latencies, self.executor_cpus.clone(), &self.ended.seen)
     }
 
     /// What a [paced](Topology::paced) topology has measured since the last call, all executors together; empty for any
@@ -485,6 +480,7 @@ struct ControlLoop {
     events: Receiver<Event>,
     requests: Receiver<Request>,
     pulses: Vec<Arc<Pulse>>,
+    watch: Watch,
     ended: Arc<Ended>,
     threads: Vec<JoinHandle<()>>,
     channels: CommandEnds,
@@ -508,7 +504,7 @@ impl ControlLoop {
                 self.shared.trace();
                 self.rebuild(restored);
             }
-            self.watch_for_stalls(now_ns);
+            self.watch.look(now_ns, &self.shared, &self.pulses);
             let phase = self.control.phase();
             // The end is told below, together with how it came about.
             if phase != last_phase && phase != Phase::Stopped {
@@ -525,6 +521,7 @@ impl ControlLoop {
         }
         crate::sys::child::wait_for_ends();
         self.end_keeper();
+        self.watch.end(self.shared.clock.now_ns(), &self.shared);
         let mut state = self.ended.state.lock().expect("nothing panics under it");
         state.phase = Phase::Stopped;
         state.at_ns = self.shared.clock.now_ns();
@@ -559,7 +556,7 @@ impl ControlLoop {
     }
 
     fn wait_for_something(&mut self) {
-        let watch = self.shared.settings.stall_limit / 2;
+        let watch = Watch::interval(self.shared.settings.stall_limit);
         let due = self
             .control
             .next_due_ns()
@@ -574,26 +571,5 @@ impl ControlLoop {
             },
             default(timeout) => {}
         }
-    }
-
-    /// Names tasks that have not returned for longer than the limit.
-    fn watch_for_stalls(&mut self, now_ns: u64) {
-        let limit_ns = self.shared.settings.stall_limit.as_nanos() as u64;
-        let mut stalled = false;
-        for (number, pulse) in self.pulses.iter().enumerate() {
-            let since_ns = pulse.since_ns.load(Ordering::Relaxed);
-            if since_ns == 0 || now_ns.saturating_sub(since_ns) < limit_ns {
-                continue;
-            }
-            stalled = true;
-            let task = self.shared.placed.executors[number].tasks[pulse.position.load(Ordering::Relaxed) as usize];
-            let component = &self.shared.plan.components[task.component].id;
-            if !self.ended.stalled.load(Ordering::Relaxed) {
-                self.ended.stalls.fetch_add(1, Ordering::Relaxed);
-                let for_ms = (now_ns - since_ns) / 1_000_000;
-                tracing::warn!(executor = number, %component, task = task.index, for_ms, "a task has not returned");
-            }
-        }
-        self.ended.stalled.store(stalled, Ordering::Relaxed);
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::ids;
 use crate::engine::placement::{POLLED_LANES_MAX, Placed, TaskRef};
 use crate::engine::seat::{Seat, TurnLimits};
 use crate::sys::bits::{Bits, SharedBits};
-use crate::sys::clock::{Clock, wall_ns};
+use crate::sys::clock::Clock;
 use crate::sys::offload::Offload;
 use crate::sys::random::Random;
 use crate::sys::sync::{AtomicBool, Ordering};
@@ -31,6 +31,7 @@ use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
 use crate::task::pace::{Pacer, Schedule};
 use crate::task::replay::Patience;
+use crate::task::reporter::Reasons;
 use crate::task::shell::{Supervision, Task, TaskParts};
 use crate::task::snapshot::{Restored, SnapshotPort};
 use crate::task::waker::{Mailbox, Waker};
@@ -65,8 +66,8 @@ pub(crate) struct Shared {
     traces: AtomicBool,
     /// Of a measured run.
     pub schedule: Option<Arc<Schedule>>,
-    /// What to add to the engine's time for nanoseconds since the epoch.
-    pub wall_offset_ns: u64,
+    /// What to add to the engine's time for nanoseconds since the epoch, when there are no checkpoints.
+    wall_offset_ns: u64,
     /// With checkpoints.
     pub checkpointing: Option<Checkpointing>,
     /// By component and position.
@@ -84,14 +85,19 @@ impl Shared {
         seed: u64,
     ) -> Self {
         let mailboxes = placed.executors.iter().map(|executor| Arc::new(Mailbox::new(executor.tasks.len()))).collect();
-        let metrics = || if topology.has_instruments() { TaskMetrics::default() } else { TaskMetrics::bare() };
-        let metrics = plan.components.iter().map(|c| c.tasks.iter().map(|_| Arc::new(metrics())).collect()).collect();
+        let is_bare = !topology.has_instruments();
+        let metrics = (0..plan.components.len()).map(|position| {
+            let component = &plan.components[position];
+            let reasons = Arc::new(Reasons::new(component.id.clone(), plan.input_names(position)));
+            component.tasks.iter().map(|_| Arc::new(TaskMetrics::of(reasons.clone(), is_bare))).collect()
+        });
+        let metrics = metrics.collect();
         let spouts = plan.components.iter().filter(|component| component.kind == Kind::Spout);
         let spout_tasks = spouts.map(|component| component.tasks.len()).sum();
         Shared {
             schedule: topology.pace().map(|pace| Arc::new(Schedule::new(*pace, spout_tasks))),
             has_cycle: plan.edges.iter().any(|edge| edge.feedback),
-            wall_offset_ns: if clock.is_virtual() { 0 } else { (wall_ns() as u64).saturating_sub(clock.now_ns()) },
+            wall_offset_ns: clock.wall_offset_ns(),
             checkpointing: None,
             traces: AtomicBool::new(ids::are_asked_for(&topology, &plan)),
             task_table: Arc::new(topology.task_table(&plan)),
@@ -110,6 +116,11 @@ impl Shared {
             watches_quiet: AtomicBool::new(false),
             metrics,
         }
+    }
+
+    /// What to add to the engine's time for the time that timers and times to live go by.
+    pub fn wall_offset_ns(&self) -> u64 {
+        self.checkpointing.as_ref().map_or(self.wall_offset_ns, |checkpointing| checkpointing.wall_offset_ns)
     }
 
     /// After a restart at least once: from the next build of all tasks on, tuples carry their lineage. Exactly once they
@@ -477,7 +488,7 @@ fn build_task(
         signal: wiring.signal,
         metrics: shared.metrics[component][index].clone(),
         clock: shared.clock.clone(),
-        wall_offset_ns: shared.wall_offset_ns,
+        wall_offset_ns: shared.wall_offset_ns(),
         snapshots: shared.checkpointing.as_ref().map(|checkpointing| SnapshotPort {
             keeper: checkpointing.keeper.clone(),
             component,

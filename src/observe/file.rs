@@ -3,8 +3,16 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crossbeam::channel::{RecvTimeoutError, bounded};
 
 use crate::error::{Error, Result};
+use crate::sys::thread::spawn_named;
+
+/// How long an end waits for a disk that may be busy, and for whoever reads a pipe.
+const DISK_WAIT: Duration = Duration::from_secs(60);
+const PIPE_WAIT: Duration = Duration::from_secs(5);
 
 /// Where something will be written when it is known; found to be writable.
 pub(crate) struct WholeFile {
@@ -13,6 +21,7 @@ pub(crate) struct WholeFile {
     way: Way,
 }
 
+#[derive(Clone)]
 enum Way {
     /// Written beside this path, then renamed over it.
     Replace(PathBuf),
@@ -50,16 +59,31 @@ impl WholeFile {
         }
     }
 
-    /// Writes the file.
+    /// Writes the file. Waits for the disk, or a reader at the other end, for so long only.
     ///
     /// # Errors
     /// It could not be written; then what was there before still is.
     pub fn write(&self, content: &[u8]) -> Result<()> {
-        let written = match &self.way {
+        let (way, content) = (self.way.clone(), content.to_vec());
+        let at_most = if matches!(way, Way::Into(_)) { PIPE_WAIT } else { DISK_WAIT };
+        let (done_in, done) = bounded(1);
+        // A thread of its own: a pipe that nobody opens, or a disk that is gone, must not keep the process from ending.
+        let body = move || drop(done_in.send(way.write(&content)));
+        let written = spawn_named("squall-file", body).and_then(|_| match done.recv_timeout(at_most) {
+            Ok(written) => written,
+            Err(RecvTimeoutError::Timeout) => Err(io::Error::other(format!("it takes nothing for {at_most:?}"))),
+            Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the thread that writes it panicked")),
+        });
+        written.map_err(|error| Error::io(format!("the report could not be written to {}", self.name), &error))
+    }
+}
+
+impl Way {
+    fn write(&self, content: &[u8]) -> io::Result<()> {
+        match self {
             Way::Replace(path) => replace(path, content),
             Way::Into(path) => File::options().write(true).open(path).and_then(|mut file| file.write_all(content)),
-        };
-        written.map_err(|error| Error::io(format!("the report could not be written to {}", self.name), &error))
+        }
     }
 }
 

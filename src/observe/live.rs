@@ -1,14 +1,14 @@
 //! The live line of a run: a progress bar with the time left where the input has an end, rates otherwise.
 
-use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::engine::report::ComponentCounts;
+use crate::observe::output::note;
 use crate::observe::units::{elapsed, grouped, rough, size};
 use crate::sys::clock::Clock;
+use crate::sys::output::{Picture, stderr};
 use crate::topology::Progress;
 
 /// Rates are taken over at least this long, so that they can be read.
@@ -17,14 +17,6 @@ const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 const PLAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 const BAR: &str = "{bar:24} {percent:>3} % of {total}, {eta} left, {msg}";
-
-/// The bar that is on the terminal now.
-static DRAWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-thread_local! {
-    /// Whether this thread is inside [`above`], which must not wait for itself.
-    static IS_ABOVE: Cell<bool> = const { Cell::new(false) };
-}
 
 /// When to show a live line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +32,8 @@ pub enum Show {
 
 /// Runs something that prints, with the live line out of the way meanwhile.
 ///
-/// For output that is rare: it waits for the live line's own drawing, and other callers. Calls may be nested.
+/// For output that is rare: it waits a moment for the live line to be taken away. Calls may be nested. The function
+/// itself waits for whoever reads what it prints.
 ///
 /// # Examples
 ///
@@ -48,29 +41,52 @@ pub enum Show {
 /// squall::observe::above(|| println!("the 64,023"));
 /// ```
 pub fn above<R>(print: impl FnOnce() -> R) -> R {
-    let bar = if IS_ABOVE.get() { None } else { drawn().clone() };
-    let Some(bar) = bar else { return print() };
-    IS_ABOVE.set(true);
-    // Also when `print` panics, as `println!` does on a closed pipe.
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            IS_ABOVE.set(false);
-        }
-    }
-    let _leave = Leave;
-    bar.suspend(print)
+    stderr().aside(print)
 }
 
-pub(super) fn drawn() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
-    // The bar is replaced as a whole, so a panic elsewhere cannot have left half of it.
-    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
+/// A bar on the terminal. All that touches the terminal happens on the thread that writes to it.
+pub(super) struct Drawing(ProgressBar);
+
+struct OnTerminal(ProgressBar);
+
+impl Picture for OnTerminal {
+    fn aside(&self, write: &mut dyn FnMut()) {
+        self.0.suspend(write);
+    }
+}
+
+impl Drawing {
+    /// Shows a bar; none if the terminal takes nothing.
+    pub fn show(bar: ProgressBar) -> Option<Self> {
+        let shown = stderr().show(Some(Box::new(OnTerminal(bar.clone()))));
+        // Dropping the last handle would draw.
+        if shown {
+            Some(Drawing(bar))
+        } else {
+            std::mem::forget(bar);
+            None
+        }
+    }
+
+    /// Changes the bar.
+    pub fn update(&self, change: impl FnOnce(&ProgressBar) + Send + 'static) {
+        let bar = self.0.clone();
+        stderr().draw(move || change(&bar));
+    }
+}
+
+impl Drop for Drawing {
+    fn drop(&mut self) {
+        self.update(ProgressBar::finish_and_clear);
+        // If that has no room the terminal takes nothing, and the picture stays with the thread that writes.
+        stderr().show(None);
+    }
 }
 
 /// A live line on standard error. Dropping it clears the line.
 pub struct Live {
     /// `None`: standard error is no terminal, each update is a line of its own.
-    bar: Option<ProgressBar>,
+    bar: Option<Drawing>,
     progress: Option<Progress>,
     clock: Clock,
     rates: Rates,
@@ -104,8 +120,10 @@ impl Live {
         if show == Show::Never || (show == Show::Auto && !is_terminal) {
             return None;
         }
-        let bar = is_terminal.then(|| bar(progress.as_ref(), target));
-        drawn().clone_from(&bar);
+        let bar = match is_terminal {
+            true => Some(Drawing::show(bar(progress.as_ref(), target))?),
+            false => None,
+        };
         Some(Live { bar, progress, clock: Clock::real(), rates: Rates::default() })
     }
 
@@ -114,22 +132,29 @@ impl Live {
         if self.bar.is_some() { TERMINAL_INTERVAL } else { PLAIN_INTERVAL }
     }
 
-    /// Shows these counters.
-    pub fn update(&mut self, components: &[ComponentCounts]) {
+    /// Shows these counters, and who holds what up while nothing moves.
+    pub fn update(&mut self, components: &[ComponentCounts], held_up: Option<&str>) {
         let now_ns = self.clock.now_ns();
         let totals = Totals::of(components);
         self.rates.update(&totals, now_ns);
         let mut line = self.rates.to_text(&totals);
+        if let Some(held_up) = held_up {
+            line.push_str(", ");
+            line.push_str(held_up);
+        }
         match &self.bar {
             Some(bar) => {
-                if let Some(progress) = self.progress.as_ref().filter(|progress| progress.total().is_some()) {
-                    bar.set_position(progress.done());
-                } else {
+                let progress = self.progress.as_ref().filter(|progress| progress.total().is_some());
+                let position = progress.map(Progress::done);
+                if position.is_none() {
                     line.insert_str(0, &self.prefix(now_ns));
                 }
-                bar.set_message(line);
+                bar.update(move |bar| {
+                    position.into_iter().for_each(|position| bar.set_position(position));
+                    bar.set_message(line);
+                });
             }
-            None => eprintln!("{}{line}", self.prefix(now_ns)),
+            None => note(format_args!("{}{line}", self.prefix(now_ns))),
         }
     }
 
@@ -144,15 +169,6 @@ impl Live {
                 None => format!("{since}, {}, ", amount(progress, progress.done())),
             },
             None => format!("{since}, "),
-        }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-            *drawn() = None;
         }
     }
 }
@@ -220,11 +236,12 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::report::Waiting;
     use crate::task::metrics::Counts;
 
     fn spout(emitted: u64, acked: u64) -> ComponentCounts {
         let counts = Counts { emitted, acked, failed: 1, dead_lettered: 2, ..Counts::default() };
-        ComponentCounts { id: "lines".into(), kind: "spout", counts, pending: 3 }
+        ComponentCounts { id: "lines".into(), kind: "spout", counts, pending: 3, waiting: Waiting::default() }
     }
 
     #[test]
@@ -239,15 +256,6 @@ mod tests {
         assert_eq!((rates.emitted_per_s, rates.acked_per_s), (3_000.0, 1_500.0));
         rates.update(&totals(13_000), 3_000_000_000);
         assert_eq!((rates.emitted_per_s, rates.acked_per_s), (5_000.0, 2_500.0));
-    }
-
-    #[test]
-    fn printing_above_may_be_nested_and_survives_a_panic() {
-        *drawn() = Some(ProgressBar::hidden());
-        assert_eq!(above(|| above(|| 7)), 7);
-        assert!(std::panic::catch_unwind(|| above(|| panic!("a closed pipe"))).is_err());
-        assert!(!IS_ABOVE.get());
-        *drawn() = None;
     }
 
     #[test]

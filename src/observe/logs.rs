@@ -1,12 +1,14 @@
-//! Where the log goes: to standard error, above the live line.
+//! Where the log goes: to standard error, above the live line, by way of the thread that writes there.
 
+use std::backtrace::Backtrace;
 use std::io::{self, IsTerminal, Write};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::error::{Error, Result};
-use crate::observe::live::above;
+use crate::observe::output::{END_WAIT, note};
+use crate::sys::output::{flush, stderr};
 use crate::sys::thread;
 
 /// The environment variable with the filter, where no option gives one.
@@ -15,8 +17,10 @@ pub const FILTER_VARIABLE: &str = "RUST_LOG";
 pub const FILTER_DEFAULT: &str = "warn";
 
 /// Sends the log of this process to standard error, filtered by `filter`, else by the variable `RUST_LOG`, else from
-/// level
-/// `warn` on. A subscriber that is already there stays, and gets the log instead.
+/// level `warn` on. A subscriber that is already there stays, and gets the log instead.
+///
+/// Nobody who logs waits: a thread of its own writes, out of a bounded queue. What does not fit, since standard error is
+/// not read, is left out; how much that was stands in the log once it is read again, and in the report.
 ///
 /// # Errors
 /// A usage error if the filter cannot be read.
@@ -32,43 +36,54 @@ pub fn install(filter: Option<&str>) -> Result<()> {
         Error::usage(place, message)
     })?;
     let has_colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colours).with_writer(|| LogWriter);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(has_colours);
+    // Its own complaints would be printed past the queue.
+    let subscriber = subscriber.with_writer(|| LogWriter).log_internal_errors(false);
     if subscriber.finish().try_init().is_err() {
         tracing::debug!("the program has a log subscriber of its own, which stays");
     }
     Ok(())
 }
 
-/// Sends panics of executors to the log, one line each, since the engine catches and counts them; all others go where
-/// they went before.
-pub fn log_executor_panics() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
+/// Sends panics to the log, one line each, in place of whatever hook there was: those of executors are caught and
+/// counted by the engine, and none may wait for a reader of standard error. With `RUST_BACKTRACE` each has its backtrace.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
-        let is_executor = thread.name().and_then(|name| name.strip_prefix("squall-")).is_some_and(|rest| {
-            rest.bytes().all(|byte| byte.is_ascii_digit()) // `squall-control` is none
-        });
-        if !is_executor || std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-            return before(panic);
-        }
+        let thread = thread.name().unwrap_or("unnamed");
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::warn!(
-            thread = thread.name(),
-            "panicked at {place}: {}",
-            panic.payload_as_str().unwrap_or("(no text)")
-        );
+        let message = panic.payload_as_str().unwrap_or("(no text)");
+        if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+            let backtrace = Backtrace::force_capture();
+            note(format_args!("thread '{thread}' panicked at {place}:\n{message}\nstack backtrace:\n{backtrace}"));
+        } else if is_executor(thread) {
+            tracing::warn!(thread, "panicked at {place}: {message}");
+        } else {
+            // A bug of somebody's: said whatever the filter.
+            note(format_args!("error: thread '{thread}' panicked at {place}: {message}"));
+        }
+        if thread == "main" {
+            // The process may end with it.
+            flush(END_WAIT);
+        }
     }));
 }
 
-/// Gets each event as one write.
+fn is_executor(thread: &str) -> bool {
+    // `squall-control` is none.
+    thread.strip_prefix("squall-").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Gets each event as one write, and hands it over.
 struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        above(|| io::stderr().write(event))
+        stderr().say(event);
+        Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::engine::checkpoint::{CheckpointReport, Health};
 use crate::engine::report::{ComponentReport, LatencyReport, Report};
 use crate::observe::table::{Align, Table};
 use crate::observe::units::{grouped, percentile, size, time};
+use crate::task::metrics::Counts;
 use crate::topology::settings::Guarantee;
 
 /// The report as a person reads it at the end of a run.
@@ -14,6 +15,9 @@ pub fn to_text(report: &Report) -> String {
     text.push('\n');
     let _ = write!(text, "{}", components(&report.components));
     text.push('\n');
+    if report.components.iter().any(|component| !component.errors.is_empty()) {
+        let _ = writeln!(text, "{}", errors(&report.components));
+    }
     match &report.checkpoints {
         // Barriers only: there are no trees.
         Some(checkpoints) if report.settings.guarantee == Guarantee::ExactlyOnce => {
@@ -64,6 +68,55 @@ pub fn red_health(checkpoints: &CheckpointReport) -> String {
     format!("checkpoints do not keep up: the last good one is {age} old{waits_for}")
 }
 
+/// Why what failed did: a row for each component, input and kind of failure.
+fn errors(components: &[ComponentReport]) -> Table {
+    use Align::{Left, Right};
+    let columns = [("failed in", Left), ("input", Left), ("kind", Left), ("count", Right), ("first", Left)];
+    let mut table = Table::new(&[&columns[..], &[("the last error", Left)]].concat());
+    for component in components {
+        for error in &component.errors {
+            let input = error.input.as_deref().unwrap_or("-");
+            let (count, last) = (grouped(error.count), one_line(&error.last));
+            table.row([&component.id, input, error.kind, &count, &error.first_at, &last]);
+        }
+    }
+    table
+}
+
+/// The longest message in a table.
+const MESSAGE_CHARS_MAX: usize = 200;
+
+fn one_line(message: &str) -> String {
+    let mut line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(MESSAGE_CHARS_MAX) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+/// Says that nothing at all went well, with the commonest reason, if that is so.
+pub fn nothing_succeeded(report: &Report) -> Option<String> {
+    let sum = |kind: &str, of: fn(&Counts) -> u64| -> u64 {
+        report.components.iter().filter(|component| component.kind == kind).map(|component| of(&component.counts)).sum()
+    };
+    let failed = |counts: &Counts| counts.failed + counts.errors;
+    let (trees, trees_failed) = (sum("spout", |counts| counts.acked), sum("spout", |counts| counts.failed));
+    // Without trees it is told from the bolts.
+    let (inputs, inputs_failed) = (sum("bolt", |counts| counts.acked), sum("bolt", failed));
+    let (what, count) = match () {
+        () if trees == 0 && trees_failed > 0 => ("tree", trees_failed),
+        () if inputs == 0 && inputs_failed > 0 => ("input", inputs_failed),
+        () => return None,
+    };
+    let reasons = report.components.iter().flat_map(|component| &component.errors);
+    let reason = reasons.max_by_key(|error| error.count);
+    let reason =
+        reason.map_or_else(String::new, |error| format!(", mostly ({}): {}", error.kind, one_line(&error.last)));
+    let plural = if count == 1 { "" } else { "s" };
+    Some(format!("no tuple succeeded: {} {what}{plural} failed and none was completed{reason}", grouped(count)))
+}
+
 /// What a person should look into although the run ended well, one sentence each.
 pub fn warnings(report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -77,6 +130,13 @@ pub fn warnings(report: &Report) -> Vec<String> {
         if counts.dropped > 0 {
             let count = grouped(counts.dropped);
             warnings.push(format!("{id}: {count} held tuples were dropped without ack or fail, and so failed"));
+        }
+        if counts.timers_dropped > 0 {
+            let count = grouped(counts.timers_dropped);
+            warnings.push(format!(
+                "{id}: {count} timers were dropped at the end of input, most likely because their time had not come; to \
+                 have them fire then, declare them with at_end(AtEnd::Fire)"
+            ));
         }
         if component.errors_reported > 0 {
             let count = grouped(component.errors_reported);
@@ -96,6 +156,16 @@ pub fn warnings(report: &Report) -> Vec<String> {
     if report.stalls > 0 {
         let (count, limit) = (report.stalls, humantime::format_duration(report.settings.stall_limit));
         warnings.push(format!("{count} times a task did not return within stall_limit ({limit}); the log names it"));
+    }
+    if report.standstills > 0 {
+        let last = report.held_up.as_deref().unwrap_or("unknown");
+        let times =
+            if report.standstills == 1 { "once".into() } else { format!("{} times", grouped(report.standstills)) };
+        warnings.push(format!("{times} nothing moved for seconds; the last: {last}"));
+    }
+    if report.messages_lost > 0 {
+        let count = grouped(report.messages_lost);
+        warnings.push(format!("{count} messages were left out of the log: standard error was not read, or was full"));
     }
     warnings
 }

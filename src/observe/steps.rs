@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::observe::live::drawn;
+use crate::observe::live::Drawing;
 use crate::observe::output::note;
 use crate::observe::units::elapsed;
 use crate::sys::clock::Clock;
@@ -16,7 +16,7 @@ const LINE_NS_MIN: u64 = 2_000_000_000;
 /// Dropping it clears the bar.
 pub(crate) struct Steps {
     /// `None`: standard error is no terminal, steps are lines of their own.
-    bar: Option<ProgressBar>,
+    bar: Option<Drawing>,
     total: Duration,
     /// What the steps before this one took, by their own account.
     done: Duration,
@@ -35,8 +35,14 @@ impl Steps {
             bar.set_style(style.expect("the template is well-formed").progress_chars("=> "));
             bar
         });
-        drawn().clone_from(&bar);
-        Steps { bar, total, done: Duration::ZERO, step: Duration::ZERO, clock: Clock::real(), next_line_ns: 0 }
+        Steps {
+            bar: bar.and_then(Drawing::show),
+            total,
+            done: Duration::ZERO,
+            step: Duration::ZERO,
+            clock: Clock::real(),
+            next_line_ns: 0,
+        }
     }
 
     /// The step before is done, this one begins.
@@ -45,24 +51,18 @@ impl Steps {
         let left = elapsed(self.total.saturating_sub(self.done));
         match &self.bar {
             Some(bar) => {
-                bar.set_position(self.done.min(self.total).as_millis() as u64);
-                bar.set_message(format!("{left} left, {what}"));
-                bar.tick();
+                let (done_ms, message) = (self.done.min(self.total).as_millis() as u64, format!("{left} left, {what}"));
+                bar.update(move |bar| {
+                    bar.set_position(done_ms);
+                    bar.set_message(message);
+                    bar.tick();
+                });
             }
             None if self.clock.now_ns() >= self.next_line_ns => {
                 self.next_line_ns = self.clock.now_ns() + LINE_NS_MIN;
                 note(format_args!("{left} left: {what}"));
             }
             None => {}
-        }
-    }
-}
-
-impl Drop for Steps {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-            *drawn() = None;
         }
     }
 }

@@ -45,8 +45,12 @@ impl<K> CurrentKey<K> {
         self.group
     }
 
-    /// Wall-clock time as the engine read it for this turn, in nanoseconds since the epoch: what times to live and
-    /// timers go by.
+    /// The time of this turn, in nanoseconds since the epoch: what times to live and timers go by.
+    ///
+    /// It is the wall clock's as it was when the process started, and goes on evenly from there, so that setting the
+    /// machine's clock meanwhile does nothing. It never goes back over a restart either: if the clock was set back, time
+    /// goes on from that of the checkpoint that is resumed. For a timer that fires at the end of input before its time
+    /// it is the time of the timer.
     #[inline]
     pub fn now_ns(&self) -> u64 {
         self.now_ns

@@ -104,6 +104,7 @@ impl StateDirectory {
             let remedy = "the store `memory` keeps nothing on disk: choose another store, or no state directory";
             return Err(Error::usage(path.display().to_string(), remedy));
         }
+        require_folder(&disk, path)?;
         disk.make_dir(path)?;
         let lock = disk.lock(&path.join("lock"))?;
         let mut opening = Opening::default();
@@ -152,6 +153,7 @@ impl StateDirectory {
     /// # Errors
     /// Those of the disk; it is held by a process that has not told its number yet.
     pub fn holder(disk: &Disk, path: &Path) -> Result<Option<i32>> {
+        require_folder(disk, path)?;
         let Some(holder) = disk.lock_holder(&path.join("lock"))? else { return Ok(None) };
         let unknown = |_| Error::failed("unknown_holder", format!("{} is just being opened", path.display()));
         holder.parse().map(Some).map_err(unknown)
@@ -304,6 +306,18 @@ impl StateDirectory {
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
+}
+
+/// Says what stands in the place of a folder for state, if it is none.
+///
+/// # Errors
+/// Usage: it is a file, or something else.
+pub(super) fn require_folder(disk: &Disk, path: &Path) -> Result<()> {
+    let in_the_way = |path: &Path| disk.is_in_the_way(path).map(|what| format!("{} is {what}", path.display()));
+    // One further up is as much in the way.
+    let Some(what) = path.ancestors().find_map(in_the_way) else { return Ok(()) };
+    let message = format!("{what}, and state is kept in a folder: name a folder, or one that is yet to be made");
+    Err(Error::usage(path.display().to_string(), message))
 }
 
 fn move_aside(disk: &Disk, path: &Path, names: Vec<String>, opening: &mut Opening) -> Result<()> {

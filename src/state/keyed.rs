@@ -81,6 +81,24 @@ pub struct Due<K> {
     pub at_ns: u64,
 }
 
+/// How a callback went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// Well, or it is given up.
+    Done,
+    /// It failed at this time, and is to be called again.
+    Failed {
+        /// In nanoseconds since the epoch.
+        now_ns: u64,
+    },
+}
+
+/// How long a callback that has failed so many times in a row waits until it is called again: 10 ms at first, doubling
+/// to 10 s.
+pub(super) fn again_after_ns(failures: u32) -> u64 {
+    (10_000_000 << failures.saturating_sub(1).min(10)).min(10_000_000_000)
+}
+
 /// A state as the engine handles it, whatever its key; the engine alone calls these.
 ///
 /// The cycle of a checkpoint is [`freeze`](AnyState::freeze), then [`encode_slice`](AnyState::encode_slice) until
@@ -125,9 +143,34 @@ pub trait AnyState {
     /// How much there is. Visits each key group once.
     fn counts(&self) -> Counts;
 
-    /// When the first timer is due, in nanoseconds since the epoch.
+    /// When the first callback is due, in nanoseconds since the epoch.
     fn next_due_ns(&self) -> Option<u64> {
         None
+    }
+
+    /// True if something has expired and is to be reported: that comes before a freeze.
+    fn has_expired(&self) -> bool {
+        false
+    }
+
+    /// How the callback went for what was taken last, if something was taken from this state. True if it will be given
+    /// again, false also if it is given up.
+    fn called(&mut self, went: Called) -> bool {
+        let _ = went;
+        false
+    }
+
+    /// All input has ended at this time. From now on the timers are given that are due, or fire at the end; everything
+    /// that has expired is reported; and what fails is not given again.
+    fn begin_end(&mut self, now_ns: u64) {
+        let _ = now_ns;
+    }
+
+    /// After the end, when no more timers are given: drops up to `max` of those that are left, and of what has expired
+    /// and is not reported. Returns how many.
+    fn drop_timers(&mut self, max: usize) -> usize {
+        let _ = max;
+        0
     }
 
     /// Removes what has expired among the next `slots` places, going round and round. Returns how many it removed.
@@ -139,15 +182,18 @@ pub trait AnyState {
 
 /// A state of keys of this type; the engine alone calls these.
 pub trait KeyedState<K>: AnyState {
-    /// Removes the first timer due at `now_ns` or earlier: its callback is to be called.
+    /// Takes the first timer due at `now_ns` or earlier: its callback is to be called, and then [`AnyState::called`].
+    /// Taking another one says that it went well.
     fn take_due(&mut self, now_ns: u64) -> Option<Due<K>> {
         let _ = now_ns;
         None
     }
 
     /// The next key whose value expired, of a state that reports it; the value can then be read with the state's
-    /// `evicted` until this is called again. The engine calls this after each turn, and in any case before a freeze.
-    fn next_expired(&mut self) -> Option<CurrentKey<K>> {
+    /// `evicted` until this or [`AnyState::called`] is called. None before it is time to try again what has failed. The
+    /// engine calls this after each turn, and in any case before a freeze.
+    fn next_expired(&mut self, now_ns: u64) -> Option<CurrentKey<K>> {
+        let _ = now_ns;
         None
     }
 }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::state::codec::{StateKey, StateValue};
 use crate::state::current::CurrentKey;
 use crate::state::delta::{Change, Delta};
-use crate::state::keyed::{AnyState, Binding, Counts, KeyedState};
+use crate::state::keyed::{AnyState, Binding, Called, Counts, KeyedState};
 use crate::state::map::MapState;
 use crate::state::schema::{Kind, Schema};
 use crate::state::ttl::Ttl;
@@ -257,14 +257,34 @@ macro_rules! as_inner {
                 self.inner.counts()
             }
 
+            fn next_due_ns(&self) -> Option<u64> {
+                self.inner.next_due_ns()
+            }
+
+            fn has_expired(&self) -> bool {
+                self.inner.has_expired()
+            }
+
+            fn called(&mut self, went: Called) -> bool {
+                self.inner.called(went)
+            }
+
+            fn begin_end(&mut self, now_ns: u64) {
+                self.inner.begin_end(now_ns);
+            }
+
+            fn drop_timers(&mut self, max: usize) -> usize {
+                self.inner.drop_timers(max)
+            }
+
             fn sweep(&mut self, now_ns: u64, slots: usize) -> usize {
                 self.inner.sweep(now_ns, slots)
             }
         }
 
         impl<K: StateKey, $($generics)*> KeyedState<K> for $type {
-            fn next_expired(&mut self) -> Option<CurrentKey<K>> {
-                self.inner.next_expired()
+            fn next_expired(&mut self, now_ns: u64) -> Option<CurrentKey<K>> {
+                self.inner.next_expired(now_ns)
             }
         }
     )*};

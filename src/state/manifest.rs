@@ -48,6 +48,9 @@ pub struct Generation {
     pub finished: bool,
     /// When, in nanoseconds since the epoch.
     pub written_at_ns: i64,
+    /// The time that timers and times to live went by, in nanoseconds since the epoch: for whoever resumes it goes on
+    /// from here, if the clock was set back meanwhile. 0 in what was written before this was recorded.
+    pub now_ns: u64,
     /// The stamp of the savepoint that the directory began with, if it did. Filled in when it is committed.
     pub began_with: Option<Stamp>,
     /// The keyed states.

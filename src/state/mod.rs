@@ -25,10 +25,10 @@ mod value;
 
 pub use codec::{StateKey, StateValue};
 pub use current::CurrentKey;
-pub use keyed::{AnyState, Binding, Counts, Due, KeyedState, StateVisitor};
+pub use keyed::{AnyState, Binding, Called, Counts, Due, KeyedState, StateVisitor};
 pub use layered::{AggregatingState, ListState, ReducingState};
 pub use map::MapState;
 pub use schema::{Codec, Kind, Schema};
-pub use timers::Timers;
+pub use timers::{AtEnd, Timers};
 pub use ttl::{Refresh, Ttl};
 pub use value::ValueState;

@@ -19,7 +19,8 @@ pub enum Refresh {
 /// How long a value lives after it was last refreshed: at least this long, and at most a sixteenth longer.
 ///
 /// A value that has expired is never returned. It is removed when it is next asked for, or by the engine in the
-/// background. Time is the wall clock's, since it goes on while the program is down.
+/// background, until the bolt's last call. The time that counts is that of [`CurrentKey::now_ns`](super::CurrentKey::now_ns):
+/// it goes on while the program is down, and never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ttl {
     lives_ns: u64,
@@ -47,7 +48,8 @@ impl Ttl {
         self
     }
 
-    /// Has the bolt's `on_evict` called for each value that expires, once, with the value still readable.
+    /// Has the bolt's `on_evict` called for each value that expires, once, with the value still readable. At the end of
+    /// input for all that has expired by then; what expires after the bolt's last call is not reported.
     pub fn report_evictions(mut self) -> Self {
         self.is_reported = true;
         self

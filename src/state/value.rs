@@ -8,7 +8,7 @@ use crate::state::current::CurrentKey;
 use crate::state::delta::{Change, Delta};
 use crate::state::entries::{At, Coding, Entries};
 use crate::state::key::key_hash;
-use crate::state::keyed::{AnyState, Binding, Counts, KeyedState};
+use crate::state::keyed::{AnyState, Binding, Called, Counts, KeyedState, again_after_ns};
 use crate::state::schema::{Codec, Kind, Place, Schema, Versions};
 use crate::state::ttl::{Stamps, Ttl};
 use crate::state::{restoring, shape};
@@ -58,10 +58,23 @@ pub struct ValueState<K, V> {
     /// Where the next sweep begins.
     sweep_at: At,
     /// Expired, to be reported.
-    expired: VecDeque<(CurrentKey<K>, V)>,
-    /// Being reported.
-    evicted: Option<V>,
+    expired: VecDeque<Expired<K, V>>,
+    /// When, at the earliest: the first has failed before.
+    again_ns: u64,
+    /// Its callback runs, or was the last to run.
+    evicted: Option<Expired<K, V>>,
 }
+
+#[derive(Debug)]
+struct Expired<K, V> {
+    key: CurrentKey<K>,
+    value: V,
+    /// Times its callback has failed.
+    failures: u32,
+}
+
+/// Failures of a callback after which a value that has expired is given up.
+const EVICTION_FAILURES_MAX: u32 = 5;
 
 impl<K: StateKey, V: StateValue> ValueState<K, V> {
     /// A state of this name, which is unique within the component and never changes.
@@ -81,6 +94,7 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
             is_stamped: false,
             sweep_at: At::START,
             expired: VecDeque::new(),
+            again_ns: 0,
             evicted: None,
         }
     }
@@ -253,7 +267,7 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
 
     /// The value that expired, while the bolt's `on_evict` runs for it.
     pub fn evicted(&self) -> Option<&V> {
-        self.evicted.as_ref()
+        self.evicted.as_ref().map(|expired| &expired.value)
     }
 
     /// True if there is a value and its time is over.
@@ -274,7 +288,8 @@ impl<K: StateKey, V: StateValue> ValueState<K, V> {
         let key = K::clone(&self.entries.entry(at).id);
         let hash = key_hash(&key);
         let value = self.entries.remove(at, &mut self.plain);
-        self.expired.push_back((CurrentKey::of_hashed(key, hash, self.groups_total, now_ns), value));
+        let key = CurrentKey::of_hashed(key, hash, self.groups_total, now_ns);
+        self.expired.push_back(Expired { key, value, failures: 0 });
     }
 }
 
@@ -327,7 +342,7 @@ impl<K: StateKey, V: StateValue> AnyState for ValueState<K, V> {
         self.bound_ns = binding.now_ns;
         self.sweep_at = At::START;
         self.expired.clear();
-        self.evicted = None;
+        (self.again_ns, self.evicted) = (0, None);
         self.entries.bind(binding.space, binding.first_group, binding.groups);
         Ok(())
     }
@@ -380,6 +395,53 @@ impl<K: StateKey, V: StateValue> AnyState for ValueState<K, V> {
         self.entries.counts()
     }
 
+    fn next_due_ns(&self) -> Option<u64> {
+        self.has_expired().then_some(self.again_ns)
+    }
+
+    fn has_expired(&self) -> bool {
+        !self.expired.is_empty()
+    }
+
+    fn called(&mut self, went: Called) -> bool {
+        let Some(mut expired) = self.evicted.take() else { return false };
+        expired.failures += 1;
+        match went {
+            Called::Failed { now_ns } if expired.failures < EVICTION_FAILURES_MAX => {
+                self.again_ns = now_ns.saturating_add(again_after_ns(expired.failures));
+                self.expired.push_front(expired);
+                true
+            }
+            _ => {
+                self.again_ns = 0;
+                false
+            }
+        }
+    }
+
+    fn begin_end(&mut self, now_ns: u64) {
+        if !self.plain.stamps.as_ref().is_some_and(Stamps::is_reported) {
+            return;
+        }
+        let mut cursor = At::START;
+        loop {
+            if let Some(at) = self.entries.advance(&mut cursor)
+                && self.is_expired(at, now_ns)
+            {
+                self.expire(at, now_ns);
+            }
+            if cursor == At::START {
+                return;
+            }
+        }
+    }
+
+    fn drop_timers(&mut self, max: usize) -> usize {
+        let dropped = max.min(self.expired.len());
+        self.expired.drain(..dropped);
+        dropped
+    }
+
     fn sweep(&mut self, now_ns: u64, slots: usize) -> usize {
         if self.plain.stamps.is_none() {
             return 0;
@@ -396,9 +458,14 @@ impl<K: StateKey, V: StateValue> AnyState for ValueState<K, V> {
 }
 
 impl<K: StateKey, V: StateValue> KeyedState<K> for ValueState<K, V> {
-    fn next_expired(&mut self) -> Option<CurrentKey<K>> {
-        let (key, value) = self.expired.pop_front().unzip();
-        self.evicted = value;
-        key
+    fn next_expired(&mut self, now_ns: u64) -> Option<CurrentKey<K>> {
+        self.called(Called::Done);
+        if now_ns < self.again_ns {
+            return None;
+        }
+        let expired = self.expired.pop_front()?;
+        let key = expired.key.clone();
+        self.evicted = Some(expired);
+        Some(key)
     }
 }

@@ -11,7 +11,7 @@ mod table;
 mod tests;
 
 pub(crate) use apply::Conf;
-pub(crate) use check::{Checked, Level, check};
+pub(crate) use check::{Checked, Level, check, check_value};
 pub(crate) use keys::Fate;
 #[cfg(test)]
 pub(crate) use table::KEYS;

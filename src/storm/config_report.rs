@@ -37,7 +37,8 @@ pub(crate) fn read(path: &Path) -> (Vec<Row>, Vec<Problem>) {
     };
     let root = yaml::parse(&Text::new(name.as_str(), text.as_str())).or_else(|problems| {
         // JSON that YAML does not take: with tabs, or with surrogates as escapes. Its places are not known.
-        serde_json::from_str(&text).map(|json| from_json(&json, &name)).map_err(|_| problems)
+        let place = Place { file: name.as_str().into(), line: 1, column: 1 };
+        serde_json::from_str(&text).map(|json| Node::from_json(&json, &place)).map_err(|_| problems)
     });
     let root = match root {
         Ok(root) => root,
@@ -54,25 +55,6 @@ pub(crate) fn read(path: &Path) -> (Vec<Row>, Vec<Problem>) {
     let mut problems = Vec::new();
     let checked = check(map, Level::Topology, &mut problems);
     (checked.iter().map(Row::of).collect(), problems)
-}
-
-fn from_json(json: &Json, name: &str) -> Node {
-    let place = Place { file: name.into(), line: 1, column: 1 };
-    let content = match json {
-        Json::Null => Content::Null,
-        Json::Bool(value) => Content::Bool(*value),
-        Json::Number(number) => match number.as_i64() {
-            Some(whole) => Content::Int(whole),
-            None => Content::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(text) => Content::Text(text.as_str().into()),
-        Json::Array(values) => Content::List(values.iter().map(|value| from_json(value, name)).collect()),
-        Json::Object(object) => {
-            let key = |key: &str| Node { place: place.clone(), content: Content::Text(key.into()) };
-            Content::Map(object.iter().map(|(name_of, value)| (key(name_of), from_json(value, name))).collect())
-        }
-    };
-    Node { place, content }
 }
 
 #[cfg(test)]

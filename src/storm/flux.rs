@@ -8,17 +8,21 @@
 mod build;
 mod context;
 mod fields;
+mod known;
 mod load;
 mod model;
 mod objects;
 mod read;
 mod resolve;
 mod shell;
+mod system;
 #[cfg(test)]
 mod tests;
 mod wiring;
 
 use std::path::{Path, PathBuf};
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::error::{Error, Problem, Result};
 use crate::storm::record::Recorder;
@@ -66,6 +70,7 @@ pub(crate) struct Flux {
     definition: Definition,
     loaded: Loaded,
     resolved: Resolved,
+    is_read: bool,
 }
 
 impl Flux {
@@ -81,7 +86,12 @@ impl Flux {
             env_filter: options.env_filter,
             resources: Some(resources.clone()),
         };
-        Self::of(load::load(path, &wheres), path, &resources, registry)
+        let mut loaded = load::load(path, &wheres);
+        if options.resources.is_some() && !resources.is_dir() {
+            let message = "there is no such folder of resources";
+            loaded.problems.push(Problem::new(resources.display().to_string(), message));
+        }
+        Self::of(loaded, path, &resources, registry)
     }
 
     /// A text as if it were a file, without includes.
@@ -92,6 +102,7 @@ impl Flux {
 
     fn of(mut loaded: Loaded, path: &Path, resources: &Path, registry: &Registry) -> Self {
         let file = path.display().to_string();
+        let is_read = loaded.definition.is_some();
         let (definition, resolved) = match loaded.definition.take() {
             Some(definition) => {
                 let resolved = resolve::resolve(&definition, &file, resources, registry);
@@ -100,7 +111,32 @@ impl Flux {
             // Nothing can be said about what could not be read.
             None => Default::default(),
         };
-        Flux { definition, loaded, resolved }
+        let mut flux = Flux { definition, loaded, resolved, is_read };
+        flux.tidy();
+        flux
+    }
+
+    /// Tells everything once, and of what has come from elsewhere from where.
+    fn tidy(&mut self) {
+        let Flux { loaded, resolved, .. } = self;
+        let sources: HashMap<String, &str> =
+            loaded.replacements.iter().map(|one| (one.place.to_string(), &*one.source)).collect();
+        let mut told = HashSet::new();
+        let lists = [
+            &mut loaded.problems,
+            &mut loaded.warnings,
+            &mut resolved.problems,
+            &mut resolved.warnings,
+            &mut resolved.needs_jvm,
+        ];
+        for list in lists {
+            list.retain(|problem| told.insert((problem.place.clone(), problem.message.clone())));
+            for problem in list {
+                if let Some(source) = sources.get(&problem.place).filter(|source| !problem.message.contains(**source)) {
+                    problem.message.push_str(&format!(" ({source})"));
+                }
+            }
+        }
     }
 
     pub fn definition(&self) -> &Definition {
@@ -127,8 +163,19 @@ impl Flux {
         self.loaded.problems.iter().chain(&self.resolved.problems).cloned().collect()
     }
 
+    /// Whether the file could be read at all.
+    pub fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// The topology, after everything has been checked that is checked before a run starts.
+    ///
+    /// # Errors
+    /// Everything that is wrong, and everything that needs a JVM: the one verdict on a file.
     pub fn topology(self) -> Result<Topology> {
-        self.recorded_topology(None)
+        let topology = self.recorded_topology(None)?;
+        topology.resolve()?;
+        Ok(topology)
     }
 
     /// With a record of what it does in this file.

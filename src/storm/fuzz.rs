@@ -10,7 +10,7 @@ use super::shell::framing::{Incoming, NoMessage};
 use super::shell::json;
 use super::shell::protocol::{FromChild, decode, encode};
 use super::shell::value::{Read as ReadValue, Written};
-use super::yaml::{Content, Node, Substitution, Text, parse};
+use super::yaml::{Content, Node, Property, Substitution, Text, parse};
 use crate::task::dynamic::Value;
 
 #[cfg(test)]
@@ -27,7 +27,8 @@ pub const TARGETS: [Target; 3] =
 pub fn flux(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let properties = [("x", "1"), ("list", "[\"a\", \"b\"]"), ("two", "- a\n- b")];
-    let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let property = |value: &str| Property { value: value.to_owned(), place: "p.properties:1".to_owned() };
+    let properties = properties.map(|(name, value)| (name.to_owned(), property(value))).into();
     let substitution = Substitution { properties, environment: Some([].into()), has_filter: true };
     let text = Text::new("t.yaml", text);
     let lines = text.text.split('\n').count();

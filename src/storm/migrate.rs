@@ -74,7 +74,16 @@ pub(crate) struct Report {
 
 /// Reads a file and reports.
 pub(crate) fn report(path: &Path, options: &FluxOptions) -> Report {
-    of(&Flux::load(path, options), path)
+    let flux = Flux::load(path, options);
+    let mut report = of(&flux, path);
+    // What only the whole topology shows: a report says nothing else than `validate` and `run`.
+    if report.runs
+        && let Err(error) = flux.topology()
+    {
+        report.runs = false;
+        report.mistakes.extend(error.problems().iter().map(ToString::to_string));
+    }
+    report
 }
 
 fn of(flux: &Flux, path: &Path) -> Report {
@@ -85,7 +94,7 @@ fn of(flux: &Flux, path: &Path) -> Report {
         runs: flux.problems().is_empty(),
         parts: parts(flux),
         settings: settings(flux),
-        differences: differences(flux),
+        differences: if flux.is_read() { differences(flux) } else { Vec::new() },
         mistakes: shown(flux.mistakes()),
         warnings: shown(flux.warnings().cloned().collect()),
     }
@@ -95,38 +104,45 @@ fn parts(flux: &Flux) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for component in &flux.resolved().components {
         let how = match (&component.what, component.is_used) {
-            (_, false) => How::LeftOut,
             (What::NeedsJvm, _) => How::NeedsJvm,
             (What::Broken, _) => How::Broken,
+            (_, false) => How::LeftOut,
             (What::Shell(_), _) => How::Multilang,
             (What::Spout(_) | What::Bolt(_), _) => How::Native,
         };
         let to_do = match (how, &component.what) {
             (How::Native, _) => "nothing".to_owned(),
             (How::Multilang, What::Shell(shell)) => format!("nothing; it is started as {}", shell.command.join(" ")),
+            (How::NeedsJvm, _) if !component.is_used => "remove it: no stream leads to it".to_owned(),
             (How::LeftOut, _) => "remove it, or add the stream that is missing".to_owned(),
             (How::Broken, _) => "mend the file; see the mistakes".to_owned(),
             _ => java_to_do(&component.class.text, component.is_spout),
         };
+        let place = component.class.place.to_string();
+        let to_do = with_hint(flux, how, &place, to_do);
         parts.push(Part {
             kind: if component.is_spout { "spout" } else { "bolt" },
             id: component.id.text.to_string(),
             class: component.class.text.to_string(),
-            place: component.class.place.to_string(),
+            place,
             how,
             to_do,
         });
     }
     let definition = flux.definition();
-    // What only components in Java are made of.
-    let is_java = |place: &str| flux.resolved().needs_jvm.iter().any(|problem| problem.place == place);
+    let how_of = |place: &str| match flux.resolved().not_made.get(place) {
+        Some(true) => How::NeedsJvm,
+        Some(false) => How::Broken,
+        None => How::Native,
+    };
     let beans = definition.components.iter().map(|bean| ("object", &bean.id.text, &bean.object));
     let hooks = definition.worker_hooks.iter().map(|hook| ("worker hook", &hook.id.text, &hook.object));
     for (kind, id, object) in beans.chain(hooks) {
         let place = object.class.place.to_string();
-        let how = if is_java(&place) { How::NeedsJvm } else { How::Native };
+        let how = how_of(&place);
         let to_do = match (how, kind) {
             (How::Native, _) => "nothing".to_owned(),
+            (How::Broken, _) => "mend the file; see the mistakes".to_owned(),
             (_, "object") => "it goes with the component that it is made for".to_owned(),
             _ => "do the same in the program that starts the topology".to_owned(),
         };
@@ -135,13 +151,16 @@ fn parts(flux: &Flux) -> Vec<Part> {
     for stream in &definition.streams {
         let GroupingDef::Custom(object) = &stream.grouping else { continue };
         let place = object.class.place.to_string();
-        let (how, to_do) = match is_java(&place) {
-            true => (How::NeedsJvm, "write it as a squall::Custom<StormTuple> and register it under this name"),
-            false => (How::Native, "nothing"),
+        let how = how_of(&place);
+        let to_do = match how {
+            How::NeedsJvm => "write it as a squall::Custom<StormTuple> and register it under this name",
+            How::Broken => "mend the file; see the mistakes",
+            _ => "nothing",
         };
+        let to_do = with_hint(flux, how, &place, to_do.to_owned());
         let id = format!("{} -> {}", stream.from.text, stream.to.text);
         let class = object.class.text.to_string();
-        parts.push(Part { kind: "grouping", id, class, place, how, to_do: to_do.to_owned() });
+        parts.push(Part { kind: "grouping", id, class, place, how, to_do });
     }
     if let Some(source) = &definition.topology_source {
         parts.push(Part {
@@ -154,6 +173,14 @@ fn parts(flux: &Flux) -> Vec<Part> {
         });
     }
     parts
+}
+
+/// What to do, with the class that may be meant in front.
+fn with_hint(flux: &Flux, how: How, place: &str, to_do: String) -> String {
+    let mut problems =
+        flux.resolved().needs_jvm.iter().filter(|problem| how == How::NeedsJvm && problem.place == place);
+    let hint = problems.find_map(|problem| Some(problem.message.split_once("; did you mean ")?.1));
+    hint.map_or_else(|| to_do.clone(), |hint| format!("did you mean {hint} Else {to_do}"))
 }
 
 fn java_to_do(class: &str, is_spout: bool) -> String {

@@ -72,10 +72,19 @@ impl Registry {
         self.groupings.get(&current(class))
     }
 
-    /// All names, for suggestions.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        let names = self.spouts.keys().chain(self.bolts.keys()).chain(self.groupings.keys());
-        names.map(String::as_str)
+    /// The names of spouts, for suggestions.
+    pub(crate) fn spout_names(&self) -> impl Iterator<Item = &str> {
+        self.spouts.keys().map(String::as_str)
+    }
+
+    /// The names of bolts, for suggestions.
+    pub(crate) fn bolt_names(&self) -> impl Iterator<Item = &str> {
+        self.bolts.keys().map(String::as_str)
+    }
+
+    /// The names of groupings, for suggestions.
+    pub(crate) fn grouping_names(&self) -> impl Iterator<Item = &str> {
+        self.groupings.keys().map(String::as_str)
     }
 }
 

@@ -6,11 +6,14 @@ mod node;
 mod properties;
 mod scalar;
 mod source;
+mod surrogates;
 
 pub(crate) use build::parse;
 pub(crate) use node::{Content, Node, Place};
+#[cfg(any(test, squall_fuzz))]
+pub(crate) use properties::Property;
 pub(crate) use properties::{Substitution, parse_properties};
-pub(crate) use source::Text;
+pub(crate) use source::{Replacement, Text};
 
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,11 @@ impl Clock {
         }
     }
 
+    /// What to add for nanoseconds since the epoch, as the operating system has them now; virtual time begins there.
+    pub fn wall_offset_ns(&self) -> u64 {
+        if self.is_virtual() { 0 } else { u64::try_from(wall_ns()).unwrap_or(0).saturating_sub(self.now_ns()) }
+    }
+
     /// True if time only moves when told.
     pub fn is_virtual(&self) -> bool {
         matches!(self.0, Source::Virtual(_))

@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod disk;
 pub(crate) mod mutation;
 pub mod offload;
+pub mod output;
 pub mod park;
 pub mod process;
 pub mod random;

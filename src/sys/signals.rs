@@ -45,6 +45,19 @@ impl SecondExits {
     }
 }
 
+/// Lets the calling thread write to a terminal that other processes are in the foreground of: with `stty tostop` the
+/// terminal would stop the whole process for it, until somebody types `fg`.
+pub fn write_from_the_background() {
+    let mut signals = std::mem::MaybeUninit::uninit();
+    // SAFETY: the set is made by `sigemptyset` before it is used, and nothing but this thread's mask is changed.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::sigemptyset(signals.as_mut_ptr());
+        libc::sigaddset(signals.as_mut_ptr(), libc::SIGTTOU);
+        libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), std::ptr::null_mut());
+    }
+}
+
 impl Drop for SecondExits {
     fn drop(&mut self) {
         for action in self.actions.drain(..) {

@@ -12,7 +12,7 @@ mod wants;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 
-use crate::error::{Failure, Origin};
+use crate::error::{Failure, FailureKind, Origin};
 use crate::state::Schema;
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
@@ -26,13 +26,13 @@ use crate::task::held::{HeldEvent, HeldTable};
 use crate::task::lane::{Control, LaneRx};
 use crate::task::lineage::{GivenUp, Lineage, Place};
 use crate::task::measured::{Measured, SinkMeter};
-use crate::task::metrics::{Latency, TaskState, latency};
+use crate::task::metrics::{Latency, TaskState, Waits, latency};
 use crate::task::outlet::{EmitCore, Outlet};
 use crate::task::payload::{Outputs, PortSet};
 use crate::task::shell::{Fatal, Order, Rebuilds, Task, TaskKit, TaskParts, TurnEnd, Wants, guarded};
 use crate::task::snapshot::Visibility;
 use crate::task::style::{Input, Logic};
-use rare::Visit;
+use rare::{Call, Visit};
 use redeliver::keeps_values;
 use reject::Rejected;
 
@@ -65,9 +65,6 @@ impl<L: Logic> TaskKit for BoltKit<L> {
     }
 }
 
-/// What the last call is called.
-const LAST_CALL: &str = "finish";
-
 struct BoltShell<H, L: Logic> {
     factory: Arc<dyn Fn() -> L + Send + Sync>,
     /// None before the start and while backing off.
@@ -84,6 +81,8 @@ struct BoltShell<H, L: Logic> {
     loop_closing: bool,
     /// Where the last turn stopped, so that lanes take turns.
     next_lane: usize,
+    /// The input that the last visited lane belongs to.
+    input: usize,
     align: Alignment,
     /// All barriers of this checkpoint are there, but something is half done.
     snapshot_due: Option<CheckpointId>,
@@ -105,6 +104,8 @@ struct BoltShell<H, L: Logic> {
     /// The bolt takes input; asked in every turn.
     is_ready: bool,
     finish_called: bool,
+    /// The last call has failed, and is made again then.
+    finish_at_ns: Option<u64>,
     end_sent: bool,
     /// When the next tick is due, and when a backing-off task is rebuilt.
     tick_due_ns: Option<u64>,
@@ -144,6 +145,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             loop_open: parts.lane_feedback.contains(&true),
             loop_closing: false,
             next_lane: 0,
+            input: 0,
             align,
             snapshot_due: None,
             states: States::default(),
@@ -158,6 +160,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             told: TaskState::New,
             is_ready: true,
             finish_called: false,
+            finish_at_ns: None,
             end_sent: false,
             tick_due_ns: None,
             rebuild_at_ns: 0,
@@ -263,7 +266,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     }
 
     /// Runs a call of the bolt that handles no input. True if it succeeded.
-    fn call(&mut self, what: &str, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
+    fn call(&mut self, call: Call, run: impl FnOnce(&mut L, &mut Outlet<L::Out>) -> Outcome) -> bool {
         let Some(bolt) = &mut self.bolt else { return false };
         let out = &mut self.out;
         out.core.no_event();
@@ -271,15 +274,16 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             Ok(()) => true,
             Err(failure) => {
                 self.out.core.counts.errors += 1;
+                self.parts.metrics.reported().failed(None, &failure);
                 match failure.kind() {
-                    crate::error::FailureKind::Panic => self.break_down(failure),
-                    crate::error::FailureKind::Fatal => self.stop_for(&failure),
+                    FailureKind::Panic => self.break_down(failure),
+                    FailureKind::Fatal => self.stop_for(&failure),
                     // What it would have done is missing: it is done again after a restart.
-                    kind if self.is_exactly_once() && kind != crate::error::FailureKind::Reject => {
-                        self.stop_for(&failure);
-                    }
-                    _ if self.parts.snapshots.is_some() && what == LAST_CALL => self.break_down(failure),
-                    _ => tracing::warn!(component = %self.origin.component, %failure, "{what} failed"),
+                    kind if self.is_exactly_once() && kind != FailureKind::Reject => self.stop_for(&failure),
+                    FailureKind::Reject => {}
+                    _ if self.parts.snapshots.is_some() && call == Call::Last => self.break_down(failure),
+                    _ if call == Call::Last => self.finish_later(&failure),
+                    _ => {}
                 }
                 false
             }
@@ -292,10 +296,12 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             return;
         }
         let mut failed = Vec::new();
-        let (core, origin) = (&mut self.out.core, &self.origin);
+        let (core, origin, reported) = (&mut self.out.core, &self.origin, self.parts.metrics.reported());
         self.held.take_events(|event| {
             if let HeldEvent::Failed { place, failure, .. } = &event {
-                failed.push((*place, failure.clone().at(origin)));
+                let failure = failure.clone().at(origin);
+                reported.failed(None, &failure);
+                failed.push((*place, failure));
             }
             event.apply(core, origin);
         });
@@ -304,7 +310,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// The trees of a held tuple have failed. Without trees, the failure is as one of any other input.
     fn held_failed(&mut self, place: Place, failure: &Failure) {
-        if self.fatal.is_some() {
+        if self.fatal.is_some() || failure.kind() == FailureKind::LeftOpen {
             return;
         }
         if failure.is_fatal() {
@@ -364,6 +370,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     fn input_failed(&mut self, failure: &Failure) {
         self.out.core.counts.failed += u64::from(self.has_open_input());
+        self.parts.metrics.reported().failed(Some(self.input), failure);
         self.out.core.fail_anchor(failure);
     }
 
@@ -387,6 +394,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     self.out.core.ack_anchor();
                 }
                 Err(failure) => {
+                    self.parts.metrics.reported().failed(None, &failure);
                     self.out.core.fail_anchor(&failure);
                     self.break_down(failure);
                 }
@@ -420,6 +428,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         // One guard per visit, not per tuple: what was being executed is told by the anchor and the counters.
         let Some(bolt) = &mut self.bolt else { return false };
         let (out, held, rx, origin) = (&mut self.out, &mut self.held, &mut self.lanes[lane], &self.origin);
+        let reported = self.parts.metrics.reported();
         let (finished, meter, is_ready) = (self.finish_called, &mut self.meter, &mut self.is_ready);
         let wall_ns = out.core.now_ns.saturating_add(self.parts.wall_offset_ns);
         let steps_back = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
@@ -482,6 +491,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     if steps_back && !L::MANUAL && failure.is_reject() && rejected.has_room_for(place) {
                         out.handover = None;
                         out.core.counts.failed += 1;
+                        reported.failed(Some(number), &failure);
                         rejected.add(GivenUp::at_once(place, &failure, wall_ns));
                         continue;
                     }
@@ -489,9 +499,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                         break Visit::Fatal(failure);
                     }
                     out.handover = None;
+                    reported.failed(Some(number), &failure);
                     if L::MANUAL {
                         out.core.counts.errors += 1;
-                        tracing::warn!(component = %origin.component, %failure, "execute failed");
                     } else {
                         out.core.counts.failed += 1;
                         out.core.fail_anchor(&failure);
@@ -511,6 +521,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             *left = budget;
             Ok(visit)
         });
+        self.input = *input;
         if H::FULL
             && let Some(meter) = &mut self.meter
         {
@@ -577,6 +588,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     }
 
     fn publish(&mut self) {
+        let (blocked, unready) = (self.out.core.blocked_lanes > 0, self.is_held_back());
+        self.parts.metrics.publish_waits(Waits { blocked, unready, held_back: false });
         self.parts.metrics.publish(&self.out.core.counts, self.state, self.held.open());
     }
 
@@ -605,7 +618,8 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             Order::Begin(id) => self.checkpoint_begun(id),
             Order::Cancel(id) => self.cancel_checkpoint(id),
             Order::Committed(id) => self.committed(id),
-            Order::EndInput | Order::Activate | Order::Deactivate | Order::WindDown | Order::Suspend => {}
+            Order::Suspend => self.states.suspended = true,
+            Order::EndInput | Order::Activate | Order::Deactivate | Order::WindDown => {}
         }
     }
 
@@ -627,6 +641,7 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
             && self.door_inside.is_empty()
             && !self.is_working_elsewhere()
             && self.state != TaskState::BackingOff
+            && self.finish_at_ns.is_none()
             && self.lanes.iter().all(LaneRx::is_empty)
     }
 

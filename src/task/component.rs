@@ -292,18 +292,21 @@ pub trait KeyedBolt: Sized + 'static {
     /// As [`Bolt::execute`].
     fn execute(&mut self, key: CurrentKey<Self::Key>, input: Self::In, out: &mut Outlet<Self::Out>) -> Outcome;
 
-    /// A timer of one of the bolt's [`Timers`](crate::state::Timers) is due. Emits are untracked.
+    /// A timer of one of the bolt's [`Timers`](crate::state::Timers) is due; at the end of input, one that is declared to
+    /// fire then. The timers of all states fire in one order. Emits are untracked.
     ///
     /// # Errors
-    /// As [`tick`](Self::tick).
+    /// Belongs to no input: under exactly-once the topology goes back to its last checkpoint, otherwise the timer fires
+    /// again later; [rejected](crate::Failure::reject), it is given up.
     fn on_timer(&mut self, _key: CurrentKey<Self::Key>, _timer: Timer, _out: &mut Outlet<Self::Out>) -> Outcome {
         Ok(())
     }
 
-    /// A value of a state with a time to live has expired; the state's `evicted` lends it. Emits are untracked.
+    /// A value of a state with a time to live has expired; the state's `evicted` lends it. Always before the checkpoint
+    /// that does not have it any more. Emits are untracked.
     ///
     /// # Errors
-    /// As [`tick`](Self::tick).
+    /// As [`on_timer`](Self::on_timer), but given up after five failures, and before a checkpoint.
     fn on_evict(&mut self, _key: CurrentKey<Self::Key>, _state: &str, _out: &mut Outlet<Self::Out>) -> Outcome {
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::ops::Deref;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use crate::error::{Failure, Origin};
+use crate::error::{Failure, FailureKind, Origin};
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::task::header::Roots;
@@ -142,7 +142,9 @@ impl HeldEvent {
                 core.ack_roots(&roots, drawn);
             }
             HeldEvent::Failed { roots, failure, dropped, .. } => {
-                core.counts.failed += 1;
+                let is_left_open = failure.kind() == FailureKind::LeftOpen;
+                core.counts.failed += u64::from(!is_left_open);
+                core.counts.left_open += u64::from(is_left_open);
                 core.counts.dropped += u64::from(dropped);
                 core.fail_roots(&roots, &failure.at(origin));
             }

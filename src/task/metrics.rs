@@ -2,8 +2,8 @@
 
 use hdrhistogram::Histogram;
 
-use crate::sys::sync::{AtomicU8, AtomicU64, CachePadded, Ordering};
-use crate::task::reporter::Reported;
+use crate::sys::sync::{Arc, AtomicU8, AtomicU64, CachePadded, Ordering};
+use crate::task::reporter::{Reasons, Reported};
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -61,6 +61,12 @@ counts! {
     ticks,
     /// Tick periods that passed without a tick of their own because the task was busy.
     ticks_missed,
+    /// Timers dropped at the end of input, because their time had not come, or because their callback kept failing; and
+    /// evictions whose callback kept failing.
+    timers_dropped,
+    /// Tuples that were in open windows at the end, and the trees of a spout that they belong to: neither acked nor
+    /// failed.
+    left_open,
     /// Messages for trees that had already ended.
     stale,
     /// Times `next` was not called because `max_spout_pending` was reached.
@@ -95,6 +101,17 @@ impl TaskState {
         [TaskState::New, TaskState::Running, TaskState::BackingOff, TaskState::Finishing, TaskState::Done];
 }
 
+/// What keeps a task from going on, as of its last turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// A lane to a consumer is full.
+    pub blocked: bool,
+    /// A spout has as many trees open as `max_spout_pending` allows.
+    pub held_back: bool,
+    /// A bolt does not take the input that is there.
+    pub unready: bool,
+}
+
 /// The cells of one task: written by its executor only (relaxed; when it goes idle, and once a millisecond while it is
 /// busy), read by anyone.
 #[derive(Debug, Default)]
@@ -106,15 +123,16 @@ pub struct TaskMetrics {
     pending: AtomicU64,
     /// Of a spout: emits since the last durable checkpoint.
     since_checkpoint: AtomicU64,
+    waits: AtomicU8,
     reported: Reported,
     /// Nobody reads histograms.
     is_bare: bool,
 }
 
 impl TaskMetrics {
-    /// Those of a task without instruments.
-    pub(crate) fn bare() -> Self {
-        TaskMetrics { is_bare: true, ..TaskMetrics::default() }
+    /// Those of a task of a component that shares these.
+    pub(crate) fn of(reasons: Arc<Reasons>, is_bare: bool) -> Self {
+        TaskMetrics { is_bare, reported: Reported::new(reasons), ..TaskMetrics::default() }
     }
 
     /// True if the task records no histograms.
@@ -132,6 +150,17 @@ impl TaskMetrics {
     /// Publishes a new state at once: others wait for it.
     pub(crate) fn tell(&self, state: TaskState) {
         self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// Publishes what the task waits for, with the counters.
+    pub(crate) fn publish_waits(&self, waits: Waits) {
+        let Waits { blocked, held_back, unready } = waits;
+        self.waits.store(u8::from(blocked) | u8::from(held_back) << 1 | u8::from(unready) << 2, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waits(&self) -> Waits {
+        let bits = self.waits.load(Ordering::Relaxed);
+        Waits { blocked: bits & 1 != 0, held_back: bits & 2 != 0, unready: bits & 4 != 0 }
     }
 
     /// The counters, at most a millisecond and a turn old; of an idle executor's task as they are.

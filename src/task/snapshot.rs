@@ -238,6 +238,8 @@ pub(crate) struct Restored {
     pub checkpoint: Option<CheckpointId>,
     /// The topology had come to its end.
     pub finished: bool,
+    /// The time that timers and times to live went by when it was taken.
+    pub now_ns: u64,
     /// By component, what each of its tasks stored of its own.
     pub own: BTreeMap<usize, Vec<Vec<u8>>>,
     /// By component, which of its tasks had made their last call.

@@ -13,7 +13,7 @@ use crate::task::header::Layout;
 use crate::task::lane::Control;
 use crate::task::lineage::{GivenUp, Place};
 use crate::task::measured::Measured;
-use crate::task::metrics::{Latency, Recorder, TaskState};
+use crate::task::metrics::{Latency, Recorder, TaskMetrics, TaskState, Waits};
 use crate::task::outlet::{EmitCore, Epoch, Outlet, SelfAcked, SpoutOutlet};
 use crate::task::pace::Pacer;
 use crate::task::payload::{Outputs, PortSet};
@@ -230,6 +230,7 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     fn break_down(&mut self, failure: &Failure) {
+        self.parts.metrics.reported().failed(None, failure);
         let has_checkpoints = self.parts.snapshots.is_some();
         if failure.is_fatal() || has_checkpoints {
             self.fatal = Some(Fatal::of(failure, has_checkpoints, Place::NONE));
@@ -293,7 +294,15 @@ impl<S: Spout> SpoutShell<S> {
                     spout.ack(id, out)?;
                     continue;
                 };
+                if failure.kind() == FailureKind::LeftOpen {
+                    out.out.core.counts.left_open += 1;
+                    continue;
+                }
                 out.out.core.counts.failed += 1;
+                if failure.origin().is_none() {
+                    // Every other one has been noted where it arose.
+                    metrics.reported().failed(None, &failure);
+                }
                 // After its end nothing can be emitted again: the spout may as well give the value up.
                 let failure = if end_sent { Failure::reject(format!("ended: {failure}")) } else { failure };
                 spout.fail(id, &failure, out)?;
@@ -304,7 +313,7 @@ impl<S: Spout> SpoutShell<S> {
 
     fn note_callback(&mut self, result: Outcome) {
         if let Err(failure) = result
-            && let Err(failure) = note_callback_failure(failure, &self.origin, &mut self.out)
+            && let Err(failure) = note_callback_failure(failure, &self.parts.metrics, &mut self.out)
         {
             self.break_down(&failure);
         }
@@ -385,6 +394,7 @@ impl<S: Spout> SpoutShell<S> {
     fn call_next_in_a_row<const PACED: bool>(&mut self, now_ns: u64, budget: usize) {
         let Some(spout) = &mut self.spout else { return };
         let (out, origin, pending_max) = (&mut self.out, &self.origin, self.parts.max_spout_pending);
+        let metrics = &self.parts.metrics;
         let mut pacer = self.parts.pacer.as_mut().filter(|_| PACED);
         let budget = budget.min(usize::try_from(out.epoch.left(out.out.core.counts.emitted)).unwrap_or(usize::MAX));
         let found = guarded(origin, || {
@@ -416,7 +426,7 @@ impl<S: Spout> SpoutShell<S> {
                 while let Some(id) = out.self_acked.take() {
                     out.out.core.counts.acked += 1;
                     if let Err(failure) = spout.ack(id, out) {
-                        note_callback_failure(failure, origin, out)?;
+                        note_callback_failure(failure, metrics, out)?;
                     }
                 }
                 if found != Next::Emitted || out.epoch.waits {
@@ -511,14 +521,14 @@ impl<S: Spout> SpoutShell<S> {
 #[cold]
 fn note_callback_failure<O: Outputs, Id>(
     failure: Failure,
-    origin: &Origin,
+    metrics: &TaskMetrics,
     out: &mut SpoutOutlet<O, Id>,
 ) -> Result<(), Failure> {
     out.out.core.counts.errors += 1;
     if matches!(failure.kind(), FailureKind::Panic | FailureKind::Fatal) {
         return Err(failure);
     }
-    tracing::warn!(component = %origin.component, %failure, "a callback failed");
+    metrics.reported().failed(None, &failure);
     Ok(())
 }
 
@@ -553,6 +563,8 @@ impl<S: Spout> Task for SpoutShell<S> {
         if let Some(ledger) = &self.out.ledger {
             core.counts.stale = ledger.borrow().stale();
         }
+        let held_back = pending >= self.parts.max_spout_pending && !self.end_sent;
+        self.parts.metrics.publish_waits(Waits { blocked: core.blocked_lanes > 0, held_back, unready: false });
         self.parts.metrics.publish(&core.counts, self.state, pending);
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::Failure;
-use crate::state::{AnyState, CurrentKey, Due, KeyedState, StateVisitor};
+use crate::state::{AnyState, Called, CurrentKey, Due, KeyedState, StateVisitor};
 use crate::sys::sync::Arc;
 use crate::task::component::{Bolt, KeyedBolt, ManualBolt, Outcome};
 use crate::task::context::BoltContext;
@@ -42,10 +42,19 @@ pub(crate) trait Logic: Sized + 'static {
     }
     /// Gives each keyed state to a function.
     fn states(&mut self, _each: &mut dyn FnMut(&mut dyn AnyState)) {}
-    /// Calls back for one timer that is due or one value that has expired; none if there is none.
-    fn call_back(&mut self, _wall_ns: u64, _out: &mut Outlet<Self::Out>) -> Option<Outcome> {
+    /// Calls back for one timer that is due, or else one value that has expired; none if there is none. If it fails the
+    /// states wait to be told what becomes of it.
+    fn call_back(&mut self, _what: Callbacks, _wall_ns: u64, _out: &mut Outlet<Self::Out>) -> Option<Outcome> {
         None
     }
+}
+
+/// What may be called back for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Callbacks {
+    All,
+    /// What has expired, also if it is not yet time to try it again.
+    Expired,
 }
 
 /// What goes with a value on its way into a bolt.
@@ -129,31 +138,59 @@ impl<B: KeyedBolt> Logic for Keyed<B> {
     fn states(&mut self, each: &mut dyn FnMut(&mut dyn AnyState)) {
         self.bolt.states(&mut Each(each));
     }
-    fn call_back(&mut self, wall_ns: u64, out: &mut Outlet<B::Out>) -> Option<Outcome> {
-        let mut found = Found { wall_ns, due: None, expired: None };
-        self.bolt.states(&mut found);
-        if let Some(due) = found.due {
-            let timer = Timer { namespace: due.namespace, at: Duration::from_nanos(due.at_ns) };
-            return Some(self.bolt.on_timer(due.key, timer, out));
+    fn call_back(&mut self, what: Callbacks, wall_ns: u64, out: &mut Outlet<B::Out>) -> Option<Outcome> {
+        let bolt = &mut self.bolt;
+        let mut found = Found::None;
+        if what == Callbacks::All {
+            // The states' timers fire in one order.
+            let mut first_ns = None;
+            bolt.states(&mut Each(|state: &mut dyn AnyState| {
+                if !state.has_expired() {
+                    first_ns = [first_ns, state.next_due_ns()].into_iter().flatten().min();
+                }
+            }));
+            if let Some(first_ns) = first_ns {
+                bolt.states(&mut Find(&mut found, |state: &mut dyn KeyedState<B::Key>| {
+                    let is_first = !state.has_expired() && state.next_due_ns() == Some(first_ns);
+                    if is_first { state.take_due(wall_ns).map_or(Found::None, Found::Due) } else { Found::None }
+                }));
+            }
         }
-        found.expired.map(|(key, state)| self.bolt.on_evict(key, &state, out))
+        let again_ns = if what == Callbacks::All { wall_ns } else { u64::MAX };
+        bolt.states(&mut Find(&mut found, |state: &mut dyn KeyedState<B::Key>| match state.next_expired(again_ns) {
+            Some(key) => Found::Expired(key, state.name().to_owned()),
+            None => Found::None,
+        }));
+        let outcome = match found {
+            Found::None => return None,
+            Found::Due(due) => {
+                let timer = Timer { namespace: due.namespace, at: Duration::from_nanos(due.at_ns) };
+                bolt.on_timer(due.key, timer, out)
+            }
+            Found::Expired(key, state) => bolt.on_evict(key, &state, out),
+        };
+        if outcome.is_ok() {
+            bolt.states(&mut Each(|state: &mut dyn AnyState| _ = state.called(Called::Done)));
+        }
+        Some(outcome)
     }
 }
 
-/// Looks for the first callback that is due.
-struct Found<K> {
-    wall_ns: u64,
-    due: Option<Due<K>>,
-    expired: Option<(CurrentKey<K>, String)>,
+/// What is to be called back for.
+enum Found<K> {
+    None,
+    Due(Due<K>),
+    /// With the name of the state.
+    Expired(CurrentKey<K>, String),
 }
 
-impl<K> StateVisitor<K> for Found<K> {
+/// Asks the states, one after another, until something is found.
+struct Find<'a, K, F>(&'a mut Found<K>, F);
+
+impl<K, F: FnMut(&mut dyn KeyedState<K>) -> Found<K>> StateVisitor<K> for Find<'_, K, F> {
     fn state(&mut self, state: &mut dyn KeyedState<K>) {
-        if self.due.is_none() && self.expired.is_none() {
-            self.due = state.take_due(self.wall_ns);
-            if self.due.is_none() {
-                self.expired = state.next_expired().map(|key| (key, state.name().to_owned()));
-            }
+        if matches!(self.0, Found::None) {
+            *self.0 = (self.1)(state);
         }
     }
 }

@@ -43,7 +43,7 @@ impl TestDriver {
 
     /// As [`start`](Self::start), with checkpoints on this disk: two topologies after one another may use it, as two
     /// runs of a program do.
-    fn start_on(topology: Topology, settings: Settings, seed: u64, disk: Simulated) -> Result<Self> {
+    pub(super) fn start_on(topology: Topology, settings: Settings, seed: u64, disk: Simulated) -> Result<Self> {
         let mut stage = Stage::new(topology, settings, Disk::simulated(disk), seed, |_| {})?;
         stage.open();
         let mut driver = TestDriver { stage, moves: Vec::new(), holds_jobs: false };
@@ -117,6 +117,13 @@ impl TestDriver {
     /// As [`run_to_end`](Self::run_to_end).
     pub fn drain(&mut self) -> Result<()> {
         self.stage.request(Request::Drain);
+        self.run_to_end()
+    }
+
+    /// With checkpoints: stops after a last one, without an end of input.
+    #[cfg(test)]
+    pub(super) fn suspend(&mut self) -> Result<()> {
+        self.stage.request(Request::Suspend);
         self.run_to_end()
     }
 

@@ -6,6 +6,8 @@
 //!
 //! All three run what a real run does: the same executors, lanes, ledgers and wake-ups, stepped instead of threaded.
 
+#[cfg(test)]
+mod callbacks;
 mod driver;
 mod feeder;
 mod harness;

@@ -14,6 +14,7 @@ use crate::engine::control::{Command, Control, Event, Phase, Request};
 use crate::engine::executor::{Executor, Pass};
 use crate::engine::placement::place;
 use crate::engine::report::{Report, report};
+use crate::engine::watch::Seen;
 use crate::engine::wiring::{CommandEnds, Shared, build, command_channels, packages};
 use crate::error::Result;
 use crate::sys::clock::Clock;
@@ -258,7 +259,7 @@ impl Stage {
             _ => self.actors.iter().flat_map(|actor| actor.executor.latencies()).collect(),
         };
         let wall = Duration::from_nanos(self.now_ns());
-        report(&self.shared, self.phase(), wall, &latencies, vec![None; self.actors.len()], 0)
+        report(&self.shared, self.phase(), wall, &latencies, vec![None; self.actors.len()], &Seen::default())
     }
 
     /// What was measured since the last call.

@@ -158,6 +158,29 @@ impl Plan {
         self.components.iter().map(|component| component.tasks.len()).sum()
     }
 
+    /// The streams that a component subscribes to, as `component.stream`, in the order of its inputs.
+    pub(crate) fn input_names(&self, component: usize) -> Vec<String> {
+        let mut edges: Vec<&EdgePlan> = self.edges.iter().filter(|edge| edge.to == component).collect();
+        edges.sort_by_key(|edge| edge.input);
+        let name = |edge: &&EdgePlan| {
+            let from = &self.components[edge.from];
+            format!("{}.{}", from.id, from.outputs[edge.port].stream)
+        };
+        edges.iter().map(name).collect()
+    }
+
+    /// The components that subscribe to this one.
+    pub(crate) fn consumers(&self, component: usize) -> Vec<&str> {
+        let mut consumers: Vec<&str> = Vec::new();
+        for edge in self.edges.iter().filter(|edge| edge.from == component) {
+            let id = &*self.components[edge.to].id;
+            if !consumers.contains(&id) {
+                consumers.push(id);
+            }
+        }
+        consumers
+    }
+
     /// True for a bolt that nobody subscribes to.
     pub fn is_sink(&self, component: usize) -> bool {
         self.components[component].kind != Kind::Spout && self.edges.iter().all(|edge| edge.from != component)

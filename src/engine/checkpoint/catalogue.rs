@@ -171,6 +171,7 @@ impl Roster {
         Ok(Restored {
             checkpoint: Some(restored.generation.checkpoint),
             finished: restored.generation.finished,
+            now_ns: restored.generation.now_ns,
             own,
             finished_tasks,
             groups: restored.groups,

@@ -48,6 +48,8 @@ pub(crate) struct Keeper {
     roster: Arc<Roster>,
     stats: Arc<CheckpointStats>,
     clock: Clock,
+    /// What to add to the clock for nanoseconds since the epoch.
+    wall_offset_ns: u64,
     messages: Receiver<ToKeeper>,
     events: Sender<Event>,
     pieces: Pieces,
@@ -59,12 +61,12 @@ impl Keeper {
         directory: StateDirectory,
         roster: Arc<Roster>,
         stats: Arc<CheckpointStats>,
-        clock: Clock,
+        (clock, wall_offset_ns): (Clock, u64),
         messages: Receiver<ToKeeper>,
         events: Sender<Event>,
         pieces: Pieces,
     ) -> Self {
-        Keeper { directory, roster, stats, clock, messages, events, pieces, gathering: None }
+        Keeper { directory, roster, stats, clock, wall_offset_ns, messages, events, pieces, gathering: None }
     }
 
     /// Handles messages until told to stop.
@@ -241,6 +243,7 @@ impl Keeper {
             key_groups: KEY_GROUPS_DEFAULT,
             finished: gathering.finished,
             written_at_ns: if self.clock.is_virtual() { self.clock.now_ns() as i64 } else { wall_ns() },
+            now_ns: self.clock.now_ns().saturating_add(self.wall_offset_ns),
             states: self.roster.state_entries(),
             operators,
             given_up: Blob(write_given_up(&given_up)),

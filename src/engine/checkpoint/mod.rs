@@ -42,6 +42,9 @@ pub(crate) struct Checkpointing {
     pub exactly_once: bool,
     /// The checkpoint that the run goes on from at first, and whether the topology had come to its end.
     pub resumed: Option<(CheckpointId, bool)>,
+    /// What to add to the engine's time for nanoseconds since the epoch. Never less than in the run that is resumed: if
+    /// the machine's clock was set back meanwhile, time goes on where it was.
+    pub wall_offset_ns: u64,
 }
 
 /// What opening gives; all none without checkpoints.
@@ -127,14 +130,18 @@ pub(crate) fn open(
     };
     let restored = resumed.map(|resumed| roster.restored(resumed)).transpose()?.map(Arc::new);
     let resumed = restored.as_ref().and_then(|restored| Some((restored.checkpoint?, restored.finished)));
+    let resumed_at_ns = restored.as_ref().map_or(0, |restored| restored.now_ns);
+    let wall_offset_ns = clock.wall_offset_ns().max(resumed_at_ns.saturating_sub(clock.now_ns()));
     let stats = Arc::new(CheckpointStats::new(resumed, notes, roster.clone(), interval, clock.clone()));
     let (sender, messages) = crossbeam::channel::unbounded();
     let pieces = Pieces::new();
     let (events, of_keeper) = (events.clone(), pieces.clone());
-    let keeper = Keeper::new(directory, roster.clone(), stats.clone(), clock.clone(), messages, events, of_keeper);
+    let time = (clock.clone(), wall_offset_ns);
+    let keeper = Keeper::new(directory, roster.clone(), stats.clone(), time, messages, events, of_keeper);
     let pace =
         Pace { interval_ns: interval.as_nanos() as u64, timeout_ns: settings.checkpoint_timeout.as_nanos() as u64 };
-    let checkpointing = Checkpointing { roster, stats, keeper: sender, pieces, pace, exactly_once, resumed };
+    let checkpointing =
+        Checkpointing { roster, stats, keeper: sender, pieces, pace, exactly_once, resumed, wall_offset_ns };
     Ok(Opened { checkpointing: Some(checkpointing), keeper: Some(keeper), restored })
 }
 

@@ -41,6 +41,7 @@ impl StateDirectory {
     /// of the disk.
     pub fn inspect(disk: Disk, path: &Path, clock: Clock) -> Result<Inspection> {
         let disk = disk.for_reading();
+        directory::require_folder(&disk, path)?;
         let (generations, torn_slot) = read_manifest(&disk, path)?;
         let is_database = |generation: &Generation| generation.store != StoreKind::Log.name();
         let lock = match generations.iter().find(|generation| is_database(generation)) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::checkpoints::*;
 use crate::state::delta::Delta;
-use crate::state::{AnyState, CurrentKey, KeyedState, Refresh, Ttl, ValueState};
+use crate::state::{AnyState, Called, CurrentKey, KeyedState, Refresh, Ttl, ValueState};
 
 const LIVES_NS: u64 = 1600;
 const TICK_NS: u64 = 100;
@@ -85,7 +85,7 @@ fn what_expires_is_reported_once_with_its_value() {
     state.set(&a(5000), 3);
     state.sweep(5000, 100);
     let mut evicted = Vec::new();
-    while let Some(key) = state.next_expired() {
+    while let Some(key) = state.next_expired(5000) {
         evicted.push((key.to_string(), *state.evicted().unwrap()));
     }
     assert_eq!(evicted, [("a".to_string(), 1), ("b".to_string(), 2)]);
@@ -113,4 +113,35 @@ fn stamps_survive_and_a_time_to_live_may_come_and_go() {
     engine.settle(&mut without, &mut (), || ValueState::new("seen"));
     let with = into(make(ttl()), &without, &engine.stored, 10_000);
     assert!(with.contains(&a(11_000)) && !with.contains(&a(12_000)));
+}
+
+#[test]
+fn at_the_end_all_that_has_expired_is_reported() {
+    let mut state = bound(make(ttl().report_evictions()));
+    for n in 0..100 {
+        state.set(&key(n.to_string(), if n % 2 == 0 { 0 } else { 5000 }), n);
+    }
+    state.begin_end(5000);
+    let mut evicted = 0;
+    while let Some(key) = state.next_expired(5000) {
+        assert!(state.evicted().is_some(), "{}", *key);
+        evicted += 1;
+    }
+    assert_eq!((evicted, state.counts().entries, state.has_expired()), (50, 50, false));
+}
+
+#[test]
+fn a_failed_report_waits_its_time_and_is_given_up_after_five() {
+    let mut state = bound(make(ttl().report_evictions()));
+    state.set(&a(0), 1);
+    state.sweep(5000, 100);
+    let mut now_ns = 5000;
+    for failures in 1..=5 {
+        assert!(state.next_expired(now_ns).is_some());
+        assert_eq!(state.evicted(), Some(&1));
+        assert_eq!(state.called(Called::Failed { now_ns }), failures < 5);
+        assert!(state.next_expired(now_ns).is_none());
+        now_ns = state.next_due_ns().unwrap_or(now_ns);
+    }
+    assert_eq!((now_ns, state.has_expired()), (5000 + 150_000_000, false));
 }

@@ -28,6 +28,20 @@ pub(crate) struct Checked {
     pub is_dropped: bool,
 }
 
+impl Checked {
+    /// What is for Storm's scheduler only; it is no key of any configuration, but a report tells of it as of one.
+    pub fn without_effect(name: &str, value: i64, node: &Node) -> Self {
+        Checked {
+            key: name.to_owned(),
+            value: value.into(),
+            place: node.place.clone(),
+            fate: Fate::Ignored,
+            note: "of Storm's scheduler; there is none".to_owned(),
+            is_dropped: true,
+        }
+    }
+}
+
 /// Of Storm's own keys, those that it lets a component's configuration change.
 const OF_COMPONENTS: [&str; 16] = [
     "topology.debug",
@@ -66,12 +80,8 @@ pub(crate) fn check(map: &Node, level: Level, problems: &mut Vec<Problem>) -> Ve
         };
         let (fate, note) = match find(name) {
             Some(Found::Key(known)) => {
-                if !fits(&value.content, known.takes) {
-                    problems.push(value.problem(format!(
-                        "{name} must be {}, not {}",
-                        known.takes.expected(),
-                        value.shown()
-                    )));
+                if let Some(problem) = misfit(name, value, known.takes) {
+                    problems.push(problem);
                     continue;
                 }
                 (known.fate, known.note.to_owned())
@@ -79,6 +89,11 @@ pub(crate) fn check(map: &Node, level: Level, problems: &mut Vec<Problem>) -> Ve
             Some(Found::Family) => (Fate::Ignored, "of Storm's daemons; there are none".to_owned()),
             None => (Fate::Passed, String::new()),
         };
+        if let Some(number) = value.not_finite() {
+            problems
+                .push(number.problem(format!("{name} cannot hold {}: Storm's configuration is JSON", number.shown())));
+            continue;
+        }
         let is_dropped = level == Level::Component
             && matches!(find(name), Some(Found::Key(_)))
             && !OF_COMPONENTS.contains(&&**name)
@@ -107,6 +122,42 @@ fn is_read_per_component(name: &str) -> bool {
             | "topology.subprocess.timeout.secs"
             | "topology.environment"
     )
+}
+
+/// What is wrong with a value of one of Storm's keys, wherever it is set; nothing with those of other keys.
+pub(crate) fn check_value(name: &str, value: &Node) -> Option<Problem> {
+    match find(name) {
+        Some(Found::Key(known)) => misfit(name, value, known.takes),
+        _ => None,
+    }
+}
+
+/// What is wrong with a value: with the whole of it, or with the first element that does not fit.
+fn misfit(name: &str, value: &Node, takes: Takes) -> Option<Problem> {
+    let expected = takes.expected();
+    match (&value.content, takes) {
+        (Content::Map(entries), Takes::Strings) => misfit_in(entries).map(|(node, which)| {
+            let remedy = if node.is_scalar() { ": put it in quotes" } else { "" };
+            node.problem(format!("{name} must be {expected}, and {which} is {}{remedy}", node.shown()))
+        }),
+        (Content::List(values), Takes::Texts | Takes::ListOrText) => {
+            let (at, node) = values.iter().enumerate().find(|(_, value)| value.as_text().is_none())?;
+            let remedy = if node.is_scalar() { ": put it in quotes" } else { "" };
+            let which = format!("element {} is {}", at + 1, node.shown());
+            Some(node.problem(format!("{name} must be {expected}, and {which}{remedy}")))
+        }
+        _ if fits(&value.content, takes) => None,
+        _ => Some(value.problem(format!("{name} must be {expected}, not {}", value.shown()))),
+    }
+}
+
+/// The first key or value of a map that is no text, and what to call it.
+fn misfit_in(entries: &[(Node, Node)]) -> Option<(&Node, String)> {
+    entries.iter().find_map(|(key, value)| match (key.as_text(), value.as_text()) {
+        (None, _) => Some((key, "a key".to_owned())),
+        (Some(key), None) => Some((value, format!("the value of {key}"))),
+        _ => None,
+    })
 }
 
 fn fits(value: &Content, takes: Takes) -> bool {

@@ -61,7 +61,7 @@ pub(crate) enum Takes {
     Strings,
     Map,
     List,
-    /// A list, or one text.
+    /// A list of texts, or one text.
     ListOrText,
     Any,
 }
@@ -79,7 +79,7 @@ impl Takes {
             Takes::Strings => "a map of texts to texts".to_owned(),
             Takes::Map => "a map".to_owned(),
             Takes::List => "a list".to_owned(),
-            Takes::ListOrText => "a list or a text".to_owned(),
+            Takes::ListOrText => "a text or a list of texts".to_owned(),
             Takes::Any => "any value".to_owned(),
         }
     }

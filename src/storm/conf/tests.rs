@@ -31,7 +31,8 @@ fn keys_are_told_apart_by_what_becomes_of_them() {
 fn values_of_the_wrong_type_name_key_value_and_what_was_expected() {
     let text = "topology.workers: 0\ntopology.debug: 1\ntopology.message.timeout.secs: 30.5\n\
                 topology.environment: {A: 1}\ntopology.name: null\ntopology.acker.executors: 1.0\n\
-                topology.worker.childopts: [-Xmx1g, -v]\n";
+                topology.worker.childopts: [-Xmx1g, -v]\n\
+                topology.auto-credentials: [a, 2]\ntopology.kryo.decorators: {a: b}\n";
     let (checked, problems) = read(text, Level::Topology);
     assert_eq!(
         problems,
@@ -39,10 +40,34 @@ fn values_of_the_wrong_type_name_key_value_and_what_was_expected() {
             "c.yaml:1:19: topology.workers must be a whole number of at least 1, not 0",
             "c.yaml:2:17: topology.debug must be true or false, not 1",
             "c.yaml:3:32: topology.message.timeout.secs must be a whole number of at least 1, not 30.5",
-            "c.yaml:4:23: topology.environment must be a map of texts to texts, not a map",
+            "c.yaml:4:27: topology.environment must be a map of texts to texts, and the value of A is 1: put it in \
+             quotes",
+            "c.yaml:8:32: topology.auto-credentials must be a list of texts, and element 2 is 2: put it in quotes",
+            "c.yaml:9:27: topology.kryo.decorators must be a list of texts, not a map",
         ]
     );
     assert_eq!(checked.len(), 3);
+}
+
+#[test]
+fn an_environment_names_the_entry_that_is_no_text() {
+    let problems = |map: &str| read(&format!("topology.environment: {map}"), Level::Topology).1;
+    let of = |place: &str, what: &str| {
+        vec![format!("c.yaml:1:{place}: topology.environment must be a map of texts to texts, {what}")]
+    };
+    assert_eq!(problems("{A: b, RETRIES: 3}"), of("39", "and the value of RETRIES is 3: put it in quotes"));
+    assert_eq!(problems("{A: [b]}"), of("27", "and the value of A is a list"));
+    assert_eq!(problems("{A: ~}"), of("27", "and the value of A is nothing"));
+    assert_eq!(problems("{1: b}"), of("24", "and a key is 1: put it in quotes"));
+    assert_eq!(problems("[A]"), of("23", "not a list"));
+    assert_eq!(problems("{A: '3'}"), [""; 0]);
+}
+
+#[test]
+fn a_number_that_json_lacks_is_refused_instead_of_left_out() {
+    let (checked, problems) = read("mine: {a: [.nan]}\nother: 1.5", Level::Topology);
+    assert_eq!(problems, ["c.yaml:1:12: mine cannot hold NaN: Storm's configuration is JSON"]);
+    assert_eq!(checked.len(), 1);
 }
 
 #[test]

@@ -6,12 +6,14 @@ use crate::error::Result;
 use crate::storm::conf::Conf;
 use crate::storm::flux::model::Definition;
 use crate::storm::flux::resolve::{Component, Resolved, What};
+use crate::storm::flux::system::SILENT_STREAM;
 use crate::storm::flux::wiring::{Subscription, Wired};
 use crate::storm::flux::{context, shell};
 use crate::storm::grouping::{JavaFields, JavaPartialKey, Named};
 use crate::storm::record::Recorder;
 use crate::storm::registry::native::{LegacyBolt, LegacySpout};
 use crate::storm::tuple::StormTuple;
+use crate::storm::yaml::Place;
 use crate::topology::Topology;
 use crate::topology::builder::TopologyBuilder;
 use crate::topology::plan::Grouping;
@@ -19,7 +21,8 @@ use crate::topology::settings::ComponentSettings;
 use crate::topology::stream::Stream;
 
 enum Handle {
-    Spout(LegacySpout),
+    /// With the number of its streams, behind which its silent one is, if it has one.
+    Spout(LegacySpout, usize),
     Bolt(LegacyBolt),
     /// Not part of the topology.
     None,
@@ -42,6 +45,7 @@ pub(super) fn build(definition: Definition, resolved: Resolved, recorder: Option
     if let Some(recorder) = &recorder {
         record_subscriptions(&resolved, recorder);
     }
+    let silent = silent_inputs(&resolved);
     let wirings: Vec<_> = (0..resolved.components.len())
         .map(|index| match resolved.components[index].what {
             What::Shell(_) => context::wiring(&resolved, index),
@@ -49,13 +53,36 @@ pub(super) fn build(definition: Definition, resolved: Resolved, recorder: Option
         })
         .collect();
     let components = resolved.components.into_iter().zip(wirings);
-    let declare = |(component, wiring)| declare(&mut t, component, wiring, recorder.as_ref());
+    let declare = |(component, wiring)| declare(&mut t, component, wiring, recorder.as_ref(), !silent.is_empty());
     let mut handles: Vec<Handle> = components.map(declare).collect();
     for subscription in resolved.subscriptions {
         t.declared_at(subscription.place.to_string());
         subscribe(&mut handles, subscription);
     }
+    for (to, place) in silent {
+        t.declared_at(place.to_string());
+        let silent = |handle: &Handle| match handle {
+            Handle::Spout(spout, ports) => Some(spout.stream(*ports)),
+            _ => None,
+        };
+        let streams: Vec<Stream<StormTuple>> = handles.iter().filter_map(silent).collect();
+        let Handle::Bolt(bolt) = std::mem::replace(&mut handles[to], Handle::None) else { continue };
+        handles[to] = Handle::Bolt(streams.iter().fold(bolt, |bolt, stream| bolt.all(stream)));
+    }
     t.build()
+}
+
+/// Bolts that subscribe to nothing but streams of Storm's own, on which nothing comes here. They live as long as there
+/// are spouts, on whose silent streams they wait.
+fn silent_inputs(resolved: &Resolved) -> Vec<(usize, Place)> {
+    let has_input = |to: usize| resolved.subscriptions.iter().any(|subscription| subscription.to == to);
+    let mut all: Vec<(usize, Place)> = Vec::new();
+    for subscription in &resolved.system_subscriptions {
+        if !has_input(subscription.to) && all.iter().all(|(to, _)| *to != subscription.to) {
+            all.push((subscription.to, subscription.place.clone()));
+        }
+    }
+    all
 }
 
 /// Components that Storm adds to every topology, and counts when it numbers tasks.
@@ -102,6 +129,7 @@ fn declare(
     component: Component,
     wiring: JsonMap<String, Json>,
     recorder: Option<&Recorder>,
+    has_silent: bool,
 ) -> Handle {
     if !component.is_used {
         return Handle::None;
@@ -115,9 +143,11 @@ fn declare(
     };
     match what {
         What::Spout(spout) => {
-            let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).collect();
+            let ports = spout.streams.len();
+            let silent = has_silent.then(|| (SILENT_STREAM.to_owned(), "event".to_owned()));
+            let streams: Vec<_> = spout.streams.iter().map(|stream| stream.shown()).chain(silent).collect();
             let tape = recorder.map(|recorder| recorder.tape(None, None));
-            Handle::Spout((spout.declare)(t, id, tape).streams(streams))
+            Handle::Spout((spout.declare)(t, id, tape).streams(streams), ports)
         }
         What::Bolt(bolt) => {
             let streams: Vec<_> = bolt.streams.iter().map(|stream| stream.shown()).collect();
@@ -130,11 +160,17 @@ fn declare(
 
 /// Storm's names for groupings, as in its Thrift definition.
 fn record_subscriptions(resolved: &Resolved, recorder: &Recorder) {
-    for subscription in &resolved.subscriptions {
-        let (from, to) = (&resolved.components[subscription.from], &resolved.components[subscription.to]);
+    let own = resolved.subscriptions.iter().map(|subscription| {
+        let from = &resolved.components[subscription.from];
         let stream = &from.streams.as_ref().expect("its streams are known")[subscription.port];
+        (&from.id.text, stream, subscription.to, &subscription.grouping)
+    });
+    let system = resolved.system_subscriptions.iter();
+    let system =
+        system.map(|subscription| (&subscription.from, &subscription.stream, subscription.to, &subscription.grouping));
+    for (from, stream, to, grouping) in own.chain(system) {
         let mut fields = Vec::new();
-        let grouping = match &subscription.grouping {
+        let grouping = match grouping {
             Wired::All => "all",
             Wired::Direct => "direct",
             Wired::Shuffle => "shuffle",
@@ -147,13 +183,14 @@ fn record_subscriptions(resolved: &Resolved, recorder: &Recorder) {
             }
             Wired::PartialKey { .. } | Wired::Custom { .. } => "custom_serialized",
         };
-        recorder.subscription(&to.id.text, (&from.id.text, &stream.name), grouping, &fields);
+        let to = &resolved.components[to].id.text;
+        recorder.subscription(to, (from, &stream.name), grouping, &fields);
     }
 }
 
 fn subscribe(handles: &mut [Handle], subscription: Subscription) {
     let stream = match &handles[subscription.from] {
-        Handle::Spout(spout) => spout.stream(subscription.port),
+        Handle::Spout(spout, _) => spout.stream(subscription.port),
         Handle::Bolt(bolt) => bolt.stream(subscription.port),
         Handle::None => return,
     };

@@ -3,6 +3,7 @@
 use serde_json::{Map as JsonMap, Value as Json, json};
 
 use crate::storm::flux::resolve::Resolved;
+use crate::storm::flux::system::SystemSubscription;
 use crate::storm::flux::wiring::Wired;
 
 /// The part of a multilang handshake's context that follows from streams and subscriptions, under Storm's names.
@@ -36,6 +37,11 @@ pub(super) fn wiring(resolved: &Resolved, component: usize) -> JsonMap<String, J
             groupings[source][stream] = grouping;
             source_fields[source][stream] = fields_of(subscription.from, subscription.port);
         }
+    }
+    let system = resolved.system_subscriptions.iter().filter(|subscription| subscription.to == component);
+    for SystemSubscription { from, stream, grouping, .. } in system {
+        groupings[&**from][&*stream.name] = shown(grouping);
+        source_fields[&**from][&*stream.name] = stream.fields.names().iter().map(|name| &**name).collect();
     }
     let members = [
         ("streams", json!(streams)),

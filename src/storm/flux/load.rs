@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::error::Problem;
 use crate::storm::conf::Checked;
 use crate::storm::flux::model::{Bean, Definition, Vertex, Word};
-use crate::storm::flux::read::{Include, read};
-use crate::storm::yaml::{self, Substitution, Text, parse_properties};
+use crate::storm::flux::read::{Include, OneFile, read};
+use crate::storm::yaml::{self, Replacement, Substitution, Text, parse_properties};
 
 /// The largest Flux or properties file.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -35,13 +35,15 @@ pub(crate) struct Loaded {
     pub problems: Vec<Problem>,
     /// Odd, and no obstacle.
     pub warnings: Vec<Problem>,
+    /// What has come into the files by `${}`.
+    pub replacements: Vec<Replacement>,
 }
 
 /// Reads a file and everything that it includes.
 pub(crate) fn load(path: &Path, wheres: &Where) -> Loaded {
-    let mut loader = Loader { wheres, substitution: Substitution::default(), loaded: Loaded::default(), files: 0 };
+    let mut loader = Loader { wheres, substitution: Substitution::default(), loaded: Loaded::default() };
     loader.substitution = loader.substitution_of();
-    loader.loaded.definition = loader.file(path, &mut Vec::new());
+    loader.loaded.definition = loader.whole(path);
     loader.loaded
 }
 
@@ -50,9 +52,13 @@ pub(crate) fn load(path: &Path, wheres: &Where) -> Loaded {
 pub(crate) fn load_text(text: &Text) -> Loaded {
     let mut loaded = Loaded::default();
     match yaml::parse(text) {
-        Ok(root) => loaded.definition = Some(read(&root, &mut loaded.problems).0),
+        Ok(root) => {
+            let OneFile { definition, warnings, .. } = read(&root, &mut loaded.problems);
+            (loaded.definition, loaded.warnings) = (Some(definition), warnings);
+        }
         Err(problems) => loaded.problems = problems,
     }
+    loaded.replacements = text.replacements.clone();
     loaded
 }
 
@@ -60,7 +66,6 @@ struct Loader<'w> {
     wheres: &'w Where,
     substitution: Substitution,
     loaded: Loaded,
-    files: usize,
 }
 
 impl Loader<'_> {
@@ -68,7 +73,10 @@ impl Loader<'_> {
         let mut properties = BTreeMap::new();
         if let Some(path) = &self.wheres.filter {
             match read_file(path) {
-                Ok(text) => properties = parse_properties(&text),
+                Ok(text) => {
+                    let file = path.display().to_string();
+                    properties = parse_properties(&text, &file, &mut self.loaded.problems);
+                }
                 Err(error) => self.unreadable(&path.display().to_string(), "the properties file", &error),
             }
         }
@@ -84,59 +92,96 @@ impl Loader<'_> {
         self.loaded.problems.push(Problem::new(place, format!("{what} cannot be read: {error}")));
     }
 
-    /// One file with its includes. `open` are the files that lead here.
-    fn file(&mut self, path: &Path, open: &mut Vec<PathBuf>) -> Option<Definition> {
+    /// A file with its includes. Those of an included file are not followed, as in Flux.
+    fn whole(&mut self, path: &Path) -> Option<Definition> {
         let name = path.display().to_string();
+        let OneFile { mut definition, includes, warnings } = self.file(path, &name)?;
+        self.loaded.warnings.extend(warnings);
+        let mut known = vec![Known { identity: identity(path), name, place: None }];
+        for (at, include) in includes.iter().enumerate() {
+            if at == FILES_MAX {
+                let message = format!("more than {FILES_MAX} files are included");
+                self.loaded.problems.push(Problem::new(include.file.place.to_string(), message));
+                break;
+            }
+            self.include(include, path, &mut known, &mut definition);
+        }
+        Some(definition)
+    }
+
+    /// One file without its includes. `name` is what places in it are called by.
+    fn file(&mut self, path: &Path, name: &str) -> Option<OneFile> {
         let text = match read_file(path) {
             Ok(text) => text,
             Err(error) => {
-                self.unreadable(&name, "the file", &error);
+                self.unreadable(name, "the file", &error);
                 return None;
             }
         };
         let (text, missing) = self.substitution.apply(&Text::new(name, text));
         self.loaded.warnings.extend(missing);
-        let root = match yaml::parse(&text) {
-            Ok(root) => root,
+        self.loaded.replacements.extend(text.replacements.iter().cloned());
+        match yaml::parse(&text) {
+            Ok(root) => Some(read(&root, &mut self.loaded.problems)),
             Err(problems) => {
                 self.loaded.problems.extend(problems);
-                return None;
-            }
-        };
-        let (mut definition, includes) = read(&root, &mut self.loaded.problems);
-        open.push(path.to_path_buf());
-        for include in includes {
-            if let Some(included) = self.include(&include, path, open) {
-                merge(&mut definition, included, &include, &mut self.loaded.warnings);
+                None
             }
         }
-        open.pop();
-        Some(definition)
     }
 
-    fn include(&mut self, include: &Include, from: &Path, open: &mut Vec<PathBuf>) -> Option<Definition> {
+    fn include(&mut self, include: &Include, from: &Path, known: &mut Vec<Known>, into: &mut Definition) {
         let file = &include.file;
-        let path = self.find(include, from);
-        let path = match path {
+        let warning = |place: &dyn std::fmt::Display, message: String| Problem::new(place.to_string(), message);
+        let path = match self.find(include, from) {
             Ok(path) => path,
             Err(tried) => {
                 let message = format!("there is no file {:?}; looked for {}", file.text, tried.join(", "));
                 self.loaded.problems.push(Problem::new(file.place.to_string(), message));
-                return None;
+                return;
             }
         };
-        if open.contains(&path) {
-            let message = format!("{:?} includes itself", file.text);
-            self.loaded.problems.push(Problem::new(file.place.to_string(), message));
-            return None;
+        let identity = identity(&path);
+        let first = known.iter().find(|known| identity.is_some() && known.identity == identity);
+        let (name, is_again) = match first {
+            Some(first) => (first.name.clone(), true),
+            None => (path.display().to_string(), false),
+        };
+        if let Some(first) = first {
+            let what = match &first.place {
+                Some(place) => format!("the file that is included at {place}"),
+                None => "this file itself".to_owned(),
+            };
+            let message = format!("{:?} is {what}: it is merged once more, as in Flux; remove this include", file.text);
+            self.loaded.warnings.push(warning(&file.place, message));
+        } else {
+            known.push(Known { identity, name: name.clone(), place: Some(file.place.to_string()) });
         }
-        self.files += 1;
-        if self.files > FILES_MAX {
-            let message = format!("more than {FILES_MAX} files are included");
-            self.loaded.problems.push(Problem::new(file.place.to_string(), message));
-            return None;
+        let Some(OneFile { mut definition, includes, warnings }) = self.file(&path, &name) else { return };
+        if !is_again {
+            self.loaded.warnings.extend(warnings);
+            let ignored =
+                includes.iter().map(|nested| (&nested.file.place, format!("the include of {:?}", nested.file.text)));
+            let hooks = definition
+                .worker_hooks
+                .iter()
+                .map(|hook| (&hook.id.place, format!("the worker hook {:?}", hook.id.text)));
+            let source =
+                definition.topology_source.iter().map(|source| (&source.class.place, "topologySource".to_owned()));
+            let messages = ignored.chain(hooks).chain(source).map(|(place, what)| {
+                let message = format!(
+                    "{what} is left out, as in Flux, because the file that holds it is itself included; put it into {}",
+                    from.display()
+                );
+                warning(place, message)
+            });
+            self.loaded.warnings.extend(messages);
         }
-        self.file(&path, open)
+        (definition.worker_hooks, definition.topology_source) = (Vec::new(), None);
+        // Of what is merged once more the warnings are known.
+        let mut unheard = Vec::new();
+        let warnings = if is_again { &mut unheard } else { &mut self.loaded.warnings };
+        merge(into, definition, include, warnings);
     }
 
     /// A file is looked for beside the one that includes it and in the working directory; a resource beside it and in
@@ -159,6 +204,23 @@ impl Loader<'_> {
         let found = tried.iter().find(|path| path.is_file()).cloned();
         found.ok_or_else(|| tried.iter().map(|path| path.display().to_string()).collect())
     }
+}
+
+/// A file that has been read.
+struct Known {
+    identity: Option<(u64, u64)>,
+    /// What it is called in places.
+    name: String,
+    /// Where it is included; none for the file that includes all others.
+    place: Option<String>,
+}
+
+/// What a file is, whatever path leads to it.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    // A file that is not there is told when it is read.
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 pub(crate) fn read_file(path: &Path) -> io::Result<String> {
@@ -184,11 +246,7 @@ fn merge(into: &mut Definition, from: Definition, include: &Include, warnings: &
     merging.all(&mut into.components, from.components, "the component");
     merging.all(&mut into.spouts, from.spouts, "the spout");
     merging.all(&mut into.bolts, from.bolts, "the bolt");
-    merging.all(&mut into.worker_hooks, from.worker_hooks, "the worker hook");
     into.streams.extend(from.streams);
-    if into.topology_source.is_none() {
-        into.topology_source = from.topology_source;
-    }
 }
 
 struct Merging<'w> {
@@ -218,8 +276,32 @@ impl Merging<'_> {
     }
 }
 
+/// Of two things of one file with one name the later stays, in the place of the first.
+pub(super) fn without_repeats<T: Named>(all: Vec<T>, what: &str, warnings: &mut Vec<Problem>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::with_capacity(all.len());
+    let mut positions: hashbrown::HashMap<std::sync::Arc<str>, usize> = hashbrown::HashMap::new();
+    for one in all {
+        let name = one.name();
+        match positions.get(&name.text) {
+            Some(&position) => {
+                let first = std::mem::replace(&mut kept[position], one).name();
+                let message = format!(
+                    "{what} {:?} is left out: {} has the same id, and the later one counts, as in Flux",
+                    name.text, name.place
+                );
+                warnings.push(Problem::new(first.place.to_string(), message));
+            }
+            None => {
+                positions.insert(name.text, kept.len());
+                kept.push(one);
+            }
+        }
+    }
+    kept
+}
+
 /// What has a name by which includes are merged.
-trait Named {
+pub(super) trait Named {
     fn name(&self) -> Word;
 }
 

@@ -37,6 +37,20 @@ pub(crate) struct Object {
     pub config_methods: Vec<ConfigMethod>,
 }
 
+impl Object {
+    /// The static method that makes it; as in Flux, arguments of a constructor win over it.
+    pub fn used_factory(&self) -> Option<&Word> {
+        self.factory.as_ref().filter(|_| self.constructor_args.is_empty())
+    }
+
+    /// All arguments, wherever they stand.
+    pub fn args(&self) -> impl Iterator<Item = &Arg> {
+        let properties = self.properties.iter().map(|property| &property.value);
+        let of_methods = self.config_methods.iter().flat_map(|method| &method.args);
+        self.constructor_args.iter().chain(&self.factory_args).chain(properties).chain(of_methods)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Property {
     pub name: Word,

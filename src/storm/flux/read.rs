@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::storm::conf::{self, Level};
 use crate::storm::flux::fields::{Members, listed, members, nearest, word};
+use crate::storm::flux::load::without_repeats;
 use crate::storm::flux::model::{
     Arg, Bean, ConfigMethod, Definition, GroupingDef, Object, Property, StreamDef, Vertex, Word,
 };
@@ -21,31 +22,41 @@ pub(super) struct Include {
     pub overrides: bool,
 }
 
+/// What one file says.
+#[derive(Default)]
+pub(super) struct OneFile {
+    pub definition: Definition,
+    pub includes: Vec<Include>,
+    /// Odd, and no obstacle.
+    pub warnings: Vec<Problem>,
+}
+
 /// Reads one file.
-pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> (Definition, Vec<Include>) {
-    let mut definition = Definition::default();
-    let Some(top) = members(root, "a Flux file", &TOP, problems) else { return (definition, Vec::new()) };
+pub(super) fn read(root: &Node, problems: &mut Vec<Problem>) -> OneFile {
+    let (mut definition, mut warnings) = (Definition::default(), Vec::new());
+    let Some(top) = members(root, "a Flux file", &TOP, problems) else { return OneFile::default() };
     definition.name = top.optional_word("name", problems);
     if let Some(config) = top.get("config") {
         definition.config = conf::check(config, Level::Topology, problems);
     }
-    definition.components = beans(&top, "components", "a component", problems);
-    definition.worker_hooks = beans(&top, "workerHooks", "a worker hook", problems);
-    definition.spouts = vertices(&top, "spouts", "a spout", problems);
-    definition.bolts = vertices(&top, "bolts", "a bolt", problems);
+    let components = beans(&top, "components", "a component", problems);
+    definition.components = without_repeats(components, "the component", &mut warnings);
+    let hooks = beans(&top, "workerHooks", "a worker hook", problems);
+    definition.worker_hooks = without_repeats(hooks, "the worker hook", &mut warnings);
+    let spouts = vertices(&top, "spouts", "a spout", problems);
+    definition.spouts = without_repeats(spouts, "the spout", &mut warnings);
+    let bolts = vertices(&top, "bolts", "a bolt", problems);
+    definition.bolts = without_repeats(bolts, "the bolt", &mut warnings);
     let streams = top.list("streams", problems);
-    definition.streams = streams.iter().filter_map(|node| stream(node, problems)).collect();
+    definition.streams = streams.iter().filter_map(|node| stream(node, problems, &mut warnings)).collect();
     if let Some(node) = top.get("topologySource") {
         let known: Vec<&str> = OBJECT.into_iter().chain(["methodName"]).collect();
         let source = members(node, "a topologySource", &known, problems);
         definition.topology_source = source.and_then(|source| object(&source, problems));
-        if !(definition.spouts.is_empty() && definition.bolts.is_empty() && definition.streams.is_empty()) {
-            problems.push(node.problem("topologySource excludes spouts, bolts and streams: remove one or the other"));
-        }
     }
     let includes = top.list("includes", problems);
     let includes = includes.iter().filter_map(|node| include(node, problems)).collect();
-    (definition, includes)
+    OneFile { definition, includes, warnings }
 }
 
 fn include(node: &Node, problems: &mut Vec<Problem>) -> Option<Include> {
@@ -65,7 +76,6 @@ fn beans(top: &Members<'_>, section: &str, what: &'static str, problems: &mut Ve
             all.push(Bean { id, object });
         }
     }
-    twice(all.iter().map(|bean| &bean.id), what, problems);
     all
 }
 
@@ -77,27 +87,17 @@ fn vertices(top: &Members<'_>, section: &str, what: &'static str, problems: &mut
         let (id, object) = (vertex.word("id", problems), object(&vertex, problems));
         let parallelism = count(&vertex, "parallelism", problems).unwrap_or(1);
         let tasks = count(&vertex, "numTasks", problems);
-        for load in ["onHeapMemoryLoad", "offHeapMemoryLoad", "cpuLoad"] {
-            vertex.whole(load, problems);
-        }
         let config = vertex.get("config").map(|config| conf::check(config, Level::Component, problems));
+        let mut config = config.unwrap_or_default();
+        for load in ["onHeapMemoryLoad", "offHeapMemoryLoad", "cpuLoad"] {
+            let given = vertex.whole(load, problems);
+            config.extend(given.map(|(load_of, node)| conf::Checked::without_effect(load, load_of, node)));
+        }
         if let (Some(id), Some(object)) = (id, object) {
-            all.push(Vertex { id, object, parallelism, tasks, config: config.unwrap_or_default() });
+            all.push(Vertex { id, object, parallelism, tasks, config });
         }
     }
-    twice(all.iter().map(|vertex| &vertex.id), what, problems);
     all
-}
-
-/// Ids given twice. Flux keeps the last without a word.
-fn twice<'w>(ids: impl Iterator<Item = &'w Word>, what: &str, problems: &mut Vec<Problem>) {
-    let mut seen = hashbrown::HashMap::new();
-    for id in ids {
-        if let Some(first) = seen.insert(&*id.text, &id.place) {
-            let message = format!("{what} with the id {:?} is already at {first}; give it another", id.text);
-            problems.push(Problem::new(id.place.to_string(), message));
-        }
-    }
 }
 
 /// A number of tasks; −1 stands for none.
@@ -165,7 +165,7 @@ fn arg(node: &Node, problems: &mut Vec<Problem>) -> Option<Arg> {
     }
 }
 
-fn stream(node: &Node, problems: &mut Vec<Problem>) -> Option<StreamDef> {
+fn stream(node: &Node, problems: &mut Vec<Problem>, warnings: &mut Vec<Problem>) -> Option<StreamDef> {
     let stream = members(node, "a stream", &["name", "from", "to", "grouping"], problems)?;
     let (from, to) = (stream.word("from", problems), stream.word("to", problems));
     let Some(grouping) = stream.get("grouping") else {
@@ -177,6 +177,18 @@ fn stream(node: &Node, problems: &mut Vec<Problem>) -> Option<StreamDef> {
     let default = || Word { text: "default".into(), place: grouping.place.clone() };
     let name = members.optional_word("streamId", problems).unwrap_or_else(default);
     let grouping = self::grouping(&members, problems);
+    if let Some(grouping) = &grouping {
+        let is_asked = |member: &str| match grouping {
+            GroupingDef::Fields(_) => member == "args",
+            GroupingDef::Custom(_) => member == "customClass",
+            _ => false,
+        };
+        for member in ["args", "customClass"].into_iter().filter(|member| !is_asked(member)) {
+            if let Some(unused) = members.get(member) {
+                warnings.push(unused.problem(format!("{member} means nothing for this type of grouping, as in Flux")));
+            }
+        }
+    }
     Some(StreamDef { from: from?, to: to?, stream: name, grouping: grouping?, place: node.place.clone() })
 }
 

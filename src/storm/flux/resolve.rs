@@ -10,10 +10,11 @@ use crate::storm::conf::Conf;
 use crate::storm::emitter::StreamDeclaration;
 use crate::storm::flux::fields::nearest_class;
 use crate::storm::flux::model::{Definition, Object, Vertex, Word};
-use crate::storm::flux::objects::{Objects, is_known};
-use crate::storm::flux::shell::{self, ShellDefinition, is_shell};
-use crate::storm::flux::wiring::{self, Subscription};
-use crate::storm::registry::{Arguments, GroupingFactory, NativeBolt, NativeSpout, Registry};
+use crate::storm::flux::objects::{Objects, objects_of};
+use crate::storm::flux::shell::{self, ShellDefinition};
+use crate::storm::flux::system::SystemSubscription;
+use crate::storm::flux::wiring::{self, PARTIAL_KEY, Subscription};
+use crate::storm::registry::{Arguments, GroupingFactory, NativeBolt, NativeSpout, Registry, simple_name};
 
 /// What a spout or bolt is.
 pub(crate) enum What {
@@ -47,11 +48,27 @@ pub(crate) struct Resolved {
     pub conf: Conf,
     pub components: Vec<Component>,
     pub subscriptions: Vec<Subscription>,
+    /// To streams of Storm's own.
+    pub system_subscriptions: Vec<SystemSubscription>,
+    /// Where class names stand of which no object could be made, and whether that is because of Java.
+    pub not_made: HashMap<String, bool>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Problem>,
     pub needs_jvm: Vec<Problem>,
     /// The file's name.
     pub file: String,
+}
+
+impl Resolved {
+    /// Notes why there is no object of a class, and that there is none.
+    pub(super) fn obstacle(&mut self, class: &Word, obstacle: Obstacle) {
+        let is_java = matches!(obstacle, Obstacle::Java(_));
+        match obstacle {
+            Obstacle::Wrong(problem) => self.problems.push(problem),
+            Obstacle::Java(problem) => self.needs_jvm.push(problem),
+        }
+        self.not_made.insert(class.place.to_string(), is_java);
+    }
 }
 
 /// Why a part of a file is not there.
@@ -85,13 +102,21 @@ pub(super) fn resolve(definition: &Definition, file: &str, resources: &Path, reg
     if definition.spouts.is_empty() && definition.topology_source.is_none() {
         resolved.problems.push(Problem::new(file, "the topology needs spouts: a list with at least one"));
     }
+    if let Some(source) = &definition.topology_source
+        && !(definition.spouts.is_empty() && definition.bolts.is_empty() && definition.streams.is_empty())
+    {
+        let message = "topologySource excludes spouts, bolts and streams: remove one or the other";
+        resolved.problems.push(Problem::new(source.class.place.to_string(), message));
+    }
     let resolver = Resolver {
         objects: Objects::new(&definition.components),
         inputs: wiring::inputs(&definition.streams),
         resources,
         registry,
     };
-    resolver.java_only(definition, &mut resolved);
+    resolver.objects.check_references(definition, &mut resolved.problems, &mut resolved.warnings);
+    objects_of(definition).for_each(|object| resolved.warnings.extend(unused_makers(object)));
+    resolver.beside_components(definition, &mut resolved);
     for (vertices, is_spout) in [(&definition.spouts, true), (&definition.bolts, false)] {
         for vertex in vertices {
             let component = resolver.component(vertex, is_spout, &mut resolved);
@@ -99,7 +124,7 @@ pub(super) fn resolve(definition: &Definition, file: &str, resources: &Path, reg
         }
     }
     resolver.unused(&mut resolved);
-    resolved.subscriptions = wiring::subscriptions(&definition.streams, &resolver, &mut resolved);
+    wiring::subscribe_all(&definition.streams, &resolver, &mut resolved);
     resolved
 }
 
@@ -112,12 +137,16 @@ pub(super) struct Resolver<'d> {
 }
 
 impl Resolver<'_> {
-    /// What is in the file besides spouts, bolts and streams, and is Java.
-    fn java_only(&self, definition: &Definition, resolved: &mut Resolved) {
-        let mut note = |what: String, class: &Word| resolved.needs_jvm.push(needs_jvm(&what, class, ""));
-        for bean in definition.components.iter().filter(|bean| !is_known(&bean.object.class.text)) {
-            note(format!("component {:?}", bean.id.text), &bean.object.class);
+    /// What is in the file besides spouts, bolts and streams: objects, made also if nothing refers to them, as in Flux.
+    fn beside_components(&self, definition: &Definition, resolved: &mut Resolved) {
+        for bean in &definition.components {
+            if let Err(obstacle) = self.objects.make(bean) {
+                resolved.obstacle(&bean.object.class, obstacle);
+            }
         }
+        let mut note = |what: String, class: &Word| {
+            resolved.obstacle(class, Obstacle::Java(needs_jvm(&what, class, "")));
+        };
         for hook in &definition.worker_hooks {
             note(format!("worker hook {:?}", hook.id.text), &hook.object.class);
         }
@@ -131,6 +160,10 @@ impl Resolver<'_> {
         if let Some(tasks) = vertex.tasks {
             conf.set("topology.tasks", tasks);
         }
+        for dropped in vertex.config.iter().filter(|entry| entry.is_dropped && entry.key.starts_with("topology.")) {
+            let message = format!("{} has no effect here: {}", dropped.key, dropped.note);
+            resolved.warnings.push(Problem::new(dropped.place.to_string(), message));
+        }
         let mut component = Component {
             id: vertex.id.clone(),
             class: vertex.object.class.clone(),
@@ -142,27 +175,43 @@ impl Resolver<'_> {
             conf,
         };
         let class = &*vertex.object.class.text;
-        let is_native = match is_spout {
-            true => self.registry.find_spout(class).is_some(),
-            false => self.registry.find_bolt(class).is_some(),
+        let made = match self.is_here(class, is_spout) {
+            true => self.make(vertex, &mut component, &mut resolved.problems),
+            false => Err(self.not_here(vertex, is_spout)),
         };
-        if is_native || is_shell(class) {
-            match self.make(vertex, &mut component, &mut resolved.problems) {
-                Ok(()) => {}
-                Err(Obstacle::Wrong(problem)) => resolved.problems.push(problem),
-                Err(Obstacle::Java(problem)) => {
-                    component.what = What::NeedsJvm;
-                    resolved.needs_jvm.push(problem);
-                }
-            }
-        } else {
-            component.what = What::NeedsJvm;
-            let word = if is_spout { "spout" } else { "bolt" };
-            let what = format!("{word} {:?}", vertex.id.text);
-            resolved.needs_jvm.push(needs_jvm(&what, &vertex.object.class, &self.hint(class, is_spout)));
+        if let Err(obstacle) = made {
+            component.what = match obstacle {
+                Obstacle::Wrong(_) => What::Broken,
+                Obstacle::Java(_) => What::NeedsJvm,
+            };
+            resolved.obstacle(&vertex.object.class, obstacle);
+        }
+        if let What::Bolt(bolt) = &component.what {
+            resolved.warnings.extend_from_slice(&bolt.warnings);
         }
         component.tasks = component.conf.tasks(vertex.parallelism).max(1);
         component
+    }
+
+    /// Whether there are spouts, or else bolts, of this class.
+    fn is_here(&self, class: &str, is_spout: bool) -> bool {
+        shell::is_shell(class, is_spout)
+            || match is_spout {
+                true => self.registry.find_spout(class).is_some(),
+                false => self.registry.find_bolt(class).is_some(),
+            }
+    }
+
+    /// What is said of a spout or bolt whose class is not here.
+    fn not_here(&self, vertex: &Vertex, is_spout: bool) -> Obstacle {
+        let class = &vertex.object.class;
+        let [word, other] = if is_spout { ["spout", "bolt"] } else { ["bolt", "spout"] };
+        let (what, hint) = (format!("{word} {:?}", vertex.id.text), self.hint(&class.text, is_spout));
+        if self.is_here(&class.text, !is_spout) {
+            let message = format!("expected a {word} for {:?}; {} is a {other}{hint}", vertex.id.text, class.text);
+            return Obstacle::Wrong(Problem::new(class.place.to_string(), message));
+        }
+        Obstacle::Java(needs_jvm(&what, class, &hint))
     }
 
     fn make(&self, vertex: &Vertex, component: &mut Component, problems: &mut Vec<Problem>) -> Result<(), Obstacle> {
@@ -170,7 +219,7 @@ impl Resolver<'_> {
         let conf = component.conf.clone();
         let args = self.arguments(&vertex.object, &conf, inputs)?;
         let class = &*vertex.object.class.text;
-        let (what, streams) = if is_shell(class) {
+        let (what, streams) = if shell::is_shell(class, component.is_spout) {
             lay_under(&mut component.conf, &shell::own_conf(&args)?, vertex);
             let definition = shell::define(&args, &component.conf)?;
             let streams = definition.streams.clone();
@@ -193,9 +242,7 @@ impl Resolver<'_> {
 
     fn arguments<'a>(&'a self, object: &'a Object, conf: &'a Conf, inputs: usize) -> Result<Arguments<'a>, Obstacle> {
         let place = object.class.place.to_string();
-        if let Some(factory) = &object.factory
-            && object.constructor_args.is_empty()
-        {
+        if let Some(factory) = object.used_factory() {
             let message = format!("the factory method {:?} of {} needs the JVM", factory.text, object.class.text);
             return Err(Obstacle::Java(Problem::new(factory.place.to_string(), message)));
         }
@@ -216,7 +263,8 @@ impl Resolver<'_> {
     pub fn grouping(&self, object: &Object, conf: &Conf) -> Result<GroupingFactory, Obstacle> {
         let class = &*object.class.text;
         let Some(make) = self.registry.find_grouping(class) else {
-            return Err(Obstacle::Java(needs_jvm("the grouping", &object.class, &self.hint(class, false))));
+            let near = nearest_class(class, self.registry.grouping_names().chain([PARTIAL_KEY]));
+            return Err(Obstacle::Java(needs_jvm("the grouping", &object.class, &did_you_mean(near))));
         };
         let args = self.arguments(object, conf, 0)?;
         let made = make(&args)?;
@@ -230,16 +278,20 @@ impl Resolver<'_> {
         args.unused().into_iter().next().map_or(Ok(fields), |unused| Err(unused.into()))
     }
 
+    /// The class that may be meant, and the one of the same name that is of the other kind.
     fn hint(&self, class: &str, is_spout: bool) -> String {
-        let other = match is_spout {
-            true if self.registry.find_bolt(class).is_some() => "; a bolt has this name, not a spout",
-            false if self.registry.find_spout(class).is_some() => "; a spout has this name, not a bolt",
-            _ => {
-                let near = nearest_class(class, self.registry.names());
-                return near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-            }
+        let spouts = || self.registry.spout_names().chain(shell::names(true));
+        let bolts = || self.registry.bolt_names().chain(shell::names(false));
+        let (near, namesake) = match is_spout {
+            true => (nearest_class(class, spouts()), same_class(class, bolts())),
+            false => (nearest_class(class, bolts()), same_class(class, spouts())),
         };
-        other.to_owned()
+        let mut hint = did_you_mean(near);
+        if let Some(namesake) = namesake.filter(|namesake| *namesake != class) {
+            let other = if is_spout { "bolt" } else { "spout" };
+            hint.push_str(&format!(" ({namesake} is a {other})"));
+        }
+        hint
     }
 
     /// Bolts that no stream leads to, which Flux leaves out without a word.
@@ -253,6 +305,29 @@ impl Resolver<'_> {
             .collect();
         resolved.warnings.extend(warnings);
     }
+}
+
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
+/// The class of this name in another package.
+fn same_class<'a>(class: &str, mut known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known.find(|known| simple_name(known) == simple_name(class))
+}
+
+/// Ways to make an object that are not gone, as in Flux.
+fn unused_makers(object: &Object) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    if let Some(factory) = object.factory.as_ref().filter(|_| object.used_factory().is_none()) {
+        let message = "the factory is not called, as in Flux: there are constructorArgs";
+        warnings.push(Problem::new(factory.place.to_string(), message));
+    }
+    if let Some(first) = object.factory_args.first().filter(|_| object.used_factory().is_none()) {
+        let message = "factoryArgs mean nothing, as in Flux: no factory is called";
+        warnings.push(Problem::new(first.place().to_string(), message));
+    }
+    warnings
 }
 
 /// A component's own keys stand between the topology's and those that the file gives it.

@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde_json::{Map as JsonMap, Value as Json};
 
 use crate::error::Problem;
-use crate::storm::conf::Conf;
+use crate::storm::conf::{Conf, check_value};
 use crate::storm::emitter::StreamDeclaration;
 use crate::storm::flux::resolve::Obstacle;
-use crate::storm::registry::arguments::{Placed, fields_of};
+use crate::storm::registry::arguments::{Call, Placed, fields_of};
 use crate::storm::registry::{Argument, Arguments, NativeBolt, NativeSpout, current, simple_name};
 use crate::storm::shell::{Serializer, ShellSpec};
+use crate::storm::yaml::{Node, Place};
 
 /// A process as a spout or bolt.
 #[derive(Clone, Debug)]
@@ -32,41 +33,53 @@ pub(crate) struct ShellDefinition {
     pub idle_pause: Duration,
 }
 
-/// True for classes that run a command they are given: Storm's, Flux's, and the like of other projects.
-pub(super) fn is_shell(class: &str) -> bool {
-    const NAMES: [&str; 7] = [
-        "org.apache.storm.flux.wrappers.spouts.FluxShellSpout",
-        "org.apache.storm.flux.wrappers.bolts.FluxShellBolt",
-        "org.apache.storm.task.ShellBolt",
-        "org.apache.storm.spout.ShellSpout",
-        "org.apache.storm.task.RichShellBolt",
-        "org.apache.storm.spout.RichShellSpout",
-        "storm.petrel.GenericBolt",
-    ];
+const NAMES: [&str; 7] = [
+    "org.apache.storm.flux.wrappers.spouts.FluxShellSpout",
+    "org.apache.storm.flux.wrappers.bolts.FluxShellBolt",
+    "org.apache.storm.task.ShellBolt",
+    "org.apache.storm.spout.ShellSpout",
+    "org.apache.storm.task.RichShellBolt",
+    "org.apache.storm.spout.RichShellSpout",
+    "storm.petrel.GenericBolt",
+];
+
+/// True for classes of spouts, or else of bolts, that run a command they are given: Storm's, Flux's, and the like of
+/// other projects.
+pub(super) fn is_shell(class: &str, is_spout: bool) -> bool {
     let class = current(class);
     let simple = simple_name(&class);
-    NAMES.contains(&&*class) || ["GenericBolt", "GenericSpout", "ShellBolt", "ShellSpout"].contains(&simple)
+    let is_one =
+        NAMES.contains(&&*class) || ["GenericBolt", "GenericSpout", "ShellBolt", "ShellSpout"].contains(&simple);
+    is_one && simple.ends_with(if is_spout { "Spout" } else { "Bolt" })
+}
+
+/// Their names, for suggestions.
+pub(super) fn names<'a>(of_spouts: bool) -> impl Iterator<Item = &'a str> {
+    NAMES.into_iter().filter(move |name| is_shell(name, of_spouts))
 }
 
 /// The component's own configuration.
 pub(super) fn own_conf(args: &Arguments<'_>) -> Result<JsonMap<String, Json>, Problem> {
     let mut own_conf = JsonMap::new();
     for call in args.calls("addComponentConfig") {
-        let key = text_in(args, &call.args, 0)?;
-        match call.args.get(1).map(|placed| &placed.argument) {
-            Some(Argument::Value(value)) => own_conf.insert(key, value.clone()),
-            _ => return Err(Problem::new(&call.place, "addComponentConfig takes a key and a value")),
+        let [key, value] = args.exactly(call)?;
+        let key = text_of(args, call, key)?;
+        let Argument::Value(json) = &value.argument else {
+            let message = format!("addComponentConfig of {} takes a key and a value, not an object", args.class());
+            return Err(Problem::new(&value.place, message));
         };
+        let here = Place { file: "".into(), line: 1, column: 1 };
+        if let Some(problem) = check_value(&key, &Node::from_json(json, &here)) {
+            return Err(Problem::new(&value.place, problem.message));
+        }
+        own_conf.insert(key, json.clone());
     }
     Ok(own_conf)
 }
 
 /// What a file says about a process whose whole configuration this is.
 pub(super) fn define(args: &Arguments<'_>, conf: &Conf) -> Result<ShellDefinition, Obstacle> {
-    let command = match args.get("command", 0) {
-        Some(argument) => fields_of(argument).filter(|command| !command.is_empty()),
-        None => None,
-    };
+    let command = args.optional("command", 0, "a list of texts", fields_of)?.filter(|command| !command.is_empty());
     let command = command.ok_or_else(|| {
         args.problem(format!("{} needs its command as the first constructor argument: a list of texts", args.class()))
     })?;
@@ -75,28 +88,38 @@ pub(super) fn define(args: &Arguments<'_>, conf: &Conf) -> Result<ShellDefinitio
         streams.set("default", &fields)?;
     }
     for call in args.calls("setDefaultStream") {
-        streams.set("default", &fields_in(args, &call.args, 0)?)?;
+        let [fields] = args.exactly(call)?;
+        streams.set("default", &fields_in(args, call, fields)?)?;
     }
     for call in args.calls("setNamedStream") {
-        let name = text_in(args, &call.args, 0)?;
-        streams.set(&name, &fields_in(args, &call.args, 1)?)?;
+        let [name, fields] = args.exactly(call)?;
+        streams.set(&text_of(args, call, name)?, &fields_in(args, call, fields)?)?;
     }
-    let mut environment = texts_of(conf.get("topology.environment"));
+    let configured = conf.get("topology.environment").and_then(Json::as_object);
+    let mut environment = configured
+        .map(texts_of)
+        .transpose()
+        .map_err(|wrong| args.problem(format!("topology.environment must be a map of texts to texts, and {wrong}")))?;
     for call in args.calls("setEnv") {
-        match call.args.first().map(|placed| &placed.argument) {
-            Some(Argument::Value(value @ Json::Object(_))) => environment.extend(texts_of(Some(value))),
-            _ => return Err(Problem::new(&call.place, "setEnv takes a map of texts").into()),
-        }
+        let [map] = args.exactly(call)?;
+        let wrong = |what: &str| Problem::new(&map.place, format!("setEnv takes a map of texts to texts{what}"));
+        let Argument::Value(Json::Object(entries)) = &map.argument else { return Err(wrong("").into()) };
+        let texts = texts_of(entries).map_err(|which| wrong(&format!(", and {which}: put it in quotes")))?;
+        environment.get_or_insert_default().extend(texts);
     }
     let mut in_resources = true;
     for call in args.calls("changeChildCWD") {
-        in_resources = call.args.first().is_none_or(|flag| flag.argument != Argument::Value(Json::Bool(false)));
+        let [flag] = args.exactly(call)?;
+        let Argument::Value(Json::Bool(flag)) = flag.argument else {
+            return Err(Problem::new(&flag.place, "changeChildCWD takes true or false").into());
+        };
+        in_resources = flag;
     }
     let setting = |key: &str| conf.whole(key).filter(|&number| number > 0);
     let seconds = setting("topology.subprocess.timeout.secs").or(setting("supervisor.worker.timeout.secs"));
     Ok(ShellDefinition {
         command,
-        environment,
+        environment: environment.unwrap_or_default(),
         streams: streams.all,
         conf: conf.for_components(),
         working_dir: if in_resources { args.resources().to_path_buf() } else { PathBuf::from(".") },
@@ -136,22 +159,27 @@ impl Streams<'_, '_> {
     }
 }
 
-fn text_in(args: &Arguments<'_>, given: &[Placed], position: usize) -> Result<String, Problem> {
-    match given.get(position).map(|placed| &placed.argument) {
-        Some(Argument::Value(Json::String(text))) => Ok(text.clone()),
-        _ => Err(args.problem(format!("a method of {} needs a text as argument {}", args.class(), position + 1))),
+fn text_of(args: &Arguments<'_>, call: &Call, given: &Placed) -> Result<String, Problem> {
+    match &given.argument {
+        Argument::Value(Json::String(text)) => Ok(text.clone()),
+        _ => Err(Problem::new(&given.place, format!("{} of {} takes a text here", call.name, args.class()))),
     }
 }
 
-fn fields_in(args: &Arguments<'_>, given: &[Placed], position: usize) -> Result<Vec<String>, Problem> {
-    given.get(position).and_then(|placed| fields_of(&placed.argument)).ok_or_else(|| {
-        args.problem(format!("a method of {} needs field names as argument {}", args.class(), position + 1))
+fn fields_in(args: &Arguments<'_>, call: &Call, given: &Placed) -> Result<Vec<String>, Problem> {
+    fields_of(&given.argument).ok_or_else(|| {
+        let message = format!("{} of {} takes names of fields here: a list of texts", call.name, args.class());
+        Problem::new(&given.place, message)
     })
 }
 
-fn texts_of(map: Option<&Json>) -> Vec<(String, String)> {
-    let entries = map.and_then(Json::as_object).into_iter().flatten();
-    entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+/// The texts of a map, or the entry that is none.
+fn texts_of(map: &JsonMap<String, Json>) -> Result<Vec<(String, String)>, String> {
+    let text = |(name, value): (&String, &Json)| match value {
+        Json::String(text) => Ok((name.clone(), text.clone())),
+        other => Err(format!("the value of {name} is {other}")),
+    };
+    map.iter().map(text).collect()
 }
 
 /// The process as a spout.

@@ -1,7 +1,12 @@
 //! Files that are right, and files that are wrong.
 
+mod includes;
+mod java_objects;
 mod properties;
 mod running;
+mod system_streams;
+mod verdict;
+mod windows;
 
 use std::fs;
 use std::path::Path;
@@ -14,6 +19,15 @@ fn problems_of(text: &str) -> Vec<String> {
         let flux = Flux::load(path, &FluxOptions::default());
         let folder = path.parent().unwrap().display().to_string() + "/";
         flux.problems().iter().map(|problem| problem.to_string().replace(&folder, "")).collect()
+    })
+}
+
+/// The warnings of a file, likewise.
+fn warnings_of(text: &str) -> Vec<String> {
+    with_file(text, |path| {
+        let flux = Flux::load(path, &FluxOptions::default());
+        let folder = path.parent().unwrap().display().to_string() + "/";
+        flux.warnings().map(|warning| warning.to_string().replace(&folder, "")).collect()
     })
 }
 
@@ -162,10 +176,10 @@ fn includes_merge_by_id_and_streams_are_added() {
                 config: {mine: 1, other: main}\nspouts: [{id: a, className: squall.Numbers, parallelism: 2}]\n";
     fs::write(at("t.yaml"), main).unwrap();
     fs::create_dir(at("parts")).unwrap();
-    let a = "name: a\nincludes: [{file: c.yaml}]\nconfig: {mine: 2, added: a}\n\
-             spouts: [{id: a, className: squall.Words}]\nbolts: [{id: sum, className: squall.Sum}]\n";
+    let a = "name: a\nconfig: {mine: 2, added: a}\n\
+             spouts: [{id: a, className: squall.Words}]\nbolts: [{id: sum, className: squall.Sum}]\n\
+             streams: [{from: a, to: sum, grouping: {type: GLOBAL}}]\n";
     fs::write(at("parts/a.yaml"), a).unwrap();
-    fs::write(at("parts/c.yaml"), "streams: [{from: a, to: sum, grouping: {type: GLOBAL}}]\n").unwrap();
     fs::write(at("b.yaml"), "name: b\nconfig: {other: b}\n").unwrap();
     let flux = Flux::load(&at("t.yaml"), &FluxOptions::default());
     assert_eq!(flux.problems(), []);
@@ -180,11 +194,29 @@ fn includes_merge_by_id_and_streams_are_added() {
 }
 
 #[test]
-fn an_include_that_is_missing_or_circular_is_told() {
+fn an_include_that_is_missing_is_told() {
     let problems = problems_of("name: t\nincludes: [{file: no.yaml}]\nspouts: [{id: a, className: squall.Numbers}]\n");
     assert!(problems[0].starts_with("t.yaml:2:19: there is no file \"no.yaml\"; looked for "), "{problems:?}");
-    let problems = problems_of("name: t\nincludes: [{file: t.yaml}]\nspouts: [{id: a, className: squall.Numbers}]\n");
-    assert_eq!(problems, ["t.yaml:2:19: \"t.yaml\" includes itself"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_value_from_elsewhere_names_where_it_is_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, filter) = (folder.path().join("t.yaml"), folder.path().join("dev.properties"));
+    let text = "name: t\nspouts: [{id: a, className: squall.Numbers, parallelism: ${n}}]\n\
+                config: {topology.workers: \"${w}\"}\n";
+    fs::write(&path, text).unwrap();
+    fs::write(&filter, "# tasks\nn=many\nw=two\n").unwrap();
+    let flux = Flux::load(&path, &FluxOptions { filter: Some(filter.clone()), ..FluxOptions::default() });
+    let problems: Vec<String> = flux.problems().iter().map(|problem| problem.message.clone()).collect();
+    let from = |name: &str, line: usize| format!("(the property {name} at {}:{line})", filter.display());
+    assert_eq!(
+        problems,
+        [
+            format!("topology.workers must be a whole number of at least 1, not \"two\" {}", from("w", 3)),
+            format!("expected a whole number for parallelism, not \"many\" {}", from("n", 2)),
+        ]
+    );
 }
 
 #[test]

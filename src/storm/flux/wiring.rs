@@ -5,10 +5,13 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use crate::error::Problem;
+use crate::storm::emitter::StreamDeclaration;
 use crate::storm::flux::fields::{listed, nearest};
-use crate::storm::flux::model::{GroupingDef, StreamDef, Word};
+use crate::storm::flux::model::{GroupingDef, Object, StreamDef, Word};
 use crate::storm::flux::resolve::{Component, Obstacle, Resolved, Resolver};
+use crate::storm::flux::system::{self, SystemSubscription};
 use crate::storm::registry::{GroupingFactory, current, simple_name};
+use crate::storm::tuple::SYSTEM_COMPONENT;
 use crate::storm::yaml::Place;
 
 /// A subscription that fits.
@@ -46,7 +49,7 @@ pub(crate) enum Wired {
     },
 }
 
-const PARTIAL_KEY: &str = "org.apache.storm.grouping.PartialKeyGrouping";
+pub(super) const PARTIAL_KEY: &str = "org.apache.storm.grouping.PartialKeyGrouping";
 
 /// Number of streams that each bolt subscribes to.
 pub(super) fn inputs(streams: &[StreamDef]) -> HashMap<&str, usize> {
@@ -61,63 +64,82 @@ pub(super) fn inputs(streams: &[StreamDef]) -> HashMap<&str, usize> {
 }
 
 /// The subscriptions of a file; problems and warnings go where they belong.
-pub(super) fn subscriptions(
-    streams: &[StreamDef],
-    resolver: &Resolver<'_>,
-    resolved: &mut Resolved,
-) -> Vec<Subscription> {
-    let mut ids: HashMap<&str, usize> = HashMap::new();
-    for (index, component) in resolved.components.iter().enumerate() {
-        ids.insert(&component.id.text, index);
-    }
-    let (mut made, mut problems, mut warnings, mut java) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+pub(super) fn subscribe_all(streams: &[StreamDef], resolver: &Resolver<'_>, resolved: &mut Resolved) {
+    let ids: HashMap<Arc<str>, usize> =
+        resolved.components.iter().enumerate().map(|(index, component)| (component.id.text.clone(), index)).collect();
     for (position, stream) in streams.iter().enumerate() {
-        let components = &resolved.components;
-        let (from, to) = (end(&stream.from, &ids, components, false), end(&stream.to, &ids, components, true));
+        // Flux makes the grouping whatever becomes of the stream.
+        let custom = match &stream.grouping {
+            GroupingDef::Custom(object) => Some(custom(object, resolver, resolved)),
+            _ => None,
+        };
         let later = streams[position + 1..].iter().find(|later| {
             later.from.text == stream.from.text
                 && later.to.text == stream.to.text
                 && later.stream.text == stream.stream.text
         });
         if let Some(later) = later {
-            let message = format!(
-                "the bolt {:?} subscribes to this stream again at {}: as in Storm, only that counts",
-                stream.to.text, later.place
-            );
-            warnings.push(Problem::new(stream.place.to_string(), message));
+            // What a file says that is merged twice is no second subscription.
+            if later.place != stream.place {
+                let message = format!(
+                    "the bolt {:?} subscribes to this stream again at {}: as in Storm, only that counts",
+                    stream.to.text, later.place
+                );
+                resolved.warnings.push(Problem::new(stream.place.to_string(), message));
+            }
             continue;
         }
-        for outcome in [&from, &to] {
-            if let Err(problem) = outcome {
-                problems.push(problem.clone());
+        let outcome = subscribe(stream, custom, &ids, resolved);
+        match (outcome, &stream.grouping) {
+            (Ok(()), _) => {}
+            (Err(Some(problem)), GroupingDef::Custom(object)) => {
+                resolved.obstacle(&object.class, Obstacle::Wrong(problem));
             }
-        }
-        let (Ok(from), Ok(to)) = (from, to) else { continue };
-        let port = match port(&components[from], stream) {
-            Ok(port) => port,
-            Err(problem) => {
-                problems.extend(problem);
-                continue;
-            }
-        };
-        match grouping(&components[from], port, stream, resolver, resolved) {
-            Ok(grouping) => {
-                let place = stream.place.clone();
-                made.push(Subscription { from, port, to, grouping, is_feedback: false, place });
-            }
-            Err(Obstacle::Java(problem)) => java.push(problem),
-            Err(Obstacle::Wrong(problem)) => problems.push(problem),
+            (Err(problem), _) => resolved.problems.extend(problem),
         }
     }
-    mark_feedback(resolved.components.len(), &mut made);
-    resolved.problems.extend(problems);
-    resolved.warnings.extend(warnings);
-    resolved.needs_jvm.extend(java);
-    made
+    mark_feedback(resolved.components.len(), &mut resolved.subscriptions);
+}
+
+/// One subscription. Nothing is said of what has been told before, or of streams that are not known.
+fn subscribe(
+    stream: &StreamDef,
+    custom: Option<Option<Custom>>,
+    ids: &HashMap<Arc<str>, usize>,
+    resolved: &mut Resolved,
+) -> Result<(), Option<Problem>> {
+    let components = &resolved.components;
+    let to = end(&stream.to, ids, components, true);
+    let system = system::look_up(stream);
+    if let Some(Err(problem)) = system {
+        resolved.problems.extend(to.err());
+        return Err(Some(problem));
+    }
+    let is_from_system = system.is_some() && &*stream.from.text == SYSTEM_COMPONENT;
+    let from = if is_from_system { Ok(usize::MAX) } else { end(&stream.from, ids, components, false) };
+    for outcome in [&from, &to] {
+        if let Err(problem) = outcome {
+            resolved.problems.push(problem.clone());
+        }
+    }
+    let (Ok(from), Ok(to)) = (from, to) else { return Err(None) };
+    let place = stream.place.clone();
+    if let Some(Ok(declared)) = system {
+        let grouping = grouping(stream, &declared, custom)?;
+        resolved.warnings.extend(system::warning(stream, &resolved.components[to]));
+        let from = stream.from.text.clone();
+        resolved.system_subscriptions.push(SystemSubscription { from, stream: declared, to, grouping, place });
+        return Ok(());
+    }
+    let port = port(&resolved.components[from], stream)?;
+    let declared = &resolved.components[from].streams.as_ref().expect("a port is one of its streams")[port];
+    let grouping = grouping(stream, declared, custom)?;
+    resolved.subscriptions.push(Subscription { from, port, to, grouping, is_feedback: false, place });
+    Ok(())
 }
 
 /// The component that one end of a stream names.
-fn end(word: &Word, ids: &HashMap<&str, usize>, components: &[Component], is_to: bool) -> Result<usize, Problem> {
+fn end(word: &Word, ids: &HashMap<Arc<str>, usize>, components: &[Component], is_to: bool) -> Result<usize, Problem> {
     let what = if is_to { "bolt" } else { "spout or bolt" };
     let wrong = |message: String| Err(Problem::new(word.place.to_string(), message));
     match ids.get(&*word.text) {
@@ -151,13 +173,29 @@ fn port(from: &Component, stream: &StreamDef) -> Result<usize, Option<Problem>> 
     })
 }
 
+/// A grouping of a class, before it is known on which stream.
+enum Custom {
+    /// By these fields, or by the first value.
+    PartialKey(Option<Vec<String>>),
+    Other(GroupingFactory),
+}
+
+/// A grouping of a class; nothing, and a note of why, if there is none.
+fn custom(object: &Object, resolver: &Resolver<'_>, resolved: &mut Resolved) -> Option<Custom> {
+    let made = match current(&object.class.text) == PARTIAL_KEY {
+        true => resolver.partial_key_fields(object, &resolved.conf).map(Custom::PartialKey),
+        false => resolver.grouping(object, &resolved.conf).map(Custom::Other),
+    };
+    made.map_err(|obstacle| resolved.obstacle(&object.class, obstacle)).ok()
+}
+
+/// A grouping on a stream. None of `custom` has been told.
 fn grouping(
-    from: &Component,
-    port: usize,
     stream: &StreamDef,
-    resolver: &Resolver<'_>,
-    resolved: &Resolved,
-) -> Result<Wired, Obstacle> {
+    declared: &StreamDeclaration,
+    custom: Option<Option<Custom>>,
+) -> Result<Wired, Option<Problem>> {
+    let from = &stream.from.text;
     Ok(match &stream.grouping {
         GroupingDef::All => Wired::All,
         GroupingDef::Direct => Wired::Direct,
@@ -166,24 +204,21 @@ fn grouping(
         GroupingDef::Global => Wired::Global,
         GroupingDef::None => Wired::None,
         GroupingDef::Fields(fields) => {
-            let positions = positions(from, port, fields.iter().map(|field| (&*field.text, &field.place)))?;
+            let positions = positions(from, declared, fields.iter().map(|field| (&*field.text, &field.place)))?;
             Wired::Fields { names: names(fields.iter().map(|field| &*field.text)), positions }
         }
-        GroupingDef::Custom(object) if current(&object.class.text) == PARTIAL_KEY => {
-            let place = &object.class.place;
-            match resolver.partial_key_fields(object, &resolved.conf)? {
-                Some(fields) => {
-                    let positions = positions(from, port, fields.iter().map(|field| (&**field, place)))?;
-                    Wired::PartialKey { names: names(fields.iter().map(String::as_str)), positions: Some(positions) }
-                }
-                None => Wired::PartialKey { names: "the first value".to_owned(), positions: None },
+        GroupingDef::Custom(object) => match custom.flatten().ok_or(None)? {
+            Custom::PartialKey(Some(fields)) => {
+                let place = &object.class.place;
+                let positions = positions(from, declared, fields.iter().map(|field| (&**field, place)))?;
+                Wired::PartialKey { names: names(fields.iter().map(String::as_str)), positions: Some(positions) }
             }
-        }
-        GroupingDef::Custom(object) => {
-            let class = &object.class.text;
-            let name = simple_name(class).to_owned();
-            Wired::Custom { name, factory: resolver.grouping(object, &resolved.conf)? }
-        }
+            Custom::PartialKey(None) => Wired::PartialKey { names: "the first value".to_owned(), positions: None },
+            Custom::Other(factory) => {
+                let name = simple_name(&object.class.text).to_owned();
+                Wired::Custom { name, factory }
+            }
+        },
     })
 }
 
@@ -193,16 +228,15 @@ fn names<'f>(fields: impl Iterator<Item = &'f str>) -> String {
 
 /// Where fields stand in a stream.
 fn positions<'f>(
-    from: &Component,
-    port: usize,
+    from: &str,
+    stream: &StreamDeclaration,
     fields: impl Iterator<Item = (&'f str, &'f Place)>,
 ) -> Result<Arc<[usize]>, Problem> {
-    let stream = &from.streams.as_ref().expect("a port is one of its streams")[port];
     let position = |(field, place): (&str, &Place)| {
         stream.fields.position(field).ok_or_else(|| {
             let known: Vec<&str> = stream.fields.names().iter().map(|name| &**name).collect();
-            let (id, name) = (&from.id.text, &stream.name);
-            let message = format!("the stream {name:?} of {id:?} has no field {field:?}; it has {}", listed(&known));
+            let name = &stream.name;
+            let message = format!("the stream {name:?} of {from:?} has no field {field:?}; it has {}", listed(&known));
             Problem::new(place.to_string(), message)
         })
     };

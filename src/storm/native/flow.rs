@@ -166,16 +166,22 @@ fn filter(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     let tested: Arc<str> = args.text("field", 0)?.into();
     let mut tests = Vec::new();
     for name in ["equals", "not_equals", "contains", "above", "below"] {
-        let Some(argument) = args.get(name, usize::MAX) else { continue };
-        let wrong = || args.problem(format!("{name} does not take {argument:?}"));
-        let Argument::Value(json) = argument else { return Err(wrong()) };
-        tests.push(match name {
-            "equals" => Test::Equals(Value::try_from(json.clone()).map_err(|_| wrong())?),
-            "not_equals" => Test::NotEquals(Value::try_from(json.clone()).map_err(|_| wrong())?),
-            "contains" => Test::Contains(json.as_str().ok_or_else(wrong)?.to_owned()),
-            "above" => Test::Above(json.as_f64().ok_or_else(wrong)?),
-            _ => Test::Below(json.as_f64().ok_or_else(wrong)?),
-        });
+        let of_value = |argument: &Argument| {
+            let Argument::Value(json) = argument else { return None };
+            Some(match name {
+                "equals" => Test::Equals(Value::try_from(json.clone()).ok()?),
+                "not_equals" => Test::NotEquals(Value::try_from(json.clone()).ok()?),
+                "contains" => Test::Contains(json.as_str()?.to_owned()),
+                "above" => Test::Above(json.as_f64()?),
+                _ => Test::Below(json.as_f64()?),
+            })
+        };
+        let expected = match name {
+            "above" | "below" => "a number",
+            "contains" => "a text",
+            _ => "a value",
+        };
+        tests.extend(args.optional(name, usize::MAX, expected, of_value)?);
     }
     if tests.is_empty() {
         return Err(args.problem("a filter needs one of equals, not_equals, contains, above and below"));

@@ -51,9 +51,9 @@ pub(super) fn register(registry: &mut Registry) {
     registry.grouping(format!("{TESTING}NGrouping"), first_tasks);
 }
 
-/// Spouts whose only argument says whether they may have several tasks.
-fn with_limit(args: &Arguments<'_>, spout: NativeSpout) -> Result<NativeSpout, Problem> {
-    Ok(match args.optional_flag("isDistributed", args.count().saturating_sub(1))? {
+/// Spouts whose argument at a position says whether they may have several tasks.
+fn with_limit(args: &Arguments<'_>, position: usize, spout: NativeSpout) -> Result<NativeSpout, Problem> {
+    Ok(match args.optional_flag("isDistributed", position)? {
         Some(false) => spout.configured("topology.max.task.parallelism", 1),
         _ => spout,
     })
@@ -67,23 +67,20 @@ fn one_of(args: &Arguments<'_>, texts: &'static [&'static str]) -> Result<Native
 }
 
 fn word_spout(args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
-    with_limit(args, one_of(args, &WORDS)?)
+    with_limit(args, 0, one_of(args, &WORDS)?)
 }
 
-/// Declares its fields and never emits.
+/// Declares its fields and never emits. Made by fields, a flag, or both.
 fn planner_spout(args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
-    let fields = match args.get("outFields", 0) {
-        Some(Argument::Fields(fields)) => fields.clone(),
-        _ => ["field1", "field2"].map(str::to_owned).to_vec(),
-    };
+    let is_flag = matches!(args.first(), Some(Argument::Value(serde_json::Value::Bool(_))));
+    let (of_fields, of_flag) = if is_flag { (usize::MAX, 0) } else { (0, 1) };
+    let fields = args.optional_fields("outFields", of_fields)?;
+    let fields = fields.unwrap_or_else(|| ["field1", "field2"].map(str::to_owned).to_vec());
     let stream = args.stream("default", &fields)?;
     let emits = Emits::new(std::slice::from_ref(&stream));
     let never = Duration::from_secs(1 << 32);
     let spout = NativeSpout::new([stream], move || Periodic::new(emits.clone(), never, false, |_: Making<'_>| None));
-    match args.count() {
-        1 if matches!(args.get("outFields", 0), Some(Argument::Fields(_))) => Ok(spout),
-        _ => with_limit(args, spout),
-    }
+    with_limit(args, of_flag, spout)
 }
 
 /// A number below 1000, the time a day ago, a message id.

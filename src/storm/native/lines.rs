@@ -10,6 +10,7 @@ use crate::connect::{FileLines, StdinLines};
 use crate::error::{Failure, Problem};
 use crate::storm::native::emits::Emits;
 use crate::storm::native::periodic::{Making, Periodic};
+use crate::storm::registry::arguments::fields_of;
 use crate::storm::registry::{Argument, Arguments, NativeSpout, Registry};
 use crate::storm::tuple::StormTuple;
 use crate::task::component::{Next, Outcome, Polled, Source, Spout};
@@ -133,13 +134,11 @@ fn period(args: &Arguments<'_>, position: usize) -> Result<Duration, Problem> {
 }
 
 fn words(args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
-    let given = match args.get("words", 0) {
-        None => None,
-        Some(Argument::Value(serde_json::Value::String(text))) => {
-            Some(text.split_whitespace().map(str::to_owned).collect())
-        }
-        Some(argument) => crate::storm::registry::arguments::fields_of(argument),
+    let texts = |argument: &Argument| match argument {
+        Argument::Value(serde_json::Value::String(text)) => Some(text.split_whitespace().map(str::to_owned).collect()),
+        argument => fields_of(argument),
     };
+    let given: Option<Vec<String>> = args.optional("words", 0, "a list of texts, or one text of words", texts)?;
     let default = || ["the", "quick", "brown", "fox", "jumps"].map(str::to_owned).to_vec();
     let words: Vec<Value> = given.unwrap_or_else(default).into_iter().map(Value::from).collect();
     if words.is_empty() {

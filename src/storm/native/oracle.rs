@@ -57,11 +57,12 @@ fn list_spout(args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
         let fields = fields_of(fields).ok_or_else(|| Problem::new(&call.place, "expected the names of fields"))?;
         streams.push(args.stream(name, &fields)?);
     }
-    let Some(Argument::Value(Json::Array(items))) = args.get("items", 1) else {
-        return Err(args.problem("ListSpout needs a list of tuples as its second constructor argument"));
+    let read = |argument: &Argument| -> Option<Arc<[Item]>> {
+        let Argument::Value(Json::Array(items)) = argument else { return None };
+        items.iter().map(|item| item_of(item, &streams)).collect()
     };
-    let items: Option<Arc<[Item]>> = items.iter().map(|item| item_of(item, &streams)).collect();
-    let items = items.ok_or_else(|| args.problem("expected tuples, or {stream, task, await, tuple}"))?;
+    let items = args.optional("items", 1, "a list of tuples, or of {stream, task, await, tuple}", read)?;
+    let items = items.ok_or_else(|| args.problem("ListSpout needs a list of tuples as its second argument"))?;
     let emits = Emits::new(&streams);
     let make =
         move || ListSpout { items: items.clone(), emits: emits.clone(), next: 0, acks: 0, failed: VecDeque::new() };

@@ -21,8 +21,36 @@ pub enum Argument {
     Count(u64),
     /// A time in milliseconds: a `BaseWindowedBolt$Duration`.
     Millis(u64),
-    /// Several of them: `reflist`.
+    /// Several of them that are not all plain values: `reflist`, or a list that holds objects. A list of plain values
+    /// is a value.
     List(Vec<Argument>),
+}
+
+impl Argument {
+    /// A list of these.
+    pub(crate) fn list(all: Vec<Argument>) -> Self {
+        let values: Option<Vec<Json>> = all
+            .iter()
+            .map(|argument| match argument {
+                Argument::Value(value) => Some(value.clone()),
+                _ => None,
+            })
+            .collect();
+        values.map_or(Argument::List(all), |values| Argument::Value(Json::Array(values)))
+    }
+
+    /// For error messages.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Argument::Value(value) => value.to_string(),
+            Argument::Fields(names) => format!("the fields {}", names.join(", ")),
+            Argument::Count(count) => format!("a count of {count}"),
+            Argument::Millis(millis) => format!("a time of {millis} ms"),
+            Argument::List(all) => {
+                format!("[{}]", all.iter().map(Argument::shown).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
 }
 
 /// An argument and where it stands.
@@ -98,10 +126,18 @@ impl Arguments<'_> {
         self.positional.len()
     }
 
+    /// The first argument of the constructor, which may say what the others are; it is not asked for by this.
+    pub(crate) fn first(&self) -> Option<&Argument> {
+        self.positional.first().map(|placed| &placed.argument)
+    }
+
     fn find(&self, name: &str, position: usize) -> Option<&Placed> {
         let mut asked = self.asked.borrow_mut();
         asked.names.insert(name.to_owned());
-        asked.positions = asked.positions.max(position.saturating_add(1));
+        // What has no position is a property only.
+        if position != usize::MAX {
+            asked.positions = asked.positions.max(position + 1);
+        }
         let named = self.named.iter().rev().find(|(other, _)| other == name).map(|(_, placed)| placed);
         let is_null = |placed: &&Placed| placed.argument == Argument::Value(Json::Null);
         named.or_else(|| self.positional.get(position)).filter(|placed| !is_null(placed))
@@ -120,13 +156,35 @@ impl Arguments<'_> {
     ) -> Result<Option<T>, Problem> {
         let Some(placed) = self.find(name, position) else { return Ok(None) };
         let value = read(&placed.argument);
-        value.map(Some).ok_or_else(|| {
-            let shown = match &placed.argument {
-                Argument::Value(value) => value.to_string(),
-                other => format!("{other:?}"),
-            };
-            Problem::new(&placed.place, format!("expected {expected} for {name} of {}, not {shown}", self.class))
-        })
+        value.map(Some).ok_or_else(|| self.misfit(name, expected, placed))
+    }
+
+    /// What is said of an argument that is not what it should be; of a list, with its first element that is not.
+    fn misfit(&self, name: &str, expected: &str, placed: &Placed) -> Problem {
+        let mut message = format!("expected {expected} for {name} of {}, not {}", self.class, placed.argument.shown());
+        let element = match &placed.argument {
+            Argument::Value(Json::Array(values)) => values.iter().enumerate().find(|(_, value)| !value.is_string()),
+            _ => None,
+        };
+        if let Some((at, value)) = element.filter(|_| expected.starts_with("a list of")) {
+            let remedy = if value.is_number() || value.is_boolean() { ": put it in quotes" } else { "" };
+            message.push_str(&format!("; element {} is {value}{remedy}", at + 1));
+        }
+        Problem::new(&placed.place, message)
+    }
+
+    /// An argument that is read by a function of the caller's, if it is there.
+    ///
+    /// # Errors
+    /// `read` finds nothing in it; the problem says what was `expected`, and what is there.
+    pub fn optional<T>(
+        &self,
+        name: &str,
+        position: usize,
+        expected: &str,
+        read: impl FnOnce(&Argument) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        self.read((name, position), expected, read)
     }
 
     fn required<T>(&self, name: &str, position: usize, expected: &str, value: Option<T>) -> Result<T, Problem> {
@@ -227,6 +285,18 @@ impl Arguments<'_> {
     pub(crate) fn calls<'s>(&'s self, name: &'static str) -> impl Iterator<Item = &'s Call> {
         self.asked.borrow_mut().calls.insert(name.to_owned());
         self.calls.iter().filter(move |call| call.name == name)
+    }
+
+    /// The arguments of a call of a method that takes so many.
+    ///
+    /// # Errors
+    /// It is given another number of them.
+    pub(crate) fn exactly<'c, const N: usize>(&self, call: &'c Call) -> Result<&'c [Placed; N], Problem> {
+        let wrong = |_| {
+            let (class, name, given) = (self.class, &call.name, call.args.len());
+            Problem::new(&call.place, format!("{name} of {class} takes {N} arguments here, not {given}"))
+        };
+        call.args[..].try_into().map_err(wrong)
     }
 
     /// What the file says and nobody has asked for.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map as JsonMap, Value as Json};
 
+use crate::error::Problem;
 use crate::storm::emitter::StreamDeclaration;
 use crate::storm::record::{RecordedBolt, RecordedSpout, Tape};
 use crate::storm::tuple::StormTuple;
@@ -32,6 +33,8 @@ pub struct NativeBolt {
     pub(crate) conf: JsonMap<String, Json>,
     /// Instead of the configured period.
     pub(crate) tick: Option<Duration>,
+    /// What a person should know before the start.
+    pub(crate) warnings: Vec<Problem>,
     pub(crate) declare: Declare<LegacyBolt>,
 }
 
@@ -68,7 +71,19 @@ impl NativeBolt {
             None => t.bolt(id, bolt),
             Some(tape) => t.bolt(id, RecordedBolt { bolt, tape }),
         });
-        NativeBolt { streams: streams.into_iter().collect(), conf: JsonMap::new(), tick: None, declare }
+        NativeBolt {
+            streams: streams.into_iter().collect(),
+            conf: JsonMap::new(),
+            tick: None,
+            warnings: Vec::new(),
+            declare,
+        }
+    }
+
+    /// Has this told before the start.
+    pub(crate) fn warning(mut self, warning: Option<Problem>) -> Self {
+        self.warnings.extend(warning);
+        self
     }
 
     /// Has the bolt's `tick` called with this period, whatever the configuration says.

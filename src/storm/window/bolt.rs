@@ -83,6 +83,7 @@ pub fn windowed<W: WindowedBolt>(
     let own_ticks = args.conf.tick();
     let timers = Timers::new(&settings, own_ticks);
     let emits = Emits::new(&streams);
+    let pending = settings.held_back_by(args.conf);
     let settings: Arc<WindowSettings> = Arc::new(settings);
     let ticks = own_ticks.map(TickTuples::new);
     let inputs = args.inputs;
@@ -102,7 +103,7 @@ pub fn windowed<W: WindowedBolt>(
             failed: Ok(()),
         }
     };
-    let bolt = NativeBolt::new(streams, make);
+    let bolt = NativeBolt::new(streams, make).warning(pending.map(|message| args.problem(message)));
     // The engine has one timer per component: this bolt's is the greatest that all its own are multiples of.
     Ok(match timers.period_ms() {
         Some(period_ms) => bolt.ticking(Duration::from_millis(period_ms)),
@@ -151,8 +152,8 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 /// A bolt that keeps its tuples in windows.
 ///
 /// Held tuples are open trees: a spout with fewer pending trees than a window needs would stand still, so that is
-/// refused when the bolt is made. When all input has ended, what is still in a window is acked without another
-/// activation: the last window stays open, as in Storm.
+/// refused when the bolt is made, or warned of where it depends on how fast tuples come. When all input has ended, the
+/// last window stays open, as in Storm: what is in it is in no further activation, and is neither acked nor failed.
 pub struct Windowed<W> {
     bolt: W,
     windows: Windows<StormTuple, Held>,
@@ -251,9 +252,10 @@ impl<W: WindowedBolt> ManualBolt for Windowed<W> {
         if let Some(field) = &self.settings.timestamp_field {
             at_ms = match event_time(&tuple, field) {
                 Ok(at_ms) => at_ms,
+                // It is this tuple's failure, and nobody else's.
                 Err(failure) => {
-                    tuple.fail(failure.clone());
-                    return Err(failure);
+                    tuple.fail(failure);
+                    return Ok(());
                 }
             };
             let source = tuple.source();
@@ -289,7 +291,8 @@ impl<W: WindowedBolt> ManualBolt for Windowed<W> {
     }
 
     fn finish(&mut self, _: &mut Outlet<Many<StormTuple>>) -> Outcome {
-        self.windows.clear().into_iter().flatten().for_each(Anchor::ack);
+        // A source that commits what is acked reads them again when it is started anew.
+        self.windows.clear().into_iter().flatten().for_each(|anchor| anchor.fail(Failure::left_open()));
         Ok(())
     }
 }

@@ -44,6 +44,9 @@ const LENGTH_MS: &str = "topology.bolts.window.length.duration.ms";
 const SLIDE_COUNT: &str = "topology.bolts.window.sliding.interval.count";
 const SLIDE_MS: &str = "topology.bolts.window.sliding.interval.duration.ms";
 
+/// squall's limit of open trees of a spout task where Storm has none.
+const MAX_SPOUT_PENDING_DEFAULT: u64 = 16_384;
+
 impl WindowSettings {
     /// From the methods that a file calls (`withWindow`, `withTumblingWindow`, `withTimestampField`, `withLag`,
     /// `withWatermarkInterval`, `withLateTupleStream`) and from the configuration. What Storm would find wrong when the
@@ -61,7 +64,7 @@ impl WindowSettings {
                 }
                 for (placed, &key) in call.args.iter().zip(*keys) {
                     set(&mut conf, method, key, &placed.argument).ok_or_else(|| {
-                        Problem::new(&placed.place, format!("{method} does not take {:?}", placed.argument))
+                        Problem::new(&placed.place, format!("{method} does not take {}", placed.argument.shown()))
                     })?;
                 }
             }
@@ -128,6 +131,33 @@ impl WindowSettings {
                 "the window's length and slide of {count} tuples together exceed topology.max.spout.pending, {pending}"
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the spouts' limit of open trees may hold the windows up, as far as that shows before the start: their
+    /// tuples' trees stay open.
+    pub(crate) fn held_back_by(&self, conf: &Conf) -> Option<String> {
+        if conf.ackers() == 0 {
+            return None;
+        }
+        match (self.length, conf.whole("topology.max.spout.pending")) {
+            (Length::Millis(length_ms), Some(pending)) => {
+                let what_then = match self.is_event_time() {
+                    true => "no more come, so that event time stands still, and the topology with it",
+                    false => "no more come until the window is over",
+                };
+                Some(format!(
+                    "a window holds what comes in {length_ms} ms, and topology.max.spout.pending lets a spout task have \
+                     {pending} tuples under way, which it has while they are in a window: when there are so many, \
+                     {what_then}; set it above what comes in the time of length, slide and lag together, or leave it out"
+                ))
+            }
+            (Length::Count(count), None) if count > MAX_SPOUT_PENDING_DEFAULT => Some(format!(
+                "a window holds {count} tuples, and a spout task has at most {MAX_SPOUT_PENDING_DEFAULT} under way unless \
+                 told otherwise, where Storm has no limit: set topology.max.spout.pending to length and slide together \
+                 or more"
+            )),
+            _ => None,
         }
     }
 

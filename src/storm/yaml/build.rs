@@ -1,11 +1,14 @@
 //! From the parser's events to a tree of nodes.
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::node::{Content, Node, Place};
 use super::scalar;
-use super::source::Text;
+use super::source::{Replacement, Text};
+use super::surrogates::Hidden;
 use crate::error::Problem;
 
 /// Nodes of one file, those of repeated aliases included.
@@ -18,14 +21,20 @@ const DEPTH_MAX: usize = 64;
 /// The first thing that is not YAML; or everything else that is wrong: keys given twice, unknown aliases, what is
 /// larger or deeper than any file of this kind should be.
 pub(crate) fn parse(text: &Text) -> Result<Node, Vec<Problem>> {
+    let hidden = Hidden::hide(&text.text);
+    let (shown, hidden) = match &hidden {
+        Some((shown, hidden)) => (shown, Some(*hidden)),
+        None => (&text.text, None),
+    };
     let mut build =
-        Build { text, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, problems: Vec::new() };
-    for event in Parser::new_from_str(&text.text) {
+        Build { text, hidden, stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, problems: Vec::new() };
+    for event in Parser::new_from_str(shown) {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
                 let place = text.place(error.marker().line().saturating_sub(1), error.marker().col());
-                return Err(vec![Problem::new(place.to_string(), format!("this is not YAML: {}", error.info()))]);
+                let message = format!("this is not YAML: {}{}", error.info(), replaced_on(text, &place));
+                return Err(vec![Problem::new(place.to_string(), message)]);
             }
         };
         if let Err(problem) = build.event(event, span) {
@@ -39,8 +48,21 @@ pub(crate) fn parse(text: &Text) -> Result<Node, Vec<Problem>> {
     Ok(build.root.unwrap_or_else(|| Node { place: text.place(0, 0), content: Content::Null }))
 }
 
+/// What has come into a line by `${}`: what the parser stumbles over may not be in the file itself.
+fn replaced_on(text: &Text, place: &Place) -> String {
+    let all = text.replacements.iter().filter(|replacement| replacement.place.line == place.line);
+    let told = all.map(|replacement| {
+        let Replacement { reference, value, source, .. } = replacement;
+        let value: String = value.chars().take(60).collect();
+        format!("; here {reference} stands for {value:?}, {source}")
+    });
+    told.collect()
+}
+
 struct Build<'t> {
     text: &'t Text,
+    /// How surrogates are hidden in what the parser sees.
+    hidden: Option<Hidden>,
     stack: Vec<Open>,
     anchors: HashMap<usize, (Node, usize)>,
     nodes: usize,
@@ -67,7 +89,14 @@ impl Build<'_> {
         let place = self.place(span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let content = self.scalar(&text, style, tag.as_deref(), &place);
+                let shown = match self.hidden.map_or(Ok(Cow::Borrowed(&*text)), |hidden| hidden.shown(&text)) {
+                    Ok(shown) => shown,
+                    Err(alone) => {
+                        let message = format!("\\u{alone:04x} is half of a character, and the other half is missing");
+                        return Err(Problem::new(place.to_string(), message));
+                    }
+                };
+                let content = self.scalar(&shown, style, tag.as_deref(), &place);
                 self.nodes += 1;
                 self.finish(Node { place, content }, anchor, 1)
             }

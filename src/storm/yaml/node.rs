@@ -57,6 +57,31 @@ impl Node {
         self.problem(format!("expected {what}, not {}", self.shown()))
     }
 
+    /// A value of JSON as if all of it stood at this place.
+    pub fn from_json(json: &Json, place: &Place) -> Self {
+        let node = |json: &Json| Node::from_json(json, place);
+        let content = match json {
+            Json::Null => Content::Null,
+            Json::Bool(value) => Content::Bool(*value),
+            Json::Number(number) => match number.as_i64() {
+                Some(whole) => Content::Int(whole),
+                None => Content::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Content::Text(text.as_str().into()),
+            Json::Array(values) => Content::List(values.iter().map(node).collect()),
+            Json::Object(object) => {
+                let key = |key: &str| Node { place: place.clone(), content: Content::Text(key.into()) };
+                Content::Map(object.iter().map(|(name, value)| (key(name), node(value))).collect())
+            }
+        };
+        Node { place: place.clone(), content }
+    }
+
+    /// Neither a list nor a map, nor nothing.
+    pub fn is_scalar(&self) -> bool {
+        !matches!(self.content, Content::Null | Content::List(_) | Content::Map(_))
+    }
+
     pub fn as_text(&self) -> Option<&Arc<str>> {
         if let Content::Text(text) = &self.content { Some(text) } else { None }
     }
@@ -65,6 +90,18 @@ impl Node {
     pub fn get(&self, key: &str) -> Option<&Node> {
         let Content::Map(entries) = &self.content else { return None };
         entries.iter().find(|(name, _)| name.as_text().is_some_and(|name| &**name == key)).map(|(_, value)| value)
+    }
+
+    /// A number that JSON lacks, if there is one in it.
+    pub fn not_finite(&self) -> Option<&Node> {
+        match &self.content {
+            Content::Float(value) => (!value.is_finite()).then_some(self),
+            Content::List(values) => values.iter().find_map(Node::not_finite),
+            Content::Map(entries) => {
+                entries.iter().find_map(|(key, value)| key.not_finite().or_else(|| value.not_finite()))
+            }
+            _ => None,
+        }
     }
 
     /// For error messages: short, on one line.

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::source::{Line, Span, Text, with_newlines};
+use super::source::{Line, Replacement, Span, Text, with_newlines};
 use crate::error::Problem;
+
+/// The value of a property, and where its file has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Property {
+    pub value: String,
+    pub place: String,
+}
 
 /// What `${}` is replaced by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Substitution {
     /// `${name}`.
-    pub properties: BTreeMap<String, String>,
+    pub properties: BTreeMap<String, Property>,
     /// `${ENV-NAME}`; none if the environment is not to be used.
     pub environment: Option<BTreeMap<String, String>>,
     /// Said where something is missing: how to give it.
@@ -25,9 +32,11 @@ fn replaced(column: usize, original: usize) -> Span {
 }
 
 /// What stands in the place of a `${}`.
-enum Found<'t> {
-    Value(&'t str),
-    Owned(String),
+enum Found {
+    Value {
+        value: String,
+        source: String,
+    },
     /// Left as it is, with what to say about it.
     Missing(String),
 }
@@ -36,12 +45,13 @@ impl Substitution {
     /// Replaces every `${}` of a text. What has no value stays as it is, and is told, except in comments.
     pub fn apply(&self, text: &Text) -> (Text, Vec<Problem>) {
         let (mut out, mut moved, mut missing) = (String::with_capacity(text.text.len()), Vec::new(), Vec::new());
+        let mut replacements = Vec::new();
         for (number, line) in text.text.split('\n').enumerate() {
             if number > 0 {
                 out.push('\n');
             }
             if line.contains("${") {
-                self.line(text, number, line, &mut out, &mut moved, &mut missing);
+                self.line((text, number, line), &mut out, &mut moved, &mut replacements, &mut missing);
             } else {
                 out.push_str(line);
                 // Once a value has brought a line of its own, all that follow have moved.
@@ -49,16 +59,15 @@ impl Substitution {
                 moved.push(is_moved.then(|| Line { original: number, spans: vec![same(0, 0)] }));
             }
         }
-        (Text::replaced(text.name.clone(), out, moved), missing)
+        (Text::replaced(text.name.clone(), out, moved, replacements), missing)
     }
 
     fn line(
         &self,
-        text: &Text,
-        number: usize,
-        line: &str,
+        (text, number, line): (&Text, usize, &str),
         out: &mut String,
         moved: &mut Vec<Option<Line>>,
+        replacements: &mut Vec<Replacement>,
         missing: &mut Vec<Problem>,
     ) {
         let is_comment = line.trim_start().starts_with('#');
@@ -73,8 +82,16 @@ impl Substitution {
             original += width(before);
             let found = self.look_up(name);
             let value = match &found {
-                Found::Value(value) => value,
-                Found::Owned(value) => value.as_str(),
+                Found::Value { value, source } => {
+                    let is_quoted = before.ends_with(['"', '\'']);
+                    replacements.push(Replacement {
+                        place: text.place(number, original - usize::from(is_quoted)),
+                        reference: rest[start..=end].to_owned(),
+                        value: value.clone(),
+                        source: source.clone(),
+                    });
+                    value.as_str()
+                }
                 Found::Missing(message) => {
                     if !is_comment {
                         missing.push(Problem::new(text.place(number, original).to_string(), message.clone()));
@@ -101,15 +118,15 @@ impl Substitution {
         moved.push(Some(made));
     }
 
-    fn look_up(&self, name: &str) -> Found<'_> {
+    fn look_up(&self, name: &str) -> Found {
         if let (Some(variable), Some(environment)) = (name.strip_prefix("ENV-"), &self.environment) {
             return environment.get(variable).map_or_else(
                 || Found::Missing(format!("the environment has no variable {variable}; ${{{name}}} stays as it is")),
-                |value| Found::Value(value),
+                |value| Found::Value { value: value.clone(), source: format!("the environment variable {variable}") },
             );
         }
-        if let Some(value) = self.properties.get(name) {
-            return Found::Value(value);
+        if let Some(property) = self.properties.get(name) {
+            return Found::Value { value: property.value.clone(), source: source(name, property) };
         }
         if let Some((list, index)) = name.strip_suffix(']').and_then(|name| name.split_once('[')) {
             return self.element(name, list, index);
@@ -123,32 +140,67 @@ impl Substitution {
     }
 
     /// An element of a property such as `["a", "b"]`.
-    fn element(&self, name: &str, list: &str, index: &str) -> Found<'_> {
-        let missing = |why: &str| Found::Missing(format!("nothing to put in the place of ${{{name}}}: {why}"));
-        let Some(value) = self.properties.get(list) else {
-            return missing(&format!("there is no property {list}"));
+    fn element(&self, name: &str, list: &str, index: &str) -> Found {
+        let missing = |why: String| {
+            Found::Missing(format!("nothing to put in the place of ${{{name}}}: {why}; it stays as it is"))
         };
-        let inner = value.trim().strip_prefix('[').and_then(|value| value.strip_suffix(']'));
-        let (Some(inner), Ok(index)) = (inner, index.trim().parse::<usize>()) else {
-            return missing("expected a property that is a list such as [\"a\", \"b\"], and an index from 0");
+        let Some(property) = self.properties.get(list) else {
+            return missing(match self.has_filter {
+                true => format!("the properties file has no {list}"),
+                false => "give a properties file by --filter".to_owned(),
+            });
         };
-        match inner.split(',').nth(index) {
-            Some(element) => {
-                let element = element.trim();
-                let quoted = ['"', '\''].into_iter().find_map(|quote| element.strip_prefix(quote)?.strip_suffix(quote));
-                Found::Owned(quoted.unwrap_or(element).to_owned())
-            }
-            None => missing("the list has no such element"),
+        let source = source(list, property);
+        let Ok(index) = index.trim().parse::<usize>() else {
+            return missing(format!("expected an index from 0, not {index}"));
+        };
+        let inner = property.value.trim().strip_prefix('[').and_then(|value| value.strip_suffix(']'));
+        let Some(inner) = inner else {
+            return missing(format!("{source} is no list such as [\"a\", \"b\"]"));
+        };
+        let elements = elements(inner);
+        match elements.get(index) {
+            Some(element) => Found::Value { value: (*element).to_owned(), source },
+            None => missing(format!("{source} has {} elements, counted from 0", elements.len())),
         }
     }
 }
 
+fn source(name: &str, property: &Property) -> String {
+    format!("the property {name} at {}", property.place)
+}
+
+/// What stands between the brackets of a list: elements in quotes, in which commas are text, or as they are.
+fn elements(inner: &str) -> Vec<&str> {
+    let (mut elements, mut rest) = (Vec::new(), inner.trim());
+    while !rest.is_empty() {
+        let (element, after) = quoted(rest).unwrap_or_else(|| {
+            let (element, after) = rest.split_once(',').unwrap_or((rest, ""));
+            (element.trim(), after)
+        });
+        elements.push(element);
+        rest = after.trim();
+    }
+    elements
+}
+
+/// An element in quotes, and what comes after its comma. Its end is the first quote before a comma or the end.
+fn quoted(rest: &str) -> Option<(&str, &str)> {
+    let quote = rest.chars().next().filter(|first| matches!(first, '"' | '\''))?;
+    let content = &rest[1..];
+    content.match_indices(quote).find_map(|(end, _)| {
+        let after = content[end + 1..].trim_start();
+        let after = if after.is_empty() { after } else { after.strip_prefix(',')? };
+        Some((&content[..end], after))
+    })
+}
+
 /// A properties file of Java: `key=value`, `key: value` or `key value` on lines, comments after `#` or `!`, lines that
 /// go on after `\`, escapes such as `\n` and `\u00e9`.
-pub(crate) fn parse_properties(text: &str) -> BTreeMap<String, String> {
+pub(crate) fn parse_properties(text: &str, file: &str, problems: &mut Vec<Problem>) -> BTreeMap<String, Property> {
     let mut properties = BTreeMap::new();
-    let mut lines = text.lines();
-    while let Some(first) = lines.next() {
+    let mut lines = text.lines().enumerate();
+    while let Some((number, first)) = lines.next() {
         let first = first.trim_start();
         if first.is_empty() || first.starts_with(['#', '!']) {
             continue;
@@ -157,12 +209,21 @@ pub(crate) fn parse_properties(text: &str) -> BTreeMap<String, String> {
         while line.bytes().rev().take_while(|&byte| byte == b'\\').count() % 2 == 1 {
             line.pop();
             match lines.next() {
-                Some(next) => line.push_str(next.trim_start()),
+                Some((_, next)) => line.push_str(next.trim_start()),
                 None => break,
             }
         }
         let (key, value) = split_property(&line);
-        properties.insert(unescaped(key), unescaped(value));
+        let place = format!("{file}:{}", number + 1);
+        match (unescaped(key), unescaped(value)) {
+            (Some(key), Some(value)) => {
+                properties.insert(key, Property { value, place });
+            }
+            _ => problems.push(Problem::new(
+                place,
+                format!("the property {key} has a \\u that no four hexadecimal digits of a character follow"),
+            )),
+        }
     }
     properties
 }
@@ -184,7 +245,8 @@ fn split_property(line: &str) -> (&str, &str) {
     (line, "")
 }
 
-fn unescaped(text: &str) -> String {
+/// None if a `\u` is not as it should be.
+fn unescaped(text: &str) -> Option<String> {
     let mut units: Vec<u16> = Vec::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {
@@ -195,11 +257,12 @@ fn unescaped(text: &str) -> String {
                 Some('r') => '\r',
                 Some('f') => '\x0c',
                 Some('u') => {
-                    let digits = characters.as_str().get(..4).unwrap_or("");
-                    if let Ok(unit) = u16::from_str_radix(digits, 16) {
-                        units.push(unit);
-                        characters = characters.as_str()[4..].chars();
+                    let digits = characters.as_str().get(..4)?;
+                    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                        return None;
                     }
+                    units.push(u16::from_str_radix(digits, 16).ok()?);
+                    characters = characters.as_str()[4..].chars();
                     continue;
                 }
                 Some(other) => other,
@@ -209,5 +272,5 @@ fn unescaped(text: &str) -> String {
         };
         units.extend_from_slice(unit.encode_utf16(&mut [0; 2]));
     }
-    String::from_utf16_lossy(&units)
+    String::from_utf16(&units).ok()
 }

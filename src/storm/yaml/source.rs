@@ -13,6 +13,21 @@ pub(crate) struct Text {
     lines: usize,
     /// Where each line of `text` came from, for those that are not what they were.
     moved: Vec<Option<Line>>,
+    /// What has come into it by `${}`.
+    pub replacements: Vec<Replacement>,
+}
+
+/// What stands in the place of a `${}`.
+#[derive(Clone, Debug)]
+pub(crate) struct Replacement {
+    /// Where the `${}` is; or the quote directly before it, where the value of which it is the beginning begins.
+    pub place: Place,
+    /// The `${}` itself.
+    pub reference: String,
+    /// What it is replaced by.
+    pub value: String,
+    /// Where that comes from.
+    pub source: String,
 }
 
 /// A part of a line, from this column on.
@@ -39,12 +54,17 @@ impl Text {
         let text = text.into();
         // A byte order mark is no content.
         let content = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        Self::replaced(name.into(), with_newlines(content).into_owned(), Vec::new())
+        Self::replaced(name.into(), with_newlines(content).into_owned(), Vec::new(), Vec::new())
     }
 
-    pub(super) fn replaced(name: Arc<str>, text: String, moved: Vec<Option<Line>>) -> Self {
+    pub(super) fn replaced(
+        name: Arc<str>,
+        text: String,
+        moved: Vec<Option<Line>>,
+        replacements: Vec<Replacement>,
+    ) -> Self {
         let lines = text.split('\n').count();
-        Text { name, text, lines, moved }
+        Text { name, text, lines, moved, replacements }
     }
 
     /// The place in the file of a line and column, both from 0, of the text.

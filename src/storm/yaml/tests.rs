@@ -82,9 +82,13 @@ fn a_file_cannot_blow_itself_up() {
     assert!(problems(&text)[0].contains("more than 1000000 values"));
 }
 
+fn property(value: &str, place: &str) -> Property {
+    Property { value: value.to_owned(), place: place.to_owned() }
+}
+
 fn substitution() -> Substitution {
     let properties = [("x", "1"), ("long", "a longer text"), ("list", "[\"a\", \"b\"]"), ("two", "- a\n- b")];
-    let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let properties = properties.map(|(name, value)| (name.to_owned(), property(value, "p.properties:1")));
     let environment = BTreeMap::from([("HOME".to_owned(), "/h".to_owned())]);
     Substitution { properties: properties.into(), environment: Some(environment), has_filter: true }
 }
@@ -122,7 +126,7 @@ fn places_are_those_of_the_file_as_it_was_written() {
 #[test]
 fn a_carriage_return_ends_a_line_too() {
     let text = Text::new("f.yaml", "a: 1\r\rb: ${x}\r\nc: ${old}\rd: x");
-    let properties = [("x".to_owned(), "1".to_owned()), ("old".to_owned(), "[\r  1]".to_owned())];
+    let properties = [("x", "1"), ("old", "[\r  1]")].map(|(name, value)| (name.to_owned(), property(value, "p:1")));
     let (text, _) = Substitution { properties: properties.into(), ..substitution() }.apply(&text);
     let root = parse(&text).unwrap();
     let Content::Map(entries) = &root.content else { panic!("{root:?}") };
@@ -136,9 +140,76 @@ fn a_carriage_return_ends_a_line_too() {
 #[test]
 fn properties_are_read_as_java_does() {
     let text = "# c\n! c\n a = b c \nk:v\nw  x\\\n   y\nu=\\u00e9\\n\\=\nescaped\\ key=1\nempty\n";
-    let expected = [("a", "b c "), ("k", "v"), ("w", "xy"), ("u", "\u{e9}\n="), ("escaped key", "1"), ("empty", "")];
-    let expected: BTreeMap<String, String> = expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    assert_eq!(parse_properties(text), expected);
+    let expected = [
+        ("a", "b c ", 3),
+        ("k", "v", 4),
+        ("w", "xy", 5),
+        ("u", "\u{e9}\n=", 7),
+        ("escaped key", "1", 8),
+        ("empty", "", 9),
+    ];
+    let expected: BTreeMap<String, Property> =
+        expected.map(|(name, value, line)| (name.to_owned(), property(value, &format!("p:{line}")))).into();
+    let mut problems = Vec::new();
+    assert_eq!(parse_properties(text, "p", &mut problems), expected);
+    assert_eq!(problems, []);
+}
+
+#[test]
+fn a_property_that_java_would_not_take_is_told_with_its_line() {
+    let mut problems = Vec::new();
+    let properties = parse_properties("a=1\nb=\\u12\nc=\\ud83e\nd=\\ud83e\\udd80\ne=\\u+123", "p", &mut problems);
+    assert_eq!(properties.keys().collect::<Vec<_>>(), ["a", "d"]);
+    assert_eq!(properties["d"].value, "\u{1f980}");
+    let places: Vec<&str> = problems.iter().map(|problem| problem.place.as_str()).collect();
+    assert_eq!(places, ["p:2", "p:3", "p:5"]);
+}
+
+#[test]
+fn elements_of_a_list_may_hold_commas_and_quotes() {
+    let list = r#"["a", "b, with comma", 'c, d' , "it"s", plain ,"last"]"#;
+    let properties = [("list".to_owned(), property(list, "p:3"))].into();
+    let substitution = Substitution { properties, environment: None, has_filter: true };
+    let replaced = |text: &str| substitution.apply(&Text::new("f.yaml", text));
+    let all: Vec<String> = (0..6).map(|at| replaced(&format!("${{list[{at}]}}")).0.text).collect();
+    assert_eq!(all, ["a", "b, with comma", "c, d", "it\"s", "plain", "last"]);
+    let missing = |text: &str| replaced(text).1[0].message.clone();
+    assert!(missing("${list[6]}").contains("the property list at p:3 has 6 elements, counted from 0"));
+    assert!(missing("${lists[0]}").contains("the properties file has no lists"));
+    assert!(missing("${list[x]}").contains("expected an index from 0, not x"));
+}
+
+#[test]
+fn what_is_no_yaml_because_of_a_property_names_the_property() {
+    let properties = [("text".to_owned(), property("a\"b", "dev.properties:7"))].into();
+    let substitution = Substitution { properties, environment: None, has_filter: true };
+    let (text, _) = substitution.apply(&Text::new("f.yaml", "a: 1\nb: [\"${text}\"]\n"));
+    let problem = parse(&text).unwrap_err().remove(0).to_string();
+    assert!(problem.starts_with("f.yaml:2:"), "{problem}");
+    assert!(
+        problem.ends_with("here ${text} stands for \"a\\\"b\", the property text at dev.properties:7"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn surrogates_as_escapes_are_the_characters_that_they_are_in_java() {
+    let value = |text: &str| read(text).to_json();
+    assert_eq!(value(r#""\ud83e\udd80 crab \u00e9""#), "\u{1f980} crab \u{e9}");
+    assert_eq!(value(r#""\uD83E\uDD80""#), "\u{1f980}");
+    // What is no escape is text; what the text uses itself stays what it is.
+    assert_eq!(value(r#"["\ud83e\udd80", '\ud83e\uDD80', \uD83E, "\\ud83e"]"#)[1], r"\ud83e\uDD80");
+    assert_eq!(value(r#"["\ud83e\udd80", '\ud83e\uDD80', \uD83E, "\\ud83e"]"#)[2], r"\uD83E");
+    assert_eq!(value(r#"["\ud83e\udd80", '\ud83e\uDD80', \uD83E, "\\ud83e"]"#)[3], r"\ud83e");
+    let own = "[\"\\ud83e\\udd80\", \"\u{e03e}\", \"\\ue83e\"]";
+    assert_eq!(value(own), serde_json::json!(["\u{1f980}", "\u{e03e}", "\u{e83e}"]));
+    assert_eq!(
+        problems(r#"a: ["\ud83e x"]"#),
+        [r"f.yaml:1:5: \ud83e is half of a character, and the other half is missing"]
+    );
+    let root = read("{\"\\ud83e\\udd80\": 1, \"b\": 2}");
+    let Content::Map(entries) = &root.content else { panic!("{root:?}") };
+    assert_eq!(entries[1].0.place.to_string(), "f.yaml:1:21");
 }
 
 /// More with `SQUALL_FUZZ_CASES`, for the long form.

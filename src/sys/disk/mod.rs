@@ -74,6 +74,15 @@ impl Disk {
         .map_err(|error| Error::io(format!("cannot make the folder {}", path.display()), &error))
     }
 
+    /// What is there in the place of a folder, in words; none if it is a folder, or nothing.
+    pub fn is_in_the_way(&self, path: &Path) -> Option<&'static str> {
+        match &self.0 {
+            Kind::Real => real::is_in_the_way(path),
+            // Names of its files and folders are apart.
+            Kind::Simulated(_) => None,
+        }
+    }
+
     /// Opens a file for reading and writing, or [for reading](Self::for_reading) only; none if there is no such file.
     ///
     /// # Errors

@@ -18,6 +18,15 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+pub fn is_in_the_way(path: &Path) -> Option<&'static str> {
+    let found = std::fs::metadata(path).ok()?.file_type();
+    match () {
+        () if found.is_dir() => None,
+        () if found.is_file() => Some("a file"),
+        () => Some("a device or pipe"),
+    }
+}
+
 pub fn open(path: &Path, writes: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(writes).open(path)
 }

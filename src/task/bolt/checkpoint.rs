@@ -42,17 +42,26 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn aligned(&mut self, aligned: Aligned) {
         if let Aligned::All(id) = aligned {
             self.snapshot_due = Some(id);
-            self.take_snapshot();
+            // Being told of a barrier is no time for callbacks: they are made in the turn.
+            if self.has_expired() {
+                self.parts.signal.wake();
+            } else {
+                self.take_snapshot();
+            }
         }
     }
 
     /// Takes the snapshot that is due, once nothing is half done: no running iterator, no foreign emit, no held tuple
-    /// but for those whose values go into the snapshot.
+    /// but for those whose values go into the snapshot; and once what has expired is reported.
     pub(super) fn take_snapshot(&mut self) {
         let Some(id) = self.snapshot_due else { return };
         let Some(port) = self.parts.snapshots.clone() else { return };
+        if !self.report_expired() {
+            return;
+        }
         self.settle_held();
-        let half_done = self.out.handover.is_some() || !self.held_is_safe() || !self.door_inside.is_empty();
+        let half_done =
+            self.states.ending || self.out.handover.is_some() || !self.held_is_safe() || !self.door_inside.is_empty();
         let Some(bolt) = self.bolt.as_mut().filter(|_| !half_done) else { return };
         self.snapshot_due = None;
         self.out.core.no_event();

@@ -39,6 +39,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.bolt = Some(bolt);
         self.redelivered = redelivered;
         self.states.any = has_states;
+        self.states.ending = false;
         self.finish_called = has_finished;
         self.is_ready = true;
         self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
@@ -67,7 +68,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         // What was let go of so far was in hand when it happened.
         let (core, origin) = (&mut self.out.core, &self.origin);
         self.held.take_events(|event| event.because_of(&failure).apply(core, origin));
-        tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt");
+        let state = if self.states.any { "; without checkpoints its keyed state and its timers are lost" } else { "" };
+        tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt{state}");
         self.out.handover = None;
         self.out.core.forget_call();
         self.state = TaskState::BackingOff;

@@ -8,6 +8,14 @@ use crate::task::lane::Control;
 use crate::task::shell::guarded;
 use crate::task::style::Logic;
 
+/// A call of a bolt that handles no input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    Tick,
+    /// `finish`.
+    Last,
+}
+
 /// How the visit of a lane ended.
 pub(super) enum Visit {
     /// Nothing is left in the lane.
@@ -76,10 +84,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         tracing::warn!(task = %self.origin, held = self.held.open(), "failing tuples held after the end");
         let failure = Failure::still_held().at(&self.origin);
-        let core = &mut self.out.core;
+        let (core, reported) = (&mut self.out.core, self.parts.metrics.reported());
         let mut places = Vec::new();
         self.held.let_go(|roots, place| {
             core.counts.failed += 1;
+            reported.failed(None, &failure);
             core.fail_roots(&roots, &failure);
             places.push(place);
         });
@@ -93,6 +102,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.tick_due_ns = Some(due_ns + (missed + 1) * period_ns);
         self.out.core.counts.ticks += 1;
         self.out.core.counts.ticks_missed += missed;
-        self.call("a tick", |bolt, out| bolt.tick(out));
+        self.call(Call::Tick, |bolt, out| bolt.tick(out));
     }
 }

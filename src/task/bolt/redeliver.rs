@@ -64,6 +64,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             let manual = Some((Roots::None, &mut self.held));
             let input = Input { number: 0, wall_ns, place, manual, redelivered: true };
             if let Err(failure) = guarded(origin, || bolt.execute(value, input, out)) {
+                self.parts.metrics.reported().failed(None, &failure);
                 self.break_down(failure);
             }
             self.out.core.no_event();

@@ -1,9 +1,9 @@
 //! A bolt task's keyed state: bound and restored with its instance, timers and expiries called back, frozen at a
 //! barrier and encoded between turns.
 
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::state::delta::{Changes, Delta};
-use crate::state::{AnyState, Binding};
+use crate::state::{AnyState, Binding, Called};
 use crate::task::align::CheckpointId;
 use crate::task::bolt::BoltShell;
 use crate::task::context::TaskInfo;
@@ -13,13 +13,17 @@ use crate::task::keyed::as_failure;
 use crate::task::pieces::PIECE_BYTES;
 use crate::task::shell::guarded;
 use crate::task::snapshot::{PartBody, SnapshotPort, TaskSnapshot};
-use crate::task::style::Logic;
+use crate::task::style::{Callbacks, Logic};
 
 /// Bytes that one slice of encoding adds: some microseconds of work, or some tens where values are lists of numbers.
 /// What comes in meanwhile waits that long.
 const SLICE_BYTES: usize = 2 << 10;
 /// Places that are looked at for expired values after each turn.
 const SWEEP_SLOTS: usize = 16;
+/// Timers that are dropped as one piece of work.
+const DROPPED_AT_ONCE: usize = 16;
+/// Failed callbacks of a task that are logged one by one; of the others every thousandth.
+const LOGGED_MAX: u64 = 5;
 
 /// What the shell remembers of the states.
 #[derive(Default)]
@@ -35,6 +39,24 @@ pub(super) struct States {
     encoded: Delta,
     /// What encoding took of this turn.
     pub slice_ns: u64,
+    /// All input has ended and `finish` has not been called: the last callbacks are made, and no snapshot is taken
+    /// between them, since whoever resumed there could not tell which timers were set meanwhile.
+    pub ending: bool,
+    /// Since the end began, or the last callback after it that succeeded.
+    got_on_ns: u64,
+    /// Being suspended: what is due then is for whoever resumes.
+    pub suspended: bool,
+}
+
+/// How a callback went.
+enum CalledBack {
+    Well,
+    /// It is given up, or called again later.
+    Badly,
+    /// There was nothing to call back for.
+    Nothing,
+    /// The task cannot go on.
+    Broken,
 }
 
 impl States {
@@ -108,33 +130,128 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Calls back for timers that are due and values that have expired.
     pub(super) fn call_back(&mut self, left: &mut usize) {
-        if self.states.any && !self.finish_called {
-            self.call_back_until(self.wall_ns(), left);
-        }
-    }
-
-    /// At the end of input: fires the timers that are left, in order, whenever they are due. True if none is left.
-    pub(super) fn call_back_last(&mut self, left: &mut usize) -> bool {
-        !self.states.any || self.finish_called || self.call_back_until(u64::MAX, left)
-    }
-
-    /// True if there is nothing more to call back for.
-    fn call_back_until(&mut self, wall_ns: u64, left: &mut usize) -> bool {
-        while self.may_go_on(*left) {
-            let Some(bolt) = &mut self.bolt else { return false };
-            self.out.core.no_event();
-            let out = &mut self.out;
-            match guarded(&self.origin, || bolt.call_back(wall_ns, out).map_or(Ok(false), |done| done.map(|()| true))) {
-                Ok(true) => *left -= 1,
-                Ok(false) => return true,
-                Err(failure) => {
-                    self.out.core.counts.errors += 1;
-                    self.break_down(failure);
-                    return false;
-                }
+        if self.states.any && !self.finish_called && !self.states.ending && !self.states.suspended {
+            while self.may_go_on(*left)
+                && matches!(self.call_back_once(Callbacks::All), CalledBack::Well | CalledBack::Badly)
+            {
+                *left -= 1;
             }
         }
+    }
+
+    /// At the end of input: what is due fires, in order, and what is declared to; the other timers are dropped. True
+    /// if there is nothing more to do. Waits for what has failed, as long as something succeeds now and then.
+    pub(super) fn call_back_last(&mut self, left: &mut usize) -> bool {
+        if !self.states.any || self.finish_called {
+            return true;
+        }
+        self.begin_end();
+        while self.may_go_on(*left) {
+            match self.call_back_once(Callbacks::All) {
+                CalledBack::Well => self.states.got_on_ns = self.out.core.now_ns,
+                CalledBack::Badly => {}
+                CalledBack::Nothing if self.waits_at_the_end() => return false,
+                CalledBack::Nothing => {
+                    if self.drop_timers() == 0 {
+                        return true;
+                    }
+                }
+                CalledBack::Broken => return false,
+            }
+            *left -= 1;
+        }
         false
+    }
+
+    fn begin_end(&mut self) {
+        let wall_ns = self.wall_ns();
+        let Some(bolt) = self.bolt.as_mut().filter(|_| !self.states.ending) else { return };
+        bolt.states(&mut |state| state.begin_end(wall_ns));
+        self.states.ending = true;
+        self.states.got_on_ns = self.out.core.now_ns;
+        self.tick_due_ns = None;
+    }
+
+    /// True if something that has failed is to be called again, and that is not hopeless.
+    fn waits_at_the_end(&mut self) -> bool {
+        let has_waited_ns = self.out.core.now_ns.saturating_sub(self.states.got_on_ns);
+        has_waited_ns < self.parts.let_go_after_ns && self.look_for_due().is_some()
+    }
+
+    pub(super) fn drop_timers(&mut self) -> usize {
+        let Some(bolt) = &mut self.bolt else { return 0 };
+        let mut dropped = 0;
+        bolt.states(&mut |state| dropped += state.drop_timers(DROPPED_AT_ONCE - dropped));
+        self.out.core.counts.timers_dropped += dropped as u64;
+        dropped
+    }
+
+    /// Before a snapshot: reports what has expired, which would be gone from the state and not reported otherwise. False
+    /// if it is not all reported yet.
+    pub(super) fn report_expired(&mut self) -> bool {
+        while self.has_expired() {
+            if !self.may_go_on(1) || matches!(self.call_back_once(Callbacks::Expired), CalledBack::Broken) {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(super) fn has_expired(&mut self) -> bool {
+        let Some(bolt) = self.bolt.as_mut().filter(|_| self.states.any && !self.finish_called) else { return false };
+        let mut any = false;
+        bolt.states(&mut |state| any |= state.has_expired());
+        any
+    }
+
+    fn call_back_once(&mut self, what: Callbacks) -> CalledBack {
+        let wall_ns = self.wall_ns();
+        let Some(bolt) = &mut self.bolt else { return CalledBack::Broken };
+        self.out.core.no_event();
+        let out = &mut self.out;
+        match guarded(&self.origin, || bolt.call_back(what, wall_ns, out).map_or(Ok(false), |done| done.map(|()| true)))
+        {
+            Ok(true) => CalledBack::Well,
+            Ok(false) => CalledBack::Nothing,
+            Err(failure) => self.callback_failed(failure, wall_ns),
+        }
+    }
+
+    /// A failed callback belongs to no input. Exactly-once goes back; otherwise it is called again later, and a panic
+    /// costs the instance. One that is rejected is given up.
+    #[cold]
+    fn callback_failed(&mut self, failure: Failure, wall_ns: u64) -> CalledBack {
+        self.out.core.counts.errors += 1;
+        self.parts.metrics.reported().failed(None, &failure);
+        let exactly_once = self.parts.snapshots.as_ref().is_some_and(|port| port.exactly_once);
+        match failure.kind() {
+            FailureKind::Panic | FailureKind::Fatal => {
+                self.break_down(failure);
+                return CalledBack::Broken;
+            }
+            FailureKind::Reject => {}
+            _ if exactly_once => {
+                self.stop_for(&failure);
+                return CalledBack::Broken;
+            }
+            _ => {}
+        }
+        self.out.handover = None;
+        let went = match failure.kind() {
+            FailureKind::Reject => Called::Done,
+            _ => Called::Failed { now_ns: wall_ns },
+        };
+        let mut again = false;
+        if let Some(bolt) = &mut self.bolt {
+            bolt.states(&mut |state| again |= state.called(went));
+        }
+        let next = if again { "it will be called again" } else { "it is given up" };
+        let errors = self.out.core.counts.errors;
+        if errors <= LOGGED_MAX || errors.is_multiple_of(1_000) {
+            tracing::warn!(task = %self.origin, %failure, errors, "a timer's or an eviction's callback failed; {next}");
+        }
+        self.parts.metrics.reported().note(failure.to_string());
+        CalledBack::Badly
     }
 
     /// Encodes a slice of what is frozen; a step of bounded length. True if more is left.
@@ -189,23 +306,29 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
-    /// After a turn: looks for expired values, and for when the next timer is due.
+    /// After a turn: looks for expired values, and for when the next callback is due. After the last call nobody would
+    /// be told of what expires: it stays, unseen.
     pub(super) fn tend_states(&mut self) {
-        if !self.states.any {
+        if !self.states.any || self.finish_called {
             return;
         }
         let wall_ns = self.wall_ns();
-        let Some(bolt) = &mut self.bolt else { return };
-        let mut due_ns = None;
-        bolt.states(&mut |state| {
-            state.sweep(wall_ns, SWEEP_SLOTS);
-            due_ns = [due_ns, state.next_due_ns()].into_iter().flatten().min();
-        });
-        self.states.timer_due_wall_ns = due_ns;
+        if let Some(bolt) = self.bolt.as_mut().filter(|_| !self.states.ending) {
+            bolt.states(&mut |state| _ = state.sweep(wall_ns, SWEEP_SLOTS));
+        }
+        self.states.timer_due_wall_ns = self.look_for_due();
     }
 
-    /// When the next timer is due, by the engine's clock.
+    fn look_for_due(&mut self) -> Option<u64> {
+        let bolt = self.bolt.as_mut()?;
+        let mut due_ns = None;
+        bolt.states(&mut |state| due_ns = [due_ns, state.next_due_ns()].into_iter().flatten().min());
+        due_ns
+    }
+
+    /// When the next callback is due, by the engine's clock.
     pub(super) fn timer_due_ns(&self) -> Option<u64> {
-        self.states.timer_due_wall_ns.map(|due_ns| due_ns.saturating_sub(self.parts.wall_offset_ns))
+        let due_wall_ns = self.states.timer_due_wall_ns.filter(|_| !self.states.suspended)?;
+        Some(due_wall_ns.saturating_sub(self.parts.wall_offset_ns))
     }
 }

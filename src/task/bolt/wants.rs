@@ -32,7 +32,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 [let_go_at_ns, self.held.over_at_ns()].into_iter().flatten().min()
             }
             _ if self.finish_called => None,
-            _ => [self.tick_due_ns, self.timer_due_ns()].into_iter().flatten().min(),
+            _ => [self.tick_due_ns, self.timer_due_ns(), self.finish_at_ns].into_iter().flatten().min(),
         }
     }
 }
