@@ -2,7 +2,7 @@
 //!
 //! | value | JSON | MessagePack |
 //! | --- | --- | --- |
-//! | integer | the first of `Int32`, `Int`, `Big` that it fits in; all digits go back | above 64 bits a text of digits |
+//! | integer | the first of `Int32`, `Int`, `Big` it fits in; all digits go back | above 64 bits a text of digits |
 //! | decimal | a number with a point of more than 18 characters; all digits go back | goes as a float |
 //! | float | stays one, also `1.0`; not a number and the infinities are written as `null`, as Storm does | stays one |
 //! | bytes | a list of signed numbers, as Storm's JSON writer has it; they come back as a list | bytes |
