@@ -99,8 +99,8 @@ fn is_number(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Removes the folders in `parent` whose names are this prefix and the number of a process, and that it has left behind:
-/// it does not live any more.
+/// Removes the folders in `parent` that are called this prefix and the number of a process, and that it has left
+/// behind: it does not live any more.
 pub fn sweep(parent: &Path, prefix: &str) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
