@@ -516,11 +516,10 @@ impl ControlLoop {
                 last_phase = phase;
             }
         }
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("an executor's thread panicked");
-            }
+        for _ in self.threads.drain(..).filter_map(|thread| thread.join().err()) {
+            tracing::error!("an executor's thread panicked");
         }
+        crate::sys::child::wait_for_ends();
         self.end_keeper();
         self.watch.end(self.shared.clock.now_ns(), &self.shared);
         let mut state = self.ended.state.lock().expect("nothing panics under it");

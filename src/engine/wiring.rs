@@ -474,6 +474,7 @@ fn build_task(
         max_spout_pending: settings.max_spout_pending_of(&plan.id),
         held_max: if shared.is_exactly_once() { settings.max_spout_pending_of(&plan.id) } else { usize::MAX },
         let_go_after_ns: settings.drain_timeout.as_nanos() as u64,
+        tree_life_ns: shared.deadlines().life_ns(),
         tick_ns: plan.tick_ms.map(|ms| ms * 1_000_000),
         supervision: Supervision {
             rebuilds_max: settings.rebuilds_max,

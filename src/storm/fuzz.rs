@@ -7,6 +7,7 @@ use std::path::Path;
 use super::flux::Flux;
 use super::shell::Serializer;
 use super::shell::framing::{Incoming, NoMessage};
+use super::shell::json;
 use super::shell::protocol::{FromChild, decode, encode};
 use super::shell::value::{Read as ReadValue, Written};
 use super::yaml::{Content, Node, Property, Substitution, Text, parse};
@@ -107,16 +108,20 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// What has been read is read again from what is written of it.
+/// What has been read is read again from what is written of it; a decimal may have become a float by that.
 fn survives(value: &Value, serializer: Serializer) {
+    let once = again(value, serializer);
+    // Not a number is not equal to itself.
+    assert_eq!(write(&again(&once, serializer), serializer), write(&once, serializer), "of {value:?}");
+}
+
+fn again(value: &Value, serializer: Serializer) -> Value {
     let written = write(value, serializer);
     let again: Option<ReadValue> = match serializer {
-        Serializer::Json => serde_json::from_slice(&written[..written.len() - b"\nend\n".len()]).ok(),
+        Serializer::Json => json::read(&written[..written.len() - b"\nend\n".len()]).ok().map(ReadValue),
         Serializer::MsgPack => rmp_serde::from_slice(&written).ok(),
     };
-    let again = again.unwrap_or_else(|| panic!("{value:?} is written as {written:?}, which cannot be read"));
-    // Not a number is not equal to itself.
-    assert_eq!(write(&again.0, serializer), written, "of {value:?}");
+    again.unwrap_or_else(|| panic!("{value:?} is written as {written:?}, which cannot be read")).0
 }
 
 fn write(value: &Value, serializer: Serializer) -> Vec<u8> {

@@ -144,7 +144,7 @@ fn id_as_json(id: &dyn Any) -> Json {
     if let Some(id) = id.downcast_ref::<u64>() {
         json!(id)
     } else if let Some(id) = id.downcast_ref::<ShellId>() {
-        id.as_json().clone()
+        id.as_json()
     } else {
         Json::Null
     }
@@ -157,6 +157,9 @@ fn typed(value: &Value) -> Json {
         Value::Bool(value) => json!({"t": "bool", "v": value.to_string()}),
         Value::Int(value) => json!({"t": "long", "v": value.to_string()}),
         Value::Int32(value) => json!({"t": "int", "v": value.to_string()}),
+        Value::Big(value) => json!({"t": "bigint", "v": value.to_string()}),
+        Value::Decimal(value) => json!({"t": "java.math.BigDecimal", "v": value.to_string()}),
+        Value::Utf16(units) => json!({"t": "string", "v": String::from_utf16_lossy(units)}),
         Value::Float(value) => json!({"t": "double", "v": format!("{value:?}")}),
         Value::String(value) => json!({"t": "string", "v": &**value}),
         Value::Bytes(value) => {

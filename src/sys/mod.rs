@@ -12,6 +12,7 @@ pub mod output;
 pub mod park;
 pub mod process;
 pub mod random;
+pub mod scratch;
 pub mod signals;
 pub mod sync;
 pub mod thread;

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::{SigId, flag, low_level};
 
-/// Ends the process with exit code 128 + *signal* at the second arrival of any of these signals; the first does nothing
-/// but lose its default effect. Until dropped.
+use super::child::kill_all;
+
+/// Kills all child processes and ends this one with exit code 128 + *signal* at the second arrival of any of these
+/// signals; the first does nothing but lose its default effect. Until dropped.
 ///
 /// The second one acts within the signal handler itself, so it works whatever all the threads are stuck in; nothing is
 /// flushed or cleaned up.
@@ -26,6 +28,15 @@ impl SecondExits {
         let is_armed = Arc::new(AtomicBool::new(false));
         let mut second = SecondExits { actions: Vec::new() };
         for &signal in signals {
+            let armed = is_armed.clone();
+            let kill_children = move || {
+                if armed.load(Ordering::Relaxed) {
+                    kill_all();
+                }
+            };
+            // SAFETY: it runs in a signal handler. It loads atomics and makes system calls: no lock, no allocation.
+            #[allow(unsafe_code)]
+            second.actions.push(unsafe { low_level::register(signal, kill_children) }?);
             // In this order: the first arrival finds the flag unset and sets it.
             second.actions.push(flag::register_conditional_shutdown(signal, 128 + signal, is_armed.clone())?);
             second.actions.push(flag::register(signal, is_armed.clone())?);

@@ -138,6 +138,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.carries_places);
         let lane_count = lanes.len();
         let align = Alignment::new(lane_count);
+        let mut held = HeldTable::new(parts.waker.clone(), mix(seed), keeps_values::<L>(&parts));
+        held.tree_life_ns = parts.tree_life_ns;
         BoltShell {
             factory,
             bolt: None,
@@ -152,7 +154,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             align,
             snapshot_due: None,
             states: States::default(),
-            held: HeldTable::new(parts.waker.clone(), mix(seed), keeps_values::<L>(&parts)),
+            held,
             redelivered: VecDeque::new(),
             let_go_at_ns: None,
             settled_before: 0,
@@ -182,6 +184,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// One turn; the parts are in the order in which they must happen.
     fn run(&mut self, now_ns: u64, budget: usize) -> TurnEnd {
+        self.held.now_ns = now_ns;
         self.settle_held();
         self.let_go(now_ns);
         if self.fatal.is_some() {

@@ -17,11 +17,13 @@
 //! # Ok::<(), squall::task::dynamic::RecordError>(())
 //! ```
 
+mod decimal;
 mod fields_key;
 mod json;
 mod record;
 mod value;
 
+pub use decimal::{Decimal, NotDecimal};
 pub use fields_key::FieldsKey;
 pub use record::{Fields, Record, RecordError, Selection};
 pub use value::{Kind, Map, Value};

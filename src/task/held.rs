@@ -4,6 +4,8 @@
 //! is linked into an intrusive list that the task empties at its turns: nothing blocks, allocates or fails. A slot is
 //! linked at most once, because only the change of its events from "none" links it. A loom model below explores this.
 
+mod awaited;
+
 use std::fmt;
 use std::ops::Deref;
 
@@ -161,6 +163,12 @@ pub(crate) struct HeldTable {
     open: usize,
     waker: Waker,
     seed: u64,
+    /// The time of the task's turn.
+    pub now_ns: u64,
+    /// When each held tuple was taken or last given a fresh deadline.
+    since_ns: Vec<Vec<u64>>,
+    /// After this time no tree lives any more, whatever happens; none if trees have no deadlines.
+    pub tree_life_ns: Option<u64>,
     /// Tuples settled so far.
     settled: u64,
     /// The encoded value of each held tuple, with the number of the tuple; none if values are not kept.
@@ -183,6 +191,9 @@ impl HeldTable {
             open: 0,
             waker,
             seed,
+            now_ns: 0,
+            since_ns: Vec::new(),
+            tree_life_ns: None,
             settled: 0,
             values,
         }
@@ -217,12 +228,14 @@ impl HeldTable {
             let segment = self.segments.len() as u32;
             let seed = mix(self.seed ^ u64::from(segment));
             self.segments.push(Arc::new(Segment::new(self.waker.clone(), seed)));
+            self.since_ns.push(vec![0; SEGMENT_SLOTS]);
             self.inputs.push(vec![(Roots::None, Place::NONE); SEGMENT_SLOTS]);
             self.free.extend((0..SEGMENT_SLOTS as u32).rev().map(|slot| (segment, slot)));
         }
         let (segment, index) = self.free.pop().expect("just filled");
         let shared = &self.segments[segment as usize];
         shared.slots[index as usize].drawn.store(0, Ordering::Relaxed);
+        self.since_ns[segment as usize][index as usize] = self.now_ns;
         self.inputs[segment as usize][index as usize] = (roots.clone(), place);
         self.open += 1;
         if let (Some(values), Some(value)) = (&mut self.values, value) {
@@ -245,6 +258,7 @@ impl HeldTable {
             }
         }
         self.segments.clear();
+        self.since_ns.clear();
         self.inputs.clear();
         self.free.clear();
         self.open = 0;
@@ -262,6 +276,7 @@ impl HeldTable {
             segment.take_events(|index, events, drawn, failure| {
                 let (held, place) = &mut self.inputs[number][index as usize];
                 if events & RESET != 0 {
+                    self.since_ns[number][index as usize] = self.now_ns;
                     each(HeldEvent::Reset { roots: held.clone() });
                 }
                 if events & (ACK | FAIL | DROP) == 0 {

@@ -20,6 +20,18 @@ pub(crate) enum Deadlines {
     Rotating { period_ns: u64 },
 }
 
+impl Deadlines {
+    /// How long a tree lives at most after its emit or its last reset.
+    pub fn life_ns(self) -> Option<u64> {
+        match self {
+            Deadlines::Off => None,
+            // The part of a tick that deadlines are rounded up by is less than this.
+            Deadlines::Precise { after_ns } => Some(after_ns.saturating_add(after_ns / 64 + 1)),
+            Deadlines::Rotating { period_ns } => Some(period_ns.saturating_mul(2)),
+        }
+    }
+}
+
 /// A tree that ended; its slot is free again.
 #[derive(Debug)]
 pub(crate) struct Ended {

@@ -188,6 +188,8 @@ pub(crate) struct TaskParts {
     pub tick_ns: Option<u64>,
     /// How long a bolt may go on holding tuples after its input has ended, without settling any.
     pub let_go_after_ns: u64,
+    /// How long a tree can live at most, if there are deadlines; see `HeldTable::is_awaited`.
+    pub tree_life_ns: Option<u64>,
     pub patience: Patience,
     pub supervision: Supervision,
     pub waker: Waker,

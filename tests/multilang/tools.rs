@@ -31,6 +31,12 @@ pub fn fixtures() -> PathBuf {
     root().join("tests/fixtures/multilang")
 }
 
+/// The environment in which Python finds Storm's client.
+pub fn clients() -> Vec<(String, String)> {
+    let folder = root().join("topologies/flux/resources");
+    vec![("PYTHONPATH".into(), folder.display().to_string())]
+}
+
 fn make_resources() -> Result<PathBuf, String> {
     let folder = root().join("target/multilang").join(STORM);
     let resources = folder.join("resources");

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Command};
+use std::process::Command;
 
 use crossbeam::channel::bounded;
 use hdrhistogram::Histogram;
@@ -15,14 +15,14 @@ use crate::error::{Error, Result};
 use crate::storm::shell::framing::{Incoming, Serializer};
 use crate::storm::shell::protocol::{Delivered, FromChild, Setup, decode, encode};
 use crate::storm::shell::value::WrittenAll;
-use crate::sys::child::{Process, spawn};
+use crate::sys::child::{Input, Output, Process, spawn};
 use crate::sys::clock::Clock;
 use crate::sys::thread;
 use crate::task::dynamic::Value;
 
 struct Bare {
-    stdin: ChildStdin,
-    incoming: Incoming<ChildStdout>,
+    stdin: Input,
+    incoming: Incoming<Output>,
     /// Killed when dropped.
     _process: Process,
 }

@@ -9,8 +9,9 @@ use serde_json::{Map, Value as Json, json};
 use crate::error::{Error, Result};
 use crate::storm::emitter::StreamDeclaration;
 use crate::storm::shell::framing::{Incoming, NoMessage, Serializer};
+use crate::storm::shell::json;
 use crate::storm::shell::protocol::{HEARTBEAT_STREAM, encode};
-use crate::storm::shell::value::{Read as ReadValue, WrittenAll};
+use crate::storm::shell::value::WrittenAll;
 use crate::storm::tuple::{Source, StormTuple};
 use crate::sys::sync::{Arc, Mutex};
 use crate::task::TaskId;
@@ -36,16 +37,28 @@ struct SetupMessage {
 }
 
 /// Everything a worker writes after the setup; the fields of the kinds that the component is not are absent.
-#[derive(Deserialize)]
 pub(super) struct Message {
     pub command: Option<String>,
-    #[serde(default)]
     pub id: Json,
-    #[serde(default)]
     comp: Option<String>,
     stream: Option<String>,
     task: Option<i64>,
-    tuple: Option<Vec<ReadValue>>,
+    tuple: Vec<Value>,
+}
+
+impl Message {
+    fn read(message: &[u8]) -> std::result::Result<Self, String> {
+        let Value::Map(fields) = json::read(message)? else { return Err("expected an object".to_owned()) };
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        Ok(Message {
+            command: text("command"),
+            id: fields.get("id").map(Json::from).unwrap_or_default(),
+            comp: text("comp"),
+            stream: text("stream"),
+            task: fields.get("task").and_then(Value::as_i64),
+            tuple: fields.get("tuple").and_then(Value::as_list).map(<[Value]>::to_vec).unwrap_or_default(),
+        })
+    }
 }
 
 /// The reading side.
@@ -118,7 +131,7 @@ impl<R: Read> Parent<R> {
             if message.trim_ascii_start().starts_with(b"[") {
                 continue;
             }
-            return serde_json::from_slice(message)
+            return Message::read(message)
                 .map(Some)
                 .map_err(|error| Error::usage("standard input", format!("not a message of a Storm worker: {error}")));
         }
@@ -128,7 +141,7 @@ impl<R: Read> Parent<R> {
     pub fn tuple(&mut self, message: Message) -> StormTuple {
         let component = message.comp.unwrap_or_default();
         let stream = message.stream.unwrap_or_default();
-        let values: Vec<Value> = message.tuple.into_iter().flatten().map(|ReadValue(value)| value).collect();
+        let values = message.tuple;
         let source = self.source(component, stream, values.len());
         match message.task.and_then(|task| u32::try_from(task).ok()) {
             Some(task) => StormTuple::new(&source, TaskId(task), values),

@@ -1,5 +1,7 @@
 //! From Storm's configuration to squall's settings.
 
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Map as JsonMap, Value as Json};
@@ -12,10 +14,43 @@ use crate::topology::settings::{Guarantee, Settings, WaitPolicy};
 const PENDING_MAX: u64 = 1 << 21;
 const LANE_CAPACITY_MAX: u64 = 1 << 20;
 
+/// Storm's configuration without any of the user's: the defaults of 2.8.3, what Storm adds when a topology is
+/// submitted, and the defaults of newer keys.
+pub(super) fn storm_defaults() -> &'static JsonMap<String, Json> {
+    static DEFAULTS: OnceLock<JsonMap<String, Json>> = OnceLock::new();
+    DEFAULTS.get_or_init(|| {
+        let newer = KEYS
+            .iter()
+            .filter(|key| !key.default.is_empty())
+            .filter_map(|key| Some((key.name.to_owned(), serde_json::from_str(key.default).ok()?)));
+        let mut all: JsonMap<String, Json> = newer.collect();
+        all.extend(ADDED.iter().map(|(key, value)| ((*key).to_owned(), value())));
+        let shipped: JsonMap<String, Json> =
+            serde_json::from_str(include_str!("defaults.json")).expect("a test reads it");
+        all.extend(shipped);
+        all
+    })
+}
+
+/// A key with what makes its value.
+type Added = (&'static str, fn() -> Json);
+
+/// What Storm adds when a topology is submitted, besides its name and id.
+const ADDED: [Added; 6] = [
+    ("topology.kryo.register", || Json::Object(JsonMap::new())),
+    ("topology.kryo.decorators", || Json::Array(Vec::new())),
+    ("topology.submitter.principal", || "".into()),
+    ("topology.submitter.user", || std::env::var("USER").unwrap_or_default().into()),
+    ("storm.zookeeper.topology.auth.scheme", || Json::Null),
+    ("storm.zookeeper.topology.auth.payload", || Json::Null),
+];
+
 /// A configuration: that of a topology, or a component's laid over it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conf {
     values: JsonMap<String, Json>,
+    /// Keys that are set to no value: components see that, and not the default.
+    unset: BTreeSet<String>,
 }
 
 impl Conf {
@@ -36,9 +71,15 @@ impl Conf {
     /// Sets a key; without a value it is as if it were not there.
     pub fn set(&mut self, key: &str, value: impl Into<Json>) {
         match value.into() {
-            Json::Null => self.values.remove(key),
-            value => self.values.insert(key.to_owned(), value),
-        };
+            Json::Null => {
+                self.values.remove(key);
+                self.unset.insert(key.to_owned());
+            }
+            value => {
+                self.values.insert(key.to_owned(), value);
+                self.unset.remove(key);
+            }
+        }
     }
 
     /// The value of a key that is set.
@@ -85,14 +126,11 @@ impl Conf {
         self.whole("topology.max.spout.pending").map(|trees| trees.clamp(1, PENDING_MAX) as usize)
     }
 
-    /// What components get to see: this, over the defaults of Storm.
+    /// What components get to see: this, over all that Storm has by default, keys without a value included.
     pub fn for_components(&self) -> JsonMap<String, Json> {
-        let defaults = KEYS
-            .iter()
-            .filter(|key| !key.default.is_empty())
-            .filter_map(|key| Some((key.name.to_owned(), serde_json::from_str(key.default).ok()?)));
-        let mut all: JsonMap<String, Json> = defaults.collect();
+        let mut all = storm_defaults().clone();
         all.extend(self.values.clone());
+        all.extend(self.unset.iter().map(|key| (key.clone(), Json::Null)));
         all
     }
 

@@ -360,6 +360,20 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("topology.shellbolt.max.pending", Int(1), "100", Honoured, "tuples that wait for each multilang task"),
     key(
+        "topology.multilang.message.max.bytes",
+        Int(1),
+        "",
+        Honoured,
+        "squall's own: the longest message that a multilang process may write; 134217728 unless set",
+    ),
+    key(
+        "topology.multilang.unread.max.bytes",
+        Int(1),
+        "",
+        Honoured,
+        "squall's own: memory for task ids that a multilang process has not read; 67108864 unless set",
+    ),
+    key(
         "topology.subprocess.timeout.secs",
         Int(1),
         "",

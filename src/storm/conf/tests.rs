@@ -122,6 +122,13 @@ fn components_see_the_defaults_and_every_key_of_the_file() {
     assert_eq!(seen["topology.workers"], 3);
     assert_eq!(seen["topology.message.timeout.secs"], 30);
     assert_eq!(seen["mine"], serde_json::json!([1, "x"]));
+    // Of Storm's own, which clients look at: nulls, keys of daemons, what a submission adds.
+    assert!(seen.len() > 290, "{}", seen.len());
+    assert_eq!(seen["topology.acker.executors"], serde_json::Value::Null);
+    assert_eq!(seen["nimbus.seeds"], serde_json::json!(["localhost"]));
+    assert_eq!(seen["topology.kryo.register"], serde_json::json!({}));
+    let seen = conf("topology.message.timeout.secs: null").for_components();
+    assert_eq!(seen["topology.message.timeout.secs"], serde_json::Value::Null, "no value is not the default");
 }
 
 #[test]
@@ -135,4 +142,10 @@ fn every_default_of_the_table_is_json_and_fits_its_key() {
     let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     names.sort_unstable();
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    let shipped: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(include_str!("defaults.json")).unwrap();
+    for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+        let default: serde_json::Value = serde_json::from_str(key.default).unwrap();
+        assert!(shipped.get(key.name).is_none_or(|shipped| *shipped == default), "{} differs", key.name);
+    }
 }

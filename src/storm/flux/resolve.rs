@@ -92,6 +92,13 @@ pub(super) fn resolve(definition: &Definition, file: &str, resources: &Path, reg
     {
         resolved.problems.push(Problem::new(file, "the topology needs a name: a text"));
     }
+    let name = definition.name.as_ref().map(|name| name.text.to_string());
+    if let Some(name) = name.or_else(|| resolved.conf.text("topology.name").map(str::to_owned)) {
+        // As Storm makes it: the number of the topology on its cluster, and when it was submitted.
+        let started_s = crate::sys::clock::wall_ns() / 1_000_000_000;
+        resolved.conf.set("storm.id", format!("{name}-1-{started_s}"));
+        resolved.conf.set("topology.name", name);
+    }
     if definition.spouts.is_empty() && definition.topology_source.is_none() {
         resolved.problems.push(Problem::new(file, "the topology needs spouts: a list with at least one"));
     }

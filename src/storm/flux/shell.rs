@@ -26,6 +26,8 @@ pub(crate) struct ShellDefinition {
     pub working_dir: PathBuf,
     pub is_msgpack: bool,
     pub max_pending: usize,
+    pub message_max_bytes: Option<u64>,
+    pub unread_max_bytes: Option<u64>,
     pub timeout: Duration,
     /// After a spout's call that emitted nothing.
     pub idle_pause: Duration,
@@ -123,6 +125,8 @@ pub(super) fn define(args: &Arguments<'_>, conf: &Conf) -> Result<ShellDefinitio
         working_dir: if in_resources { args.resources().to_path_buf() } else { PathBuf::from(".") },
         is_msgpack: is_msgpack(args, conf)?,
         max_pending: setting("topology.shellbolt.max.pending").unwrap_or(100) as usize,
+        message_max_bytes: setting("topology.multilang.message.max.bytes"),
+        unread_max_bytes: setting("topology.multilang.unread.max.bytes"),
         timeout: Duration::from_secs(seconds.unwrap_or(30)),
         idle_pause: Duration::from_millis(conf.whole("topology.sleep.spout.wait.strategy.time.ms").unwrap_or(1)),
     })
@@ -194,6 +198,8 @@ pub(super) fn bolt(definition: ShellDefinition, wiring: JsonMap<String, Json>) -
 
 fn spec(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> ShellSpec {
     let fields = |stream: &StreamDeclaration| stream.fields.names().iter().map(ToString::to_string).collect();
+    let default = ShellSpec::new(definition.command);
+    let bytes = |set: Option<u64>, default: usize| set.map_or(default, |bytes| bytes as usize);
     ShellSpec {
         streams: definition.streams.iter().map(|stream| (stream.name.to_string(), fields(stream))).collect(),
         environment: definition.environment,
@@ -202,8 +208,10 @@ fn spec(definition: ShellDefinition, wiring: JsonMap<String, Json>) -> ShellSpec
         wiring,
         serializer: if definition.is_msgpack { Serializer::MsgPack } else { Serializer::Json },
         max_pending: definition.max_pending,
+        message_max_bytes: bytes(definition.message_max_bytes, default.message_max_bytes),
+        unread_max_bytes: bytes(definition.unread_max_bytes, default.unread_max_bytes),
         timeout: definition.timeout,
         idle_pause: definition.idle_pause,
-        ..ShellSpec::new(definition.command)
+        ..default
     }
 }

@@ -87,7 +87,7 @@ fn a_process_s_own_keys_stand_between_the_topology_s_and_those_of_the_file() {
         let child = &flux.resolved().components[1];
         let What::Shell(child) = &child.what else { panic!("no process") };
         assert_eq!((child.timeout.as_secs(), child.max_pending), (5, 7));
-        assert_eq!((child.conf.get("mine"), child.conf.get("none")), (Some(&2.into()), None));
+        assert_eq!((child.conf.get("mine"), child.conf.get("none")), (Some(&2.into()), Some(&serde_json::Value::Null)));
     });
 }
 

@@ -81,7 +81,8 @@ impl JavaValue {
 }
 
 /// A tuple's value has the hash of the Java value that Storm would have there: an
-/// [`Int32`](Value::Int32) that of an `Integer`, an [`Int`](Value::Int) that of a `Long`.
+/// [`Int32`](Value::Int32) that of an `Integer`, an [`Int`](Value::Int) that of a `Long`, a
+/// [`Big`](Value::Big) that of a `BigInteger`, a [`Decimal`](Value::Decimal) that of a `BigDecimal`.
 ///
 /// Byte strings inside lists and maps, which Java hashes by identity, are hashed by content.
 pub(crate) fn value_hash(value: &Value) -> i32 {
@@ -90,8 +91,11 @@ pub(crate) fn value_hash(value: &Value) -> i32 {
         Value::Bool(value) => bool_hash(*value),
         Value::Int32(value) => *value,
         Value::Int(value) => folded(*value as u64),
+        Value::Big(value) => big_hash(value),
         Value::Float(value) => double_hash(*value),
+        Value::Decimal(value) => 31_i32.wrapping_mul(big_hash(value.unscaled())).wrapping_add(value.scale()),
         Value::String(text) => text_hash(text),
+        Value::Utf16(units) => units_hash(units.iter().copied()),
         Value::Bytes(bytes) => bytes_hash(bytes),
         Value::List(values) => array_hash(values.iter().map(value_hash)),
         Value::Map(entries) => {

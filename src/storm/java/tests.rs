@@ -1,5 +1,7 @@
 //! What a JVM says.
 
+use num_bigint::BigInt;
+
 use super::JavaValue::{self, *};
 use super::*;
 use crate::storm::grouping::fields_index;
@@ -121,6 +123,8 @@ fn values_of_tuples_hash_like_their_java_counterparts() {
         ((-0.0).into(), Double(-0.0)),
         ("na\u{ef}ve \u{1f600}".into(), text("na\u{ef}ve \u{1f600}")),
         (vec![0u8, 128, 255].into(), Bytes(vec![0, 128, 255])),
+        (Value::integer(BigInt::from(1_u64 << 63)), Big(BigInt::from(1_u64 << 63))),
+        (Value::text_of_units(&[0xd83e]), JavaValue::String(vec![0xd83e])),
         (Value::list([Value::Null, Value::Int32(7)]), List(vec![Null, Int(7)])),
         (
             Value::map([("a", Value::Int32(1)), ("b", "x".into())]),
@@ -129,6 +133,15 @@ fn values_of_tuples_hash_like_their_java_counterparts() {
     ];
     for (value, java) in pairs {
         assert_eq!(value_hash(&value), java.java_hash(), "{value}");
+    }
+    // Found with `new BigDecimal(text).hashCode()`.
+    let decimals = [
+        ("1.50", 4652),
+        ("-123456789012345678901234567890.5", -1_113_278_081),
+        ("0.30000000000000004441", -102_111_225),
+    ];
+    for (text, hash) in decimals {
+        assert_eq!(value_hash(&Value::Decimal(std::sync::Arc::new(text.parse().unwrap()))), hash, "{text}");
     }
 }
 

@@ -114,6 +114,8 @@ fn described(kind: &str, v: Option<&Json>, hex: Option<&Json>) -> Option<Value> 
         "long" => Value::Int(text()?.parse().ok()?),
         "bool" => Value::Bool(text()?.parse().ok()?),
         "double" => Value::Float(text()?.parse().ok()?),
+        "bigint" => Value::integer(text()?.parse().ok()?),
+        "java.math.BigDecimal" => Value::Decimal(Arc::new(text()?.parse().ok()?)),
         "null" => Value::Null,
         "bytes" => {
             let digits = hex?.as_str()?;

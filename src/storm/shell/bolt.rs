@@ -1,18 +1,20 @@
 //! [`ShellBolt`]: a bolt whose work is done by a child process.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use crossbeam::channel::{Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use serde_json::Value as Json;
 
 use super::context::context;
 use super::framing::BadOutput;
-use super::keeper::{Keeper, Link};
+use super::keeper::{End, Keeper, Link, Stage, last_line};
 use super::launch::{Ending, Pipes};
 use super::open::OpenTuples;
-use super::protocol::{Emit, FromChild, decode};
+use super::owed::{Owed, owed};
+use super::protocol::{Emit, FromChild, decode, tuple_id};
 use super::spec::ShellSpec;
-use super::writer::{Item, Queue, Writer};
+use super::writer::{Item, Pace, Queue, Writer};
 use crate::error::Failure;
 use crate::storm::emitter::Emitter;
 use crate::storm::tuple::StormTuple;
@@ -22,12 +24,10 @@ use crate::task::TaskId;
 use crate::task::component::{ManualBolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::door::{Door, DoorError};
-use crate::task::held::Tuple;
+use crate::task::dynamic::Value;
+use crate::task::held::{Anchor, Tuple};
 use crate::task::many::{Many, ManyEmission, Told};
 use crate::task::outlet::Outlet;
-
-/// Emits whose task numbers a child may be owed. Beyond them what it writes waits in its pipe.
-const REPLIES_MAX: usize = 1_024;
 
 /// Room for ticks behind a queue full of tuples.
 const TICKS_WAITING_MAX: usize = 8;
@@ -36,8 +36,10 @@ const TICKS_WAITING_MAX: usize = 8;
 ///
 /// `execute` puts the tuple into a queue, costing about as much as a hop between executors; it never waits. While as
 /// many tuples wait as the specification allows, the bolt takes no input (counted as `blocked`). What the child acks,
-/// fails and emits comes back on threads of its own. When the child is gone, all it had fails at once and the engine
-/// builds the next instance.
+/// fails and emits comes back on threads of its own. It takes no input before the child has answered the handshake and
+/// prepared itself. When the child is gone, all it had fails at once and the engine builds the next instance. A tuple
+/// that the child had in hand alone fails as a [panic](crate::error::FailureKind::Panic) does; of several none is
+/// blamed, and children that go on dying get them one at a time.
 pub struct ShellBolt {
     spec: Arc<ShellSpec>,
     running: Option<Running>,
@@ -52,6 +54,7 @@ struct Running {
     last_id: u64,
     ticks: Arc<AtomicU64>,
     tick_period: Option<Duration>,
+    pace: Arc<Pace>,
 }
 
 impl ShellBolt {
@@ -72,6 +75,7 @@ impl ManualBolt for ShellBolt {
         let queue = Arc::new(Queue { items: waiting, is_waited_for: AtomicBool::new(false) });
         let (open, ticks) = (Arc::new(OpenTuples::default()), Arc::new(AtomicU64::new(0)));
         let (beat, heartbeats) = bounded(1);
+        let (pace, nudges) = Pace::new(spec.memory.of(link.reporter.origin()));
         let conversation = Conversation {
             emitter: Emitter::new(ctx.info(), &spec.declared_streams()?),
             door: ctx.door(),
@@ -79,21 +83,31 @@ impl ManualBolt for ShellBolt {
             ticks: ticks.clone(),
             link: link.clone(),
             spec: spec.clone(),
+            pace: pace.clone(),
         };
+        let (link_of_end, suspects) = (link.clone(), pace.suspects.clone());
         let (queue_of_talk, queue_of_end, open_at_end) = (queue.clone(), queue.clone(), open.clone());
         Keeper {
             context: context(&spec, ctx.info()),
             spec: spec.clone(),
             link: link.clone(),
             events,
-            talk: move |pipes| conversation.run(pipes, queue_of_talk, heartbeats),
+            talk: move |pipes| conversation.run(pipes, queue_of_talk, heartbeats, nudges),
             // One that still waits to be written is as good as another.
             heartbeat: move || {
                 let _ = beat.try_send(());
             },
-            settle: move |failure: &Failure| {
-                open_at_end.close(failure);
-                fail_waiting(&queue_of_end, failure);
+            settle: move |end: End| {
+                let (count, failure) = open_at_end.close(&end.message, end.to_blame);
+                fail_waiting(&queue_of_end, &end.message);
+                if end.to_blame {
+                    suspects.died_with(count);
+                    if count == 1 {
+                        // It is known what it died of: that counts for the tuple, not against the component.
+                        link_of_end.reporter.progress();
+                    }
+                }
+                failure
             },
         }
         .start()?;
@@ -101,7 +115,7 @@ impl ManualBolt for ShellBolt {
         let millis = number("topology.tick.tuple.freq.millis").map(Duration::from_millis);
         let period = millis.or_else(|| number("topology.tick.tuple.freq.secs").map(Duration::from_secs));
         let tick_period = period.filter(|period| !period.is_zero());
-        self.running = Some(Running { link, items, queue, open, last_id: 0, ticks, tick_period });
+        self.running = Some(Running { link, items, queue, open, last_id: 0, ticks, tick_period, pace });
         Ok(())
     }
 
@@ -113,7 +127,10 @@ impl ManualBolt for ShellBolt {
         let Some(running) = &self.running else { return Ok(true) };
         match running.link.failure() {
             Some(failure) => Err(failure),
-            None => Ok(running.queue.has_room(self.spec.max_pending.max(1))),
+            None => {
+                let takes_input = running.link.has_come_to(Stage::Trusted);
+                Ok(takes_input && running.queue.has_room(self.spec.max_pending.max(1)))
+            }
         }
     }
 
@@ -123,9 +140,11 @@ impl ManualBolt for ShellBolt {
         let (value, anchor) = tuple.split();
         match running.items.try_send(Item::Tuple { id: running.last_id, value, anchor }) {
             Ok(()) => Ok(()),
-            // The engine asks whether there is room before each input.
-            Err(TrySendError::Full(_)) => Err(Failure::retry("the queue to the child process is full")),
-            Err(TrySendError::Disconnected(_)) => Err(Failure::retry("the child process is gone")),
+            // The engine asks before each input whether there is room, and hears then of a child that is gone.
+            Err(TrySendError::Full(item) | TrySendError::Disconnected(item)) => {
+                item.fail("the child process took nothing more");
+                Ok(())
+            }
         }
     }
 
@@ -154,20 +173,17 @@ impl ManualBolt for ShellBolt {
 impl Drop for Running {
     fn drop(&mut self) {
         self.link.stop();
-        let stopped = || Failure::retry("its child process was stopped");
-        let failure = self.link.failure().unwrap_or_else(stopped);
-        self.open.close(&failure);
-        fail_waiting(&self.queue, &failure);
+        self.pace.nudge();
+        let failure = self.link.failure();
+        let message = failure.as_ref().map_or("its child process was stopped", Failure::message);
+        self.open.close(message, false);
+        fail_waiting(&self.queue, message);
     }
 }
 
 /// Fails what has not been written. Both the keeper and the bolt do: either may be the last to look.
-fn fail_waiting(queue: &Queue, failure: &Failure) {
-    for item in queue.items.try_iter() {
-        if let Item::Tuple { anchor, .. } = item {
-            anchor.fail(failure.clone());
-        }
-    }
+fn fail_waiting(queue: &Queue, message: &str) {
+    queue.items.try_iter().for_each(|item| item.fail(message));
 }
 
 /// What the thread that reads from the child needs.
@@ -178,23 +194,51 @@ struct Conversation {
     ticks: Arc<AtomicU64>,
     link: Arc<Link>,
     spec: Arc<ShellSpec>,
+    pace: Arc<Pace>,
+}
+
+/// What is wrong with a message of a child.
+struct Wrong {
+    what: String,
+    /// It names a tuple that the child has not got: what it has got has no part in it.
+    is_unknown: bool,
+}
+
+impl From<String> for Wrong {
+    fn from(what: String) -> Self {
+        Wrong { what, is_unknown: false }
+    }
+}
+
+/// An id of a tuple that the child has not got.
+fn unknown(what: impl std::fmt::Display) -> Wrong {
+    Wrong { what: format!("unknown {what}: never sent, or settled before"), is_unknown: true }
 }
 
 /// Where replies go, and the bound on them.
 struct Replies {
-    asked: Sender<()>,
+    owed: Owed,
     replies: Sender<Vec<u32>>,
 }
 
 impl Conversation {
-    fn run(self, pipes: Pipes, queue: Arc<Queue>, heartbeats: crossbeam::channel::Receiver<()>) -> Result<(), Ending> {
+    fn run(
+        self,
+        pipes: Pipes,
+        queue: Arc<Queue>,
+        heartbeats: Receiver<()>,
+        nudges: Receiver<()>,
+    ) -> Result<(), Ending> {
         let Pipes { stdin, mut incoming } = pipes;
-        let (reply, replies) = bounded(REPLIES_MAX);
-        let (ask, asked) = bounded(REPLIES_MAX);
+        let (owed, paying) = owed(self.spec.unread_max_bytes);
+        // Bounded by what may be owed.
+        let (reply, replies) = unbounded();
         let (serializer, open, link) = (self.spec.serializer, self.open.clone(), self.link.clone());
-        let writer = Writer { stdin, serializer, queue, replies, asked, heartbeats, open, link };
+        let (pace, beats, last) = (self.pace.clone(), 0, None);
+        let writer =
+            Writer { stdin, serializer, queue, replies, paying, heartbeats, open, link, pace, nudges, beats, last };
         thread::spawn_helper("squall-shell-in", move || writer.run())?;
-        let owed = Replies { asked: ask, replies: reply };
+        let owed = Replies { owed, replies: reply };
         loop {
             let message = incoming.next()?;
             self.link.signs.note();
@@ -205,42 +249,54 @@ impl Conversation {
             match self.take(decoded, &owed) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                Err(what) => return Err(BadOutput::new(what, message).into()),
+                Err(wrong) => {
+                    let bad = BadOutput::new(wrong.what, message);
+                    return Err(if wrong.is_unknown { Ending::Unknown(bad) } else { Ending::Bad(bad) });
+                }
             }
         }
     }
 
     /// False if nobody listens any more; an error tells what is wrong with the message.
-    fn take(&self, message: FromChild, owed: &Replies) -> Result<bool, String> {
+    fn take(&self, message: FromChild, owed: &Replies) -> Result<bool, Wrong> {
         let origin = self.link.reporter.origin();
+        if matches!(message, FromChild::Emit(_) | FromChild::Ack(_) | FromChild::Fail(_) | FromChild::Sync) {
+            self.link.comes_to(Stage::Works);
+        }
         match message {
             FromChild::Emit(emit) => return self.emit(emit, owed),
             FromChild::Ack(id) => {
                 if let Some(anchor) = self.settle(&id)? {
                     anchor.ack();
                     self.link.reporter.progress();
+                    self.pace.settled();
                 }
             }
             FromChild::Fail(id) => {
                 if let Some(anchor) = self.settle(&id)? {
-                    anchor.fail(Failure::retry("failed by its child process"));
+                    let error = self.link.take_error();
+                    anchor.fail(Failure::retry(match error.as_deref().and_then(last_line) {
+                        Some(error) => format!("failed by its child process: {error}").into(),
+                        None => Cow::from("failed by its child process"),
+                    }));
                     self.link.reporter.progress();
+                    self.pace.settled();
                 }
             }
             FromChild::Error(message) => self.link.reported(message),
             FromChild::Log { message, level } => log(origin, &message, level),
-            FromChild::Metrics { name, params } => tracing::info!(task = %origin, metric = name, %params, "metrics"),
-            FromChild::Sync => {}
-            FromChild::Pid(_) => return Err("a process id after the greeting".into()),
+            FromChild::Metrics { name, params } => tracing::info!(task = %origin, metric = name, params, "metrics"),
+            FromChild::Sync => self.pace.synced(),
+            FromChild::Pid(_) => return Err("a process id after the greeting".to_owned().into()),
         }
         Ok(true)
     }
 
     /// The tuple an id stands for; none for a tick.
-    fn settle(&self, id: &Json) -> Result<Option<crate::task::held::Anchor>, String> {
-        let unknown = || format!("unknown tuple id {id}: never sent, or settled before");
-        let text = id.as_str().map(str::to_owned).unwrap_or_else(|| id.to_string());
-        match self.id_of(&text).ok_or_else(unknown)? {
+    fn settle(&self, id: &Value) -> Result<Option<Anchor>, Wrong> {
+        let unknown = || unknown(format_args!("tuple id {id}"));
+        let id_of = |id: String| self.id_of(&id);
+        match tuple_id(id).and_then(id_of).ok_or_else(unknown)? {
             None => Ok(None),
             Some(id) => self.open.settle(id).map(Some).ok_or_else(unknown),
         }
@@ -255,23 +311,23 @@ impl Conversation {
         }
     }
 
-    fn emit(&self, emit: Emit, owed: &Replies) -> Result<bool, String> {
+    fn emit(&self, emit: Emit, owed: &Replies) -> Result<bool, Wrong> {
         let Emit { stream, values, anchors, to, need_task_ids, .. } = emit;
         let (port, value) = tuple(&self.emitter, &self.spec, &stream, values)?;
         let mut ids = Vec::with_capacity(anchors.len());
         for anchor in &anchors {
-            ids.extend(self.id_of(anchor).ok_or_else(|| format!("unknown anchor `{anchor}`"))?);
+            ids.extend(self.id_of(anchor).ok_or_else(|| unknown(format_args!("anchor `{anchor}`")))?);
         }
         let mut told: Option<Told> = None;
         if need_task_ids && to.is_none() {
             // Waits while too many are owed. Fails if the writer is gone, and with it the child.
-            if owed.asked.send(()).is_err() {
+            if !owed.owed.add(&self.link.signs) {
                 return Ok(false);
             }
             let replies = owed.replies.clone();
-            // There is room for all that are owed.
+            // It fails if the writer is gone.
             told = Some(Box::new(move |tasks: &[TaskId]| {
-                let _ = replies.try_send(tasks.iter().map(|task| task.0).collect());
+                let _ = replies.send(tasks.iter().map(|task| task.0).collect());
             }));
         }
         let emission = ManyEmission { port, value, to, told };
@@ -281,7 +337,7 @@ impl Conversation {
                 // Delivered without the lock: whoever empties the door may be waiting for it. A closed door has no
                 // open tuples behind it.
                 let drawn = self.open.under(&ids, |under| Door::<Many<StormTuple>>::anchored(under, emission));
-                let drawn = drawn.map_err(|id| format!("unknown anchor {id}: never sent, or settled before"))?;
+                let drawn = drawn.map_err(|id| unknown(format_args!("anchor {id}")))?;
                 self.door.deliver(drawn)
             }
         };
@@ -298,7 +354,7 @@ pub(super) fn tuple(
     emitter: &Emitter,
     spec: &ShellSpec,
     stream: &str,
-    values: Vec<crate::task::dynamic::Value>,
+    values: Vec<Value>,
 ) -> Result<(usize, StormTuple), String> {
     let port = emitter.port(stream).map_err(|failure| failure.message().to_owned())?;
     let (has, wants) = (values.len(), spec.streams[port].1.len());

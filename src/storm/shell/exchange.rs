@@ -3,24 +3,25 @@
 use std::io::Write;
 
 use crossbeam::channel::{Receiver, Sender};
-use serde_json::Value as Json;
 
 use super::bolt::{log, tuple};
 use super::framing::BadOutput;
-use super::keeper::Link;
+use super::keeper::{Link, Stage};
 use super::launch::{Ending, Pipes};
 use super::protocol::{self, Emit, FromChild, decode, encode};
 use super::spec::ShellSpec;
+use super::value::Written;
 use crate::storm::emitter::Emitter;
 use crate::storm::tuple::StormTuple;
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
+use crate::task::dynamic::Value;
 
 /// What the engine wants of the spout.
 pub(super) enum Order {
     Next,
-    Ack(Json),
-    Fail(Json),
+    Ack(Value),
+    Fail(Value),
     Activate,
     Deactivate,
 }
@@ -28,7 +29,7 @@ pub(super) enum Order {
 /// What the child has done.
 pub(super) enum Happened {
     Emit {
-        id: Option<Json>,
+        id: Option<Value>,
         port: usize,
         value: StormTuple,
         to: Option<TaskId>,
@@ -56,7 +57,7 @@ impl Exchange {
     pub fn run(self, mut pipes: Pipes) -> Result<(), Ending> {
         // While nothing is asked of it, it may be as silent as it likes.
         self.link.signs.owes(false);
-        let no_id = Json::from("");
+        let no_id = Value::from("");
         let mut buffer = Vec::new();
         for order in &self.orders {
             let (command, id) = match &order {
@@ -67,7 +68,7 @@ impl Exchange {
                 Order::Deactivate => ("deactivate", &no_id),
             };
             buffer.clear();
-            encode(&protocol::Order { command, id }, self.spec.serializer, &mut buffer);
+            encode(&protocol::Order { command, id: Written(id) }, self.spec.serializer, &mut buffer);
             self.send(&mut pipes, &buffer)?;
             let Some(emitted) = self.wait_for_sync(&mut pipes)? else { return Ok(()) };
             if !self.tell(Happened::Answered { was_next: matches!(order, Order::Next), emitted }) {
@@ -79,6 +80,7 @@ impl Exchange {
 
     fn send(&self, pipes: &mut Pipes, message: &[u8]) -> Result<(), Ending> {
         self.link.signs.owes(true);
+        self.link.signs.writes();
         pipes.stdin.write_all(message)?;
         self.link.signs.wrote(message.len());
         Ok(())
@@ -90,6 +92,7 @@ impl Exchange {
         loop {
             let message = pipes.incoming.next()?;
             self.link.signs.note();
+            self.link.comes_to(Stage::Works);
             if self.link.is_stopping() {
                 return Ok(None);
             }
@@ -112,7 +115,7 @@ impl Exchange {
                 FromChild::Error(message) => self.link.reported(message),
                 FromChild::Log { message, level } => log(origin, &message, level),
                 FromChild::Metrics { name, params } => {
-                    tracing::info!(task = %origin, metric = name, %params, "metrics");
+                    tracing::info!(task = %origin, metric = name, params, "metrics");
                 }
                 FromChild::Ack(_) | FromChild::Fail(_) => {
                     return Err(BadOutput::new("a spout does not ack or fail", message).into());

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 
 use memchr::memchr;
 
-/// The longest message a child may send.
-pub const MESSAGE_MAX_BYTES: usize = 32 << 20;
+/// The longest message a child may send, unless it is set (`topology.multilang.message.max.bytes`).
+pub const MESSAGE_MAX_BYTES: usize = 128 << 20;
 
 /// Room for every read.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -22,6 +22,22 @@ pub enum Serializer {
     Json,
     /// MessagePack values one after another, as pystorm and streamparse write them.
     MsgPack,
+}
+
+impl Serializer {
+    /// True if these can be the first bytes of an object.
+    pub fn may_begin_with(self, bytes: &[u8]) -> bool {
+        match self {
+            Serializer::Json => bytes.trim_ascii_start().starts_with(b"{"),
+            Serializer::MsgPack => matches!(bytes.first(), Some(0x80..=0x8f | 0xde | 0xdf)),
+        }
+    }
+}
+
+impl fmt::Display for Serializer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Serializer::Json { "JSON" } else { "MessagePack" })
+    }
 }
 
 /// Output of a child that is not what the protocol says: it ends the child.
@@ -66,6 +82,7 @@ pub enum NoMessage {
 pub struct Incoming<R> {
     input: R,
     serializer: Serializer,
+    max_bytes: usize,
     /// Made once and then kept: clearing it for each read would cost more than most reads.
     buffer: Vec<u8>,
     /// Where what has not been given out begins.
@@ -97,7 +114,33 @@ type Found = Option<(usize, usize)>;
 
 impl<R: Read> Incoming<R> {
     pub fn new(input: R, serializer: Serializer) -> Self {
-        Incoming { input, serializer, buffer: Vec::new(), start: 0, end: 0, search: Search::from(0) }
+        Incoming {
+            input,
+            serializer,
+            max_bytes: MESSAGE_MAX_BYTES,
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            search: Search::from(0),
+        }
+    }
+
+    /// With another limit on the length of a message.
+    pub fn at_most(self, max_bytes: usize) -> Self {
+        Incoming { max_bytes, ..self }
+    }
+
+    /// Waits for the beginning of the next message: what there is of it.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn begin(&mut self) -> Result<&[u8], NoMessage> {
+        while self.buffer[self.start..self.end].trim_ascii().is_empty() {
+            if self.read_more().map_err(NoMessage::Io)? == 0 {
+                return Err(NoMessage::End);
+            }
+        }
+        Ok(&self.buffer[self.start..self.end])
     }
 
     /// Waits for the next message.
@@ -112,8 +155,9 @@ impl<R: Read> Incoming<R> {
                 return Ok(&self.buffer[start..end]);
             }
             let waiting = &self.buffer[self.start..self.end];
-            if waiting.len() > MESSAGE_MAX_BYTES {
-                let what = format!("a message of more than {MESSAGE_MAX_BYTES} bytes");
+            if waiting.len() > self.max_bytes {
+                let what =
+                    format!("a message of more than {} bytes (topology.multilang.message.max.bytes)", self.max_bytes);
                 return Err(NoMessage::Bad(BadOutput::new(what, waiting)));
             }
             if self.read_more().map_err(NoMessage::Io)? == 0 {

@@ -12,14 +12,17 @@ use super::spec::ShellSpec;
 use super::stderr::{Tail, drain};
 use crate::error::Failure;
 use crate::storm::shell::framing::Incoming;
-use crate::sys::child::Process;
-use crate::sys::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sys::child::{self, Process};
+use crate::sys::sync::{Arc, AtomicBool, AtomicU8, Mutex, MutexGuard, Ordering};
 use crate::sys::thread;
 use crate::task::reporter::Reporter;
 use crate::task::waker::Waker;
 
 /// How long a child may take to end after its input or output has been closed.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Looks at a child after which it gets input although it has not shown that it works: old clients answer no heartbeat.
+const LOOKS_UNTIL_TRUSTED: u32 = 5;
 
 /// What the keeper is told.
 pub(super) enum Event {
@@ -31,18 +34,46 @@ pub(super) enum Event {
     Stop,
 }
 
+/// How far a child has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It has not told its process id.
+    New,
+    /// It has, and prepares itself.
+    Greeted,
+    /// It gets input, although it may still prepare itself.
+    Trusted,
+    /// It has shown that it takes messages: prepared it is.
+    Works,
+}
+
+/// Why a child is gone.
+pub(super) struct End {
+    pub message: String,
+    /// Tuples that it had in hand may have to do with it.
+    pub to_blame: bool,
+}
+
 /// What a component and the threads of its child share.
 pub(super) struct Link {
     pub signs: Signs,
     /// What comes from the child now is nobody's concern.
     stopping: AtomicBool,
+    stage: AtomicU8,
     has_ended: AtomicBool,
     failure: Mutex<Option<Failure>>,
+    /// From when the child is told to end until it has.
+    ending: Mutex<Option<child::Ending>>,
     /// The last error the child reported itself.
     last_error: Mutex<Option<String>>,
     events: Sender<Event>,
     pub waker: Waker,
     pub reporter: Reporter,
+}
+
+/// Nothing panics under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Link {
@@ -52,8 +83,10 @@ impl Link {
         let link = Link {
             signs: Signs::new(),
             stopping: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::New as u8),
             has_ended: AtomicBool::new(false),
             failure: Mutex::default(),
+            ending: Mutex::default(),
             last_error: Mutex::default(),
             events,
             waker,
@@ -68,12 +101,18 @@ impl Link {
         if !self.has_ended.load(Ordering::Acquire) {
             return None;
         }
-        self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        lock(&self.failure).clone()
     }
 
     /// Has the child end, soon.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        {
+            let mut ending = lock(&self.ending);
+            if !self.has_ended.load(Ordering::Acquire) {
+                *ending = Some(child::Ending::begin());
+            }
+        }
         self.tell(Event::Stop);
     }
 
@@ -86,17 +125,38 @@ impl Link {
         let _ = self.events.send(event);
     }
 
+    #[inline]
+    pub fn has_come_to(&self, stage: Stage) -> bool {
+        self.stage.load(Ordering::Acquire) >= stage as u8
+    }
+
+    /// The child has come so far; the component may have waited for it.
+    #[inline]
+    pub fn comes_to(&self, stage: Stage) {
+        if !self.has_come_to(stage) {
+            self.stage.fetch_max(stage as u8, Ordering::AcqRel);
+            self.waker.wake();
+        }
+    }
+
     /// The child reports an error.
     pub fn reported(&self, message: String) {
         if !self.is_stopping() {
             self.reporter.error(&*message);
-            *self.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(message);
+            *lock(&self.last_error) = Some(message);
         }
     }
 
+    /// The last error that it reported and that nothing has been said of.
+    pub fn take_error(&self) -> Option<String> {
+        lock(&self.last_error).take()
+    }
+
     fn end(&self, failure: Failure) {
-        *self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failure);
+        *lock(&self.failure) = Some(failure);
+        let mut ending = lock(&self.ending);
         self.has_ended.store(true, Ordering::Release);
+        ending.take();
     }
 }
 
@@ -108,9 +168,9 @@ pub(super) struct Keeper<Talk, Heartbeat, Settle> {
     pub events: Receiver<Event>,
     /// The conversation, on a thread of its own, from after the greeting until one side ends it.
     pub talk: Talk,
-    /// Called once a period after the greeting.
+    /// Called once a period after the start.
     pub heartbeat: Heartbeat,
-    /// Fails what the child has not settled.
+    /// Fails what the child has not settled, and tells how the component fails.
     pub settle: Settle,
 }
 
@@ -118,7 +178,7 @@ impl<Talk, Heartbeat, Settle> Keeper<Talk, Heartbeat, Settle>
 where
     Talk: FnOnce(Pipes) -> Result<(), Ending> + Send + 'static,
     Heartbeat: FnMut() + Send + 'static,
-    Settle: FnOnce(&Failure) + Send + 'static,
+    Settle: FnOnce(End) -> Failure + Send + 'static,
 {
     /// Starts the keeper's thread, which starts the child.
     ///
@@ -132,9 +192,9 @@ where
 
     fn run(self) {
         let Keeper { spec, context, link, events, talk, heartbeat, settle } = self;
-        let failure = match launch(&spec) {
-            Err(failure) => failure,
-            Ok(spawned) => {
+        let end = match launch(&spec) {
+            Err(failure) => End { message: failure.message().to_owned(), to_blame: false },
+            Ok((spawned, place)) => {
                 let (mut process, tail) = (spawned.process, Tail::default());
                 let pid = process.id();
                 let reporter = link.reporter.clone();
@@ -144,23 +204,29 @@ where
                     drain(spawned.stderr, pid, &logged, &reporter);
                     drop(is_drained);
                 });
-                let pipes = Pipes { stdin: spawned.stdin, incoming: Incoming::new(spawned.stdout, spec.serializer) };
+                let incoming = Incoming::new(spawned.stdout, spec.serializer).at_most(spec.message_max_bytes);
+                let pipes = Pipes { stdin: spawned.stdin, incoming };
                 let converses = converse(spec.clone(), context, link.clone(), &process, pipes, talk);
+                let mut is_over = converses.is_err();
                 let cause = match log.map(drop).and(converses) {
-                    Err(error) => format!("cannot be served: {error}"),
-                    Ok(()) => look_after(&mut process, &spec, &link, &events, heartbeat),
+                    Err(error) => Cause::innocent(format!("cannot be served: {error}")),
+                    Ok(()) => look_after(&mut process, &spec, &link, &events, heartbeat, &mut is_over),
                 };
                 let status = process.kill();
-                // Its last words; a process that left its group may hold the pipe open.
+                // Others may hold its pipes open: what it has left in them is taken, and no more is waited for.
+                process.hang_up();
+                while !is_over && !matches!(events.recv_timeout(GRACE), Ok(Event::Over(_)) | Err(_)) {}
+                // Its last words.
                 let _ = drained.recv_timeout(GRACE);
-                let failure = farewell(pid, status, &cause, &tail, &spec, &link);
+                let end = farewell(pid, status, cause, &tail, &spec, &link);
                 // An empty file that nobody looks for: it may be gone, or never have been there.
                 let _ = std::fs::remove_file(spec.pid_dir.join(pid.to_string()));
-                failure
+                drop(place);
+                end
             }
         };
-        link.end(failure.clone());
-        settle(&failure);
+        let failure = settle(end);
+        link.end(failure);
         link.waker.wake();
     }
 }
@@ -178,6 +244,7 @@ fn converse(
     let body = move || {
         let over = greet(&mut pipes, &spec, &context).and_then(|pid| {
             tracing::info!(task = %link.reporter.origin(), pid, command = %spec.shown(), "started");
+            link.comes_to(Stage::Greeted);
             link.signs.owes(true);
             talk(pipes)
         });
@@ -188,30 +255,77 @@ fn converse(
     thread::spawn_helper("squall-shell-io", body).map(drop)
 }
 
-/// Waits until the child has ended or has to be. Returns the cause, which `farewell` completes.
+/// Why a child is ended, or has ended.
+struct Cause {
+    /// Empty if the process's own end tells it.
+    message: String,
+    /// What it has in hand has no part in it.
+    is_innocent: bool,
+}
+
+impl Cause {
+    fn new(message: impl Into<String>) -> Self {
+        Cause { message: message.into(), is_innocent: false }
+    }
+
+    fn innocent(message: impl Into<String>) -> Self {
+        Cause { message: message.into(), is_innocent: true }
+    }
+}
+
+/// Waits until the child has ended or has to be, and notes that the conversation is over. Returns the cause, which
+/// `farewell` completes.
 fn look_after(
     process: &mut Process,
     spec: &ShellSpec,
     link: &Link,
     events: &Receiver<Event>,
     mut heartbeat: impl FnMut(),
-) -> String {
+    is_over: &mut bool,
+) -> Cause {
     let mut watch = Watch::new(spec.timeout);
+    let (mut looks, mut closed) = (0, None);
     loop {
-        match events.recv_timeout(watch.period()) {
-            Ok(Event::Over(Ending::Bad(bad))) => return format!("wrote what it must not: {bad}"),
-            Ok(Event::Over(Ending::Closed)) => return wait_for_exit(events, "has closed its pipes"),
-            Ok(Event::Exited) => return String::new(),
+        let period = if closed.is_some() { GRACE } else { watch.period() };
+        match events.recv_timeout(period) {
+            Ok(Event::Over(ending)) => {
+                *is_over = true;
+                match ending {
+                    Ending::Bad(bad) => return Cause::new(format!("wrote what it must not: {bad}")),
+                    Ending::Unknown(bad) => return Cause::innocent(format!("wrote what it must not: {bad}")),
+                    Ending::NoAnswer(bad) => {
+                        let sent = spec.serializer;
+                        return Cause::innocent(format!("gave no answer to the handshake (sent as {sent}): {bad}"));
+                    }
+                    Ending::Closed => closed = closed.or(Some("has closed its output")),
+                    Ending::InputClosed => closed = closed.or(Some("has closed its input")),
+                }
+            }
+            Ok(Event::Exited) => return Cause::new(""),
             Ok(Event::Stop) => {
                 process.let_input_close();
-                return wait_for_exit(events, "is not needed any more and did not end by itself");
+                closed = closed.or(Some("is not needed any more and did not end by itself"));
             }
             Err(RecvTimeoutError::Timeout) => {
                 if process.has_ended() {
-                    return String::new();
+                    return Cause::new("");
+                }
+                if let Some(closed) = closed {
+                    return Cause::new(closed);
                 }
                 if let Some(hangs) = watch.look(process, &link.signs) {
-                    return hangs;
+                    return match link.has_come_to(Stage::Greeted) {
+                        true => Cause::new(hangs),
+                        false => Cause::new(format!(
+                            "gave no answer to the handshake (sent as {}), and wrote nothing that could be one: \
+                             it {hangs}",
+                            spec.serializer
+                        )),
+                    };
+                }
+                looks += u32::from(link.has_come_to(Stage::Greeted));
+                if looks == LOOKS_UNTIL_TRUSTED {
+                    link.comes_to(Stage::Trusted);
                 }
                 heartbeat();
             }
@@ -220,36 +334,30 @@ fn look_after(
     }
 }
 
-/// Empty if the child ends in time.
-fn wait_for_exit(events: &Receiver<Event>, otherwise: &str) -> String {
-    loop {
-        match events.recv_timeout(GRACE) {
-            Ok(Event::Exited) => return String::new(),
-            Ok(Event::Over(_) | Event::Stop) => {}
-            Err(_) => return otherwise.to_owned(),
-        }
-    }
-}
-
 /// Says how the child ended.
-fn farewell(pid: u32, status: Option<ExitStatus>, cause: &str, tail: &Tail, spec: &ShellSpec, link: &Link) -> Failure {
+fn farewell(pid: u32, status: Option<ExitStatus>, cause: Cause, tail: &Tail, spec: &ShellSpec, link: &Link) -> End {
     if link.is_stopping() {
-        return Failure::retry(format!("process {pid} was stopped with its component"));
+        return End { message: format!("process {pid} was stopped with its component"), to_blame: false };
     }
-    let cause = if cause.is_empty() { ended(status) } else { cause.to_owned() };
-    let mut message = format!("process {pid} (`{}`) {cause}", spec.shown());
-    let last_error = link.last_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    if let Some(error) = last_error.as_deref().and_then(last_line) {
+    let to_blame = link.has_come_to(Stage::Works) && !cause.is_innocent;
+    let how = if cause.message.is_empty() { ended(status) } else { cause.message };
+    let mut message = format!("process {pid} (`{}`) {how}", spec.shown());
+    if link.has_come_to(Stage::Greeted) && !link.has_come_to(Stage::Works) {
+        message.push_str(", before it took any input");
+    } else if !link.has_come_to(Stage::Greeted) && !message.contains("handshake") {
+        message.push_str(", before its handshake");
+    }
+    if let Some(error) = link.take_error().as_deref().and_then(last_line) {
         message.push_str(&format!("; its last error: {error}"));
     }
     if let Some(lines) = tail.text() {
         message.push_str(&format!("; its last words on standard error: {lines}"));
     }
-    Failure::retry(message)
+    End { message, to_blame }
 }
 
 /// The line of a stack trace that says what is wrong is the last one.
-fn last_line(text: &str) -> Option<&str> {
+pub(super) fn last_line(text: &str) -> Option<&str> {
     text.trim_end().lines().next_back()
 }
 

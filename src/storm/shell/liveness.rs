@@ -2,13 +2,14 @@
 //!
 //! Storm calls a child dead that has not answered a heartbeat in time, also if the heartbeat still waits behind work in
 //! the pipe. Here a silent child counts as busy, and is left alone, while it uses CPU time or reads its input; but not
-//! for ever, since a child that spins uses CPU time too.
+//! for ever, since a child that spins uses CPU time too. The CPU time is that of its whole process group: the child may
+//! be a shell that has started what does the work.
 
 use std::time::Duration;
 
 use crate::sys::child::Process;
 use crate::sys::clock::Clock;
-use crate::sys::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sys::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// How many times its time-out a child may be silent while it is busy.
 pub(super) const BUSY_FACTOR: u64 = 4;
@@ -21,12 +22,17 @@ pub(super) struct Signs {
     /// The child has been asked for something: only then does silence count.
     owes: AtomicBool,
     written_bytes: AtomicU64,
+    /// A message to it does not fit into its pipe.
+    is_writing: AtomicBool,
+    /// Replies that it has not read, while nothing more is read from it because of them.
+    unread_replies: AtomicUsize,
 }
 
 impl Signs {
     pub fn new() -> Self {
         let (last_ns, owes, written_bytes) = (AtomicU64::new(0), AtomicBool::new(true), AtomicU64::new(0));
-        Signs { clock: Clock::real(), last_ns, owes, written_bytes }
+        let (is_writing, unread_replies) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Signs { clock: Clock::real(), last_ns, owes, written_bytes, is_writing, unread_replies }
     }
 
     /// It has written something.
@@ -40,8 +46,37 @@ impl Signs {
         self.owes.store(owes, Ordering::Relaxed);
     }
 
+    /// It is about to be sent something.
+    pub fn writes(&self) {
+        self.is_writing.store(true, Ordering::Relaxed);
+    }
+
+    /// While so many replies have not been read by it, nothing more is read from it; none ends that.
+    pub fn waits_for_reading(&self, replies: usize) {
+        self.unread_replies.store(replies, Ordering::Relaxed);
+    }
+
+    /// The replies that have not been read, while these are too many.
+    pub fn unread_replies(&self) -> usize {
+        self.unread_replies.load(Ordering::Relaxed)
+    }
+
+    /// Who waits for whom, if it is for the child to read.
+    fn waits_for(&self) -> String {
+        match self.unread_replies() {
+            0 if self.is_writing.load(Ordering::Relaxed) => "; it does not read its input".to_owned(),
+            0 => String::new(),
+            replies => format!(
+                "; it has not read the task ids of {replies} emits, and until it has, nothing more is read from it: \
+                 each waits for the other. Read the ids as they come, emit with `need_task_ids` false, or raise \
+                 topology.multilang.unread.max.bytes"
+            ),
+        }
+    }
+
     /// It has been sent something.
     pub fn wrote(&self, bytes: usize) {
+        self.is_writing.store(false, Ordering::Relaxed);
         self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
@@ -52,13 +87,14 @@ pub(super) struct Watch {
     timeout_ns: u64,
     /// When it was last seen to read its input or to use CPU time.
     busy_at_ns: u64,
-    cpu_ticks: u64,
+    /// Only while it is silent.
+    cpu_ticks: Option<u64>,
     consumed_bytes: u64,
 }
 
 impl Watch {
     pub fn new(timeout: Duration) -> Self {
-        Watch { timeout_ns: timeout.as_nanos() as u64, busy_at_ns: 0, cpu_ticks: 0, consumed_bytes: 0 }
+        Watch { timeout_ns: timeout.as_nanos() as u64, busy_at_ns: 0, cpu_ticks: None, consumed_bytes: 0 }
     }
 
     /// How often to look.
@@ -70,12 +106,18 @@ impl Watch {
     pub fn look(&mut self, process: &Process, signs: &Signs) -> Option<String> {
         let written = signs.written_bytes.load(Ordering::Relaxed);
         let consumed = process.unread_bytes().map_or(0, |unread| written.saturating_sub(unread));
-        self.judge(signs, process.cpu_ticks().unwrap_or(0), consumed)
+        // Looked up only for a child that is silent: it costs a look at every process of the machine.
+        let silent_ns = signs.clock.now_ns().saturating_sub(signs.last_ns.load(Ordering::Relaxed));
+        let is_silent = signs.owes.load(Ordering::Relaxed) && silent_ns > self.timeout_ns / 4;
+        let ticks = if is_silent { process.cpu_ticks() } else { None };
+        self.judge(signs, ticks, consumed)
     }
 
-    fn judge(&mut self, signs: &Signs, cpu_ticks: u64, consumed_bytes: u64) -> Option<String> {
+    fn judge(&mut self, signs: &Signs, cpu_ticks: Option<u64>, consumed_bytes: u64) -> Option<String> {
         let now_ns = signs.clock.now_ns();
-        if cpu_ticks > self.cpu_ticks || consumed_bytes > self.consumed_bytes {
+        // Less than before: one of its processes has ended.
+        let has_worked = matches!((self.cpu_ticks, cpu_ticks), (Some(before), Some(now)) if before != now);
+        if has_worked || consumed_bytes > self.consumed_bytes {
             self.busy_at_ns = now_ns;
         }
         (self.cpu_ticks, self.consumed_bytes) = (cpu_ticks, consumed_bytes);
@@ -86,7 +128,11 @@ impl Watch {
         if !signs.owes.load(Ordering::Relaxed) {
             None
         } else if idle_ns >= self.timeout_ns {
-            Some(format!("hangs: for {} it has not written, read or used CPU time", shown(idle_ns)))
+            Some(format!(
+                "hangs: for {} it has not written, read or used CPU time{}",
+                shown(idle_ns),
+                signs.waits_for()
+            ))
         } else if silent_ns >= self.timeout_ns.saturating_mul(BUSY_FACTOR) {
             Some(format!("hangs: for {} it has been busy without writing anything", shown(silent_ns)))
         } else {
@@ -116,32 +162,32 @@ mod tests {
         signs.note();
         for seconds in 1..30 {
             at(&signs, seconds);
-            assert_eq!(idle.judge(&signs, 0, 0), None);
-            assert_eq!(busy.judge(&signs, seconds, 0), None);
+            assert_eq!(idle.judge(&signs, Some(0), 0), None);
+            assert_eq!(busy.judge(&signs, Some(seconds), 0), None);
         }
         at(&signs, 30);
-        assert!(idle.judge(&signs, 0, 0).unwrap().contains("for 30s it has not written"));
+        assert!(idle.judge(&signs, Some(0), 0).unwrap().contains("for 30s it has not written"));
         for seconds in 30..120 {
             at(&signs, seconds);
-            assert_eq!(busy.judge(&signs, seconds, 0), None, "it uses CPU time");
+            assert_eq!(busy.judge(&signs, Some(seconds), 0), None, "it uses CPU time");
         }
         at(&signs, 120);
-        assert!(busy.judge(&signs, 120, 0).unwrap().contains("busy"));
+        assert!(busy.judge(&signs, Some(120), 0).unwrap().contains("busy"));
     }
 
     #[test]
     fn reading_its_input_is_a_sign_of_life_and_owing_nothing_is_no_silence() {
         let (signs, mut watch) = (signs(), Watch::new(Duration::from_secs(10)));
         at(&signs, 9);
-        assert_eq!(watch.judge(&signs, 0, 500), None);
+        assert_eq!(watch.judge(&signs, Some(0), 500), None);
         at(&signs, 18);
-        assert_eq!(watch.judge(&signs, 0, 500), None);
+        assert_eq!(watch.judge(&signs, Some(0), 500), None);
         signs.owes(false);
         at(&signs, 100);
-        assert_eq!(watch.judge(&signs, 0, 500), None);
+        assert_eq!(watch.judge(&signs, Some(0), 500), None);
         signs.owes(true);
-        assert_eq!(watch.judge(&signs, 0, 500), None, "the silence begins with the question");
+        assert_eq!(watch.judge(&signs, Some(0), 500), None, "the silence begins with the question");
         at(&signs, 110);
-        assert!(watch.judge(&signs, 0, 500).is_some());
+        assert!(watch.judge(&signs, Some(0), 500).is_some());
     }
 }

@@ -10,14 +10,17 @@ mod bolt;
 mod context;
 mod exchange;
 pub(crate) mod framing;
+pub(crate) mod json;
 mod keeper;
 mod launch;
 mod liveness;
 mod open;
+mod owed;
 pub(crate) mod protocol;
 mod spec;
 mod spout;
 mod stderr;
+mod suspects;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;

@@ -55,11 +55,22 @@ impl OpenTuples {
         }
     }
 
-    /// The child is gone: everything it had fails, now and from now on.
-    pub fn close(&self, failure: &Failure) {
+    /// True if the child has nothing to settle.
+    pub fn is_empty(&self) -> bool {
+        self.lock().tuples.is_empty()
+    }
+
+    /// The child is gone: everything it had fails, now and from now on. If it is `to_blame`, a tuple that was alone is
+    /// what the child has died of; several of them are not held against any. Returns how many there were, and the
+    /// failure.
+    pub fn close(&self, message: &str, to_blame: bool) -> (usize, Failure) {
         let mut inner = self.lock();
-        inner.closed.get_or_insert_with(|| failure.clone());
+        let collateral = Failure::collateral(message.to_owned());
+        let count = inner.tuples.len();
+        let failure = if to_blame && count == 1 { Failure::panic(message.to_owned()) } else { collateral.clone() };
+        inner.closed.get_or_insert(collateral);
         inner.tuples.drain().for_each(|(_, anchor)| anchor.fail(failure.clone()));
+        (count, failure)
     }
 }
 

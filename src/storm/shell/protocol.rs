@@ -1,15 +1,13 @@
 //! The messages of Storm's multilang protocol, in both directions.
 
-use std::fmt;
-
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::framing::{BadOutput, Serializer};
-use super::value::{Read, WrittenAll};
+use super::json;
+use super::value::{Read, Written, WrittenAll};
 use crate::task::TaskId;
-use crate::task::dynamic::Value;
+use crate::task::dynamic::{Map, Value};
 
 /// The stream of an emit that names none.
 pub const DEFAULT_STREAM: &str = "default";
@@ -17,62 +15,14 @@ pub const DEFAULT_STREAM: &str = "default";
 /// The stream of a heartbeat.
 pub const HEARTBEAT_STREAM: &str = "__heartbeat";
 
-/// Anything a child writes. What a command does not use is ignored.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Raw {
-    command: Option<String>,
-    id: Option<Json>,
-    stream: Option<String>,
-    task: Option<i64>,
-    tuple: Option<Vec<Read>>,
-    anchors: Anchored,
-    need_task_ids: Option<bool>,
-    msg: Option<Json>,
-    level: Option<i64>,
-    name: Option<Json>,
-    params: Option<Json>,
-    pid: Option<u32>,
-}
-
-/// Ids of the tuples that an emit is anchored to: a list, or a single one.
-#[derive(Default)]
-struct Anchored(Vec<String>);
-
-impl<'de> Deserialize<'de> for Anchored {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMore;
-        impl<'de> Visitor<'de> for OneOrMore {
-            type Value = Anchored;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a tuple's id, or a list of them")
-            }
-            fn visit_unit<E>(self) -> Result<Anchored, E> {
-                Ok(Anchored::default())
-            }
-            fn visit_str<E: de::Error>(self, id: &str) -> Result<Anchored, E> {
-                Ok(Anchored(vec![id.to_owned()]))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Anchored, A::Error> {
-                let mut ids = Vec::new();
-                while let Some(id) = seq.next_element()? {
-                    ids.push(id);
-                }
-                Ok(Anchored(ids))
-            }
-        }
-        deserializer.deserialize_any(OneOrMore)
-    }
-}
-
 /// One message of a child.
 #[derive(Debug, PartialEq)]
 pub enum FromChild {
     /// Its answer to the handshake.
     Pid(u32),
     Emit(Emit),
-    Ack(Json),
-    Fail(Json),
+    Ack(Value),
+    Fail(Value),
     Log {
         message: String,
         /// 0 to 4: trace, debug, info, warn, error.
@@ -81,7 +31,7 @@ pub enum FromChild {
     Error(String),
     Metrics {
         name: String,
-        params: Json,
+        params: String,
     },
     Sync,
 }
@@ -94,68 +44,129 @@ pub struct Emit {
     /// Of a bolt: the tuples it is anchored to.
     pub anchors: Vec<String>,
     /// Of a spout: what comes back in `ack` and `fail`.
-    pub id: Option<Json>,
+    pub id: Option<Value>,
     /// The task it is for, if it is direct.
     pub to: Option<TaskId>,
     /// The child waits for the numbers of the tasks that got it.
     pub need_task_ids: bool,
 }
 
-/// Reads one message.
+/// Reads one message. What its command does not use is ignored.
 ///
 /// # Errors
 /// If it is not JSON (or MessagePack), no object, or not a message of the protocol.
 pub fn decode(message: &[u8], serializer: Serializer) -> Result<FromChild, BadOutput> {
-    let raw = match serializer {
-        Serializer::Json => serde_json::from_slice::<Raw>(message).map_err(|error| error.to_string()),
-        Serializer::MsgPack => rmp_serde::from_slice::<Raw>(message).map_err(|error| error.to_string()),
+    let value = match serializer {
+        Serializer::Json => json::read(message),
+        Serializer::MsgPack => {
+            rmp_serde::from_slice(message).map(|Read(value)| value).map_err(|error| error.to_string())
+        }
     };
-    let language = if serializer == Serializer::Json { "JSON" } else { "MessagePack" };
-    let raw = raw.map_err(|error| BadOutput::new(format!("not a message in {language} ({error})"), message))?;
-    typed(raw).map_err(|what| BadOutput::new(what, message))
+    let value = value.map_err(|error| BadOutput::new(format!("not a message in {serializer} ({error})"), message))?;
+    let typed = match &value {
+        Value::Map(fields) => typed(&Fields(fields)),
+        other => Err(format!("not a message in {serializer} (expected an object, not {})", other.kind())),
+    };
+    typed.map_err(|what| BadOutput::new(what, message))
 }
 
-fn typed(mut raw: Raw) -> Result<FromChild, String> {
-    let Some(command) = raw.command.take() else {
-        return raw.pid.map(FromChild::Pid).ok_or_else(|| "a message without `command`".to_owned());
+/// What a message has, by name; `null` is as if it were not there.
+struct Fields<'a>(&'a Map);
+
+impl Fields<'_> {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, String> {
+        self.get(name).map(|value| text_of(value).ok_or_else(|| wrong(name, "a text", value))).transpose()
+    }
+
+    /// Texts as they are, anything else as JSON.
+    fn shown(&self, name: &str) -> String {
+        let shown = |value| text_of(value).unwrap_or_else(|| serde_json::Value::from(value).to_string());
+        self.get(name).map(shown).unwrap_or_default()
+    }
+
+    /// What comes back as it is.
+    fn id(&self, command: &str) -> Result<Value, String> {
+        self.get("id").cloned().ok_or_else(|| format!("`{command}` without `id`"))
+    }
+}
+
+fn wrong(name: &str, expected: &str, value: &Value) -> String {
+    format!("`{name}` must be {expected}, not {}", value.kind())
+}
+
+/// MessagePack of some clients has bytes for texts.
+fn text_of(value: &Value) -> Option<String> {
+    let bytes = |bytes: &bytes::Bytes| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    value.as_str().map(str::to_owned).or_else(|| value.as_bytes().and_then(bytes))
+}
+
+fn typed(fields: &Fields<'_>) -> Result<FromChild, String> {
+    let Some(command) = fields.text("command")? else {
+        let pid = fields.get("pid").and_then(Value::as_i64).and_then(|pid| u32::try_from(pid).ok());
+        return pid.map(FromChild::Pid).ok_or_else(|| "a message without `command`".to_owned());
     };
-    let id = |id: Option<Json>| id.ok_or_else(|| format!("`{command}` without `id`"));
     Ok(match &*command {
-        "emit" => FromChild::Emit(emit(raw)?),
-        "ack" => FromChild::Ack(id(raw.id)?),
-        "fail" => FromChild::Fail(id(raw.id)?),
+        "emit" => FromChild::Emit(emit(fields)?),
+        "ack" => FromChild::Ack(fields.id(&command)?),
+        "fail" => FromChild::Fail(fields.id(&command)?),
         "sync" => FromChild::Sync,
-        "log" => FromChild::Log { message: text(raw.msg), level: raw.level.unwrap_or(2) },
-        "error" => FromChild::Error(text(raw.msg)),
-        "metrics" => FromChild::Metrics { name: text(raw.name), params: raw.params.unwrap_or_default() },
+        "log" => FromChild::Log { message: fields.shown("msg"), level: level(fields.get("level")) },
+        "error" => FromChild::Error(fields.shown("msg")),
+        "metrics" => FromChild::Metrics { name: fields.shown("name"), params: fields.shown("params") },
         other => return Err(format!("unknown command `{other}`")),
     })
 }
 
-fn emit(raw: Raw) -> Result<Emit, String> {
-    let to = match raw.task.unwrap_or(0) {
+/// Storm's numbers, and the names that people write in their place. What is neither is `info`, as it is in Storm.
+fn level(level: Option<&Value>) -> i64 {
+    const NAMES: [&[&str]; 5] =
+        [&["trace"], &["debug"], &["info"], &["warn", "warning"], &["error", "fatal", "critical"]];
+    let named = |text: String| {
+        let text = text.trim().to_lowercase();
+        let position = NAMES.iter().position(|names| names.contains(&&*text));
+        text.parse().ok().or_else(|| position.map(|level| level as i64))
+    };
+    level.and_then(|level| level.as_i64().or_else(|| text_of(level).and_then(named))).unwrap_or(2)
+}
+
+fn emit(fields: &Fields<'_>) -> Result<Emit, String> {
+    let whole = |name: &str| {
+        fields.get(name).map(|value| value.as_i64().ok_or_else(|| wrong(name, "a number", value))).transpose()
+    };
+    let to = match whole("task")?.unwrap_or(0) {
         // Storm's clients leave it out or send 0 for an emit that is not direct.
         0 => None,
         task => Some(TaskId(u32::try_from(task).map_err(|_| format!("there is no task {task}"))?)),
     };
-    let values = raw.tuple.ok_or("`emit` without `tuple`")?;
+    let values = fields.get("tuple").ok_or("`emit` without `tuple`")?;
+    let flag = |value: &Value| value.as_bool().ok_or_else(|| wrong("need_task_ids", "true or false", value));
     Ok(Emit {
-        stream: raw.stream.unwrap_or_else(|| DEFAULT_STREAM.to_owned()),
-        values: values.into_iter().map(|Read(value)| value).collect(),
-        anchors: raw.anchors.0,
-        id: raw.id,
+        stream: fields.text("stream")?.unwrap_or_else(|| DEFAULT_STREAM.to_owned()),
+        values: values.as_list().ok_or_else(|| wrong("tuple", "a list", values))?.to_vec(),
+        anchors: anchors(fields.get("anchors"))?,
+        id: fields.get("id").cloned(),
         to,
-        need_task_ids: raw.need_task_ids.unwrap_or(true),
+        need_task_ids: fields.get("need_task_ids").map(flag).transpose()?.unwrap_or(true),
     })
 }
 
-/// Texts as they are, anything else as JSON.
-fn text(json: Option<Json>) -> String {
-    match json {
-        None => String::new(),
-        Some(Json::String(text)) => text,
-        Some(other) => other.to_string(),
+/// Ids of the tuples that an emit is anchored to: a list, or a single one.
+fn anchors(value: Option<&Value>) -> Result<Vec<String>, String> {
+    let id = |value: &Value| tuple_id(value).ok_or_else(|| wrong("anchors", "a tuple's id, or a list of them", value));
+    match value {
+        None => Ok(Vec::new()),
+        Some(Value::List(ids)) => ids.iter().map(id).collect(),
+        Some(single) => Ok(vec![id(single)?]),
     }
+}
+
+/// The id of a tuple is a text; a child may have made a number of it.
+pub(super) fn tuple_id(value: &Value) -> Option<String> {
+    text_of(value).or_else(|| value.as_integer().map(|id| id.to_string()))
 }
 
 /// The first message to a child.
@@ -181,7 +192,7 @@ pub struct Delivered<'a> {
 #[derive(Serialize)]
 pub struct Order<'a> {
     pub command: &'static str,
-    pub id: &'a Json,
+    pub id: Written<'a>,
 }
 
 /// Appends a message. JSON gets its end.

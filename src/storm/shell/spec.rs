@@ -6,10 +6,15 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use super::bolt::ShellBolt;
-use super::framing::Serializer;
+use super::framing::{MESSAGE_MAX_BYTES, Serializer};
 use super::spout::ShellSpout;
+use super::suspects::Memory;
 use crate::error::Failure;
 use crate::storm::emitter::StreamDeclaration;
+use crate::sys::sync::Arc;
+
+/// What the folders for process ids are called, before this process's own id.
+pub(super) const PID_DIR: &str = "squall-pids-";
 
 /// Everything about a component that runs in a process of its own. Use it as a factory: `move || spec.bolt()`.
 ///
@@ -42,12 +47,19 @@ pub struct ShellSpec {
     /// Tuples that may wait to be written to a bolt (`topology.shellbolt.max.pending`, at least 1); then it gets no
     /// more input until the child has read some.
     pub max_pending: usize,
+    /// The longest message that a child may write (`topology.multilang.message.max.bytes`).
+    pub message_max_bytes: usize,
+    /// Memory for task ids that a bolt's child has asked for and not read (`topology.multilang.unread.max.bytes`).
+    pub unread_max_bytes: usize,
     /// How long a child may be silent (`topology.subprocess.timeout.secs`).
     pub timeout: Duration,
     /// The pause after a `next` of a spout that emitted nothing (`topology.sleep.spout.wait.strategy.time.ms`).
     pub idle_pause: Duration,
-    /// Where each child leaves an empty file named after its process.
+    /// Where each child leaves an empty file named after its process. If it is not there, it is made, and removed with
+    /// the last child.
     pub pid_dir: PathBuf,
+    /// What is known of earlier children; shared by all that is made of this.
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl ShellSpec {
@@ -63,9 +75,12 @@ impl ShellSpec {
             wiring: Map::new(),
             serializer: Serializer::Json,
             max_pending: 100,
+            message_max_bytes: MESSAGE_MAX_BYTES,
+            unread_max_bytes: 64 << 20,
             timeout: Duration::from_secs(30),
             idle_pause: Duration::from_millis(1),
-            pid_dir: std::env::temp_dir().join(format!("squall-pids-{}", std::process::id())),
+            pid_dir: std::env::temp_dir().join(format!("{PID_DIR}{}", std::process::id())),
+            memory: Arc::default(),
         }
     }
 

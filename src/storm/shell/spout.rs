@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use super::context::context;
 use super::exchange::{Exchange, Happened, Order};
-use super::keeper::{Keeper, Link};
+use super::keeper::{End, Keeper, Link};
 use super::spec::ShellSpec;
 use crate::error::Failure;
 use crate::storm::emitter::Emitter;
@@ -14,6 +14,7 @@ use crate::sys::sync::{Arc, AtomicU64, Ordering};
 use crate::task::TaskId;
 use crate::task::component::{Next, Outcome, Spout};
 use crate::task::context::SpoutContext;
+use crate::task::dynamic::Value;
 use crate::task::many::Many;
 use crate::task::outlet::SpoutOutlet;
 
@@ -25,13 +26,13 @@ const EMITS_WAITING_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShellId {
     instance: u64,
-    id: Json,
+    id: Value,
 }
 
 impl ShellId {
     /// As the child gave it.
-    pub(crate) fn as_json(&self) -> &Json {
-        &self.id
+    pub(crate) fn as_json(&self) -> Json {
+        Json::from(&self.id)
     }
 }
 
@@ -73,7 +74,7 @@ impl ShellSpout {
         Ok(())
     }
 
-    fn order_for(&mut self, id: ShellId, order: impl FnOnce(Json) -> Order) -> Outcome {
+    fn order_for(&mut self, id: ShellId, order: impl FnOnce(Value) -> Order) -> Outcome {
         match &self.running {
             Some(running) if running.instance == id.instance => self.order(order(id.id)),
             _ => {
@@ -113,7 +114,7 @@ impl Spout for ShellSpout {
             events,
             talk: move |pipes| exchange.run(pipes),
             heartbeat: || {},
-            settle: |_: &Failure| {},
+            settle: |end: End| Failure::retry(end.message),
         }
         .start()?;
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);

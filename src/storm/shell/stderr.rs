@@ -18,23 +18,37 @@ const TAIL_LINES: usize = 5;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// The last lines of a child's standard error.
+/// What the line of a stack trace has that says what is wrong. With some it comes first, with others last.
+const TELLING: [&str; 4] = ["Error:", "Exception:", "panicked at", "fatal:"];
+
+/// The last lines of a child's standard error, and before them the last one that tells what is wrong.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
+pub(super) struct Tail(Arc<Mutex<Lines>>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    last: VecDeque<String>,
+    /// A telling line that has been pushed out of the last ones.
+    telling: Option<String>,
+}
 
 impl Tail {
     fn push(&self, line: String) {
         let mut lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if lines.len() == TAIL_LINES {
-            lines.pop_front();
+        if lines.last.len() == TAIL_LINES
+            && let Some(out) = lines.last.pop_front()
+            && TELLING.iter().any(|sign| out.contains(sign))
+        {
+            lines.telling = Some(out);
         }
-        lines.push_back(line);
+        lines.last.push_back(line);
     }
 
     /// The lines so far, or none.
     pub fn text(&self) -> Option<String> {
         let lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (!lines.is_empty()).then(|| lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | "))
+        let all = lines.telling.iter().chain(&lines.last).map(String::as_str).filter(|line| !line.is_empty());
+        Some(all.collect::<Vec<_>>().join(" | ")).filter(|text| !text.is_empty())
     }
 }
 
@@ -72,5 +86,21 @@ pub(super) fn drain(input: impl Read, pid: u32, tail: &Tail, reporter: &Reporter
     }
     if left_out > 0 {
         tracing::warn!(%task, pid, left_out, "standard error: lines left out of the log");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_says_what_is_wrong_is_kept_however_long_the_trace() {
+        let tail = Tail::default();
+        let node = ["/child.js:3", "    throw new TypeError('no');", "    ^", "", "TypeError: no"];
+        node.iter().for_each(|line| tail.push((*line).to_owned()));
+        (0..10).for_each(|n| tail.push(format!("    at f{n}")));
+        let expected = "TypeError: no |     at f5 |     at f6 |     at f7 |     at f8 |     at f9";
+        assert_eq!(tail.text().unwrap(), expected);
+        assert_eq!(Tail::default().text(), None);
     }
 }

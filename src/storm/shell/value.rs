@@ -2,20 +2,22 @@
 //!
 //! | value | JSON | MessagePack |
 //! | --- | --- | --- |
-//! | integer | comes as an `Int32` if it fits in 32 bits, else as an `Int`, as Storm's JSON reader has it | likewise |
+//! | integer | the first of `Int32`, `Int`, `Big` it fits in; all digits go back | above 64 bits a text of digits |
+//! | decimal | a number with a point of more than 18 characters; all digits go back | goes as a float |
 //! | float | stays one, also `1.0`; not a number and the infinities are written as `null`, as Storm does | stays one |
 //! | bytes | a list of signed numbers, as Storm's JSON writer has it; they come back as a list | bytes |
 //! | map | names are texts | likewise |
-//!
-//! An integer above 9,223,372,036,854,775,807 is refused; one that does not even fit in 64 unsigned bits is read as a
-//! float.
+//! | text with a single surrogate | comes and goes as its escapes | U+FFFD stands for the surrogate |
 
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use serde_json::value::RawValue;
+
+use super::json::integer;
 use crate::task::dynamic::{Map, Value};
 
 /// A value as a child writes it.
@@ -23,11 +25,6 @@ pub struct Read(pub Value);
 
 /// A value as a child reads it.
 pub struct Written<'a>(pub &'a Value);
-
-/// An integer as Storm's JSON reader types it.
-fn integer(value: i64) -> Value {
-    i32::try_from(value).map_or(Value::Int(value), Value::Int32)
-}
 
 impl<'de> Deserialize<'de> for Read {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -60,9 +57,8 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(integer(value))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        let fits = i64::try_from(value).map(integer);
-        fits.map_err(|_| E::custom(format_args!("the integer {value} does not fit in 64 signed bits")))
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(i64::try_from(value).map_or_else(|_| Value::integer(value.into()), integer))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
@@ -101,7 +97,19 @@ impl Serialize for Written<'_> {
             Value::Bool(value) => serializer.serialize_bool(*value),
             Value::Int(value) => serializer.serialize_i64(*value),
             Value::Int32(value) => serializer.serialize_i32(*value),
+            Value::Big(value) if serializer.is_human_readable() => raw(value.to_string(), serializer),
+            Value::Big(value) => match u64::try_from(&**value) {
+                Ok(value) => serializer.serialize_u64(value),
+                Err(_) => serializer.collect_str(value),
+            },
             Value::Float(value) => serializer.serialize_f64(*value),
+            Value::Decimal(value) if serializer.is_human_readable() => raw(value.to_string(), serializer),
+            Value::Decimal(value) => serializer.serialize_f64(value.to_f64()),
+            Value::Utf16(units) if serializer.is_human_readable() => {
+                let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+                raw(format!("\"{escaped}\""), serializer)
+            }
+            Value::Utf16(units) => serializer.serialize_str(&String::from_utf16_lossy(units)),
             Value::String(value) => serializer.serialize_str(value),
             Value::Bytes(value) if serializer.is_human_readable() => {
                 serializer.collect_seq(value.iter().map(|byte| *byte as i8))
@@ -119,6 +127,11 @@ impl Serialize for Written<'_> {
             }
         }
     }
+}
+
+/// JSON as it stands.
+fn raw<S: Serializer>(json: String, serializer: S) -> Result<S::Ok, S::Error> {
+    RawValue::from_string(json).map_err(serde::ser::Error::custom)?.serialize(serializer)
 }
 
 /// The values of a tuple, written.

@@ -1,20 +1,23 @@
 //! The thread that writes to a bolt's child.
 
 use std::io::Write;
-use std::process::ChildStdin;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, select_biased};
+use crossbeam::channel::{Receiver, Sender, bounded, never, select_biased};
 
 use super::framing::{BadOutput, Serializer};
 use super::keeper::{Event, Link};
 use super::launch::Ending;
 use super::open::{OPEN_MAX, OpenTuples};
+use super::owed::Paying;
 use super::protocol::{Delivered, HEARTBEAT_STREAM, encode};
+use super::suspects::Suspects;
 use super::value::WrittenAll;
+use crate::error::Failure;
 use crate::storm::native::emits::rate_secs;
 use crate::storm::tuple::{SYSTEM_COMPONENT, StormTuple, TICK_STREAM};
-use crate::sys::sync::{Arc, AtomicBool, Ordering, fence};
+use crate::sys::child::Input;
+use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence};
 use crate::task::held::Anchor;
 
 /// Bytes gathered for one write.
@@ -24,6 +27,15 @@ const GATHER_BYTES: usize = 32 << 10;
 pub(super) enum Item {
     Tuple { id: u64, value: StormTuple, anchor: Anchor },
     Tick { number: u64, period: Duration },
+}
+
+impl Item {
+    /// Fails a tuple that the child never had.
+    pub fn fail(self, message: &str) {
+        if let Item::Tuple { anchor, .. } = self {
+            anchor.fail(Failure::collateral(message.to_owned()));
+        }
+    }
 }
 
 /// What the executor puts in and the writer takes out.
@@ -56,41 +68,108 @@ impl Queue {
 }
 
 pub(super) struct Writer {
-    pub stdin: ChildStdin,
+    pub stdin: Input,
     pub serializer: Serializer,
     pub queue: Arc<Queue>,
     /// Task numbers of emits, in the order of the emits. They come before tuples.
     pub replies: Receiver<Vec<u32>>,
-    /// One for each reply that is asked for; taken out when it is written.
-    pub asked: Receiver<()>,
+    pub paying: Paying,
     pub heartbeats: Receiver<()>,
     pub open: Arc<OpenTuples>,
     pub link: Arc<Link>,
+    pub pace: Arc<Pace>,
+    pub nudges: Receiver<()>,
+    /// Heartbeats written so far.
+    pub beats: u64,
+    pub last: Option<Last>,
 }
+
+/// The last tuple that was handed over alone.
+pub(super) struct Last {
+    /// The heartbeat behind it.
+    beat: u64,
+    /// Times that a heartbeat was due since.
+    periods: u32,
+}
+
+/// What the reader tells the writer of a child that gets one tuple at a time.
+pub(super) struct Pace {
+    pub suspects: Arc<Suspects>,
+    /// Heartbeats that the child has answered.
+    syncs: AtomicU64,
+    nudge: Sender<()>,
+}
+
+impl Pace {
+    /// With the receiver for the writer.
+    pub fn new(suspects: Arc<Suspects>) -> (Arc<Self>, Receiver<()>) {
+        let (nudge, nudges) = bounded(1);
+        (Arc::new(Pace { suspects, syncs: AtomicU64::new(0), nudge }), nudges)
+    }
+
+    /// The child has acked or failed a tuple.
+    #[inline]
+    pub fn settled(&self) {
+        let was_alone = self.suspects.is_alone();
+        self.suspects.settled();
+        if was_alone {
+            self.nudge();
+        }
+    }
+
+    /// The child has answered a heartbeat.
+    pub fn synced(&self) {
+        self.syncs.fetch_add(1, Ordering::Release);
+        self.nudge();
+    }
+
+    /// Has the writer look again.
+    pub fn nudge(&self) {
+        // One that is not taken yet says the same.
+        let _ = self.nudge.try_send(());
+    }
+}
+
+/// Periods after which a child that gets one tuple at a time, lives and does not settle it gets another: it may gather.
+const PATIENCE_PERIODS: u32 = 2;
 
 impl Writer {
     /// Writes until the child does not take it, or nobody can have anything to write any more. Dropping the pipe then
     /// tells the child.
     pub fn run(mut self) {
         let mut buffer = Vec::with_capacity(GATHER_BYTES);
-        while self.wait(&mut buffer) {
+        // Its answer tells that the child is prepared.
+        self.heartbeat(&mut buffer);
+        loop {
             while buffer.len() < GATHER_BYTES && self.gather(&mut buffer) {}
             self.queue.taken(&self.link);
+            self.link.signs.writes();
             if self.stdin.write_all(&buffer).is_err() {
-                return;
+                return self.link.tell(Event::Over(Ending::InputClosed));
             }
             self.link.signs.wrote(buffer.len());
             buffer.clear();
+            if !self.wait(&mut buffer) {
+                return;
+            }
         }
     }
 
     /// Waits for something to write. False if nothing will come.
     fn wait(&mut self, buffer: &mut Vec<u8>) -> bool {
-        select_biased! {
-            recv(self.heartbeats) -> beat => beat.map(|()| self.heartbeat(buffer)).is_ok(),
-            recv(self.replies) -> reply => reply.map(|tasks| self.reply(&tasks, buffer)).is_ok(),
-            recv(self.queue.items) -> item => item.map(|item| self.item(item, buffer)).is_ok(),
+        while buffer.is_empty() {
+            let items = if self.may_take() { &self.queue.items } else { &never() };
+            let goes_on = select_biased! {
+                recv(self.heartbeats) -> beat => beat.map(|()| self.beat(buffer)).is_ok(),
+                recv(self.replies) -> reply => reply.map(|tasks| self.reply(&tasks, buffer)).is_ok(),
+                recv(self.nudges) -> nudge => nudge.is_ok() && !self.link.is_stopping(),
+                recv(items) -> item => item.map(|item| self.item(item, buffer)).is_ok(),
+            };
+            if !goes_on {
+                return false;
+            }
         }
+        true
     }
 
     /// Something that need not be waited for. False if there is nothing.
@@ -99,10 +178,32 @@ impl Writer {
             self.reply(&tasks, buffer);
             return true;
         }
-        self.queue.items.try_recv().map(|item| self.item(item, buffer)).is_ok()
+        self.may_take() && self.queue.items.try_recv().map(|item| self.item(item, buffer)).is_ok()
     }
 
-    fn heartbeat(&self, buffer: &mut Vec<u8>) {
+    /// True if the child may get another tuple. One that gets them one at a time has settled the last one and answered
+    /// the heartbeat behind it, so that nothing of what it does can still be that tuple's.
+    fn may_take(&self) -> bool {
+        if !self.pace.suspects.is_alone() {
+            return true;
+        }
+        let Some(last) = &self.last else { return self.open.is_empty() };
+        let syncs = self.pace.syncs.load(Ordering::Acquire);
+        let (is_settled, is_synced) = (self.open.is_empty(), syncs >= last.beat);
+        let has_waited = last.periods >= PATIENCE_PERIODS;
+        (is_settled && is_synced) || (has_waited && (is_settled || is_synced || syncs == 0))
+    }
+
+    /// A heartbeat is due.
+    fn beat(&mut self, buffer: &mut Vec<u8>) {
+        if let Some(last) = &mut self.last {
+            last.periods = last.periods.saturating_add(1);
+        }
+        self.heartbeat(buffer);
+    }
+
+    fn heartbeat(&mut self, buffer: &mut Vec<u8>) {
+        self.beats += 1;
         let tuple = WrittenAll(&[]);
         let beat = Delivered { id: "0", comp: None, stream: HEARTBEAT_STREAM, task: -1, tuple };
         encode(&beat, self.serializer, buffer);
@@ -110,10 +211,10 @@ impl Writer {
 
     fn reply(&self, tasks: &[u32], buffer: &mut Vec<u8>) {
         encode(&tasks, self.serializer, buffer);
-        let _ = self.asked.try_recv();
+        self.paying.pay();
     }
 
-    fn item(&self, item: Item, buffer: &mut Vec<u8>) {
+    fn item(&mut self, item: Item, buffer: &mut Vec<u8>) {
         match item {
             Item::Tuple { id, value, anchor } => {
                 // Before it is written: the answer may be quick.
@@ -126,6 +227,10 @@ impl Writer {
                 let tuple = WrittenAll(value.values());
                 let delivered = Delivered { id: &id, comp, stream, task: value.task(), tuple };
                 encode(&delivered, self.serializer, buffer);
+                if self.pace.suspects.is_alone() {
+                    self.heartbeat(buffer);
+                    self.last = Some(Last { beat: self.beats, periods: 0 });
+                }
             }
             Item::Tick { number, period } => {
                 let (values, id) = ([rate_secs(period)], format!("-{number}"));

@@ -81,7 +81,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// Passes the end on once nothing that could still emit is left.
     fn send_end(&mut self) {
         let emits_no_more =
-            self.finish_called && self.out.handover.is_none() && self.door_inside.is_empty() && self.held.open() == 0;
+            self.finish_called && self.out.handover.is_none() && self.door_inside.is_empty() && !self.held.is_awaited();
         if emits_no_more && !self.end_sent && self.bolt.is_some() {
             self.balance();
             self.end_sent = true;

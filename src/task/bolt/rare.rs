@@ -65,7 +65,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// Somebody else works on what the bolt holds.
     pub(super) fn is_working_elsewhere(&self) -> bool {
-        self.held.open() > 0 && self.bolt.as_ref().is_some_and(L::works_elsewhere)
+        self.bolt.as_ref().is_some_and(L::works_elsewhere) && self.held.is_awaited()
     }
 
     /// There is input that the bolt does not take now.

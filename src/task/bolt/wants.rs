@@ -27,7 +27,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             // A rebuild and a tick wait for room, which gives the task a turn.
             _ if self.out.core.blocked_lanes > 0 => None,
             TaskState::BackingOff => Some(self.rebuild_at_ns),
-            _ if self.finish_called => self.let_go_at_ns.filter(|_| self.held.open() > 0),
+            _ if self.finish_called && !self.end_sent => {
+                let let_go_at_ns = self.let_go_at_ns.filter(|_| self.held.open() > 0);
+                [let_go_at_ns, self.held.over_at_ns()].into_iter().flatten().min()
+            }
+            _ if self.finish_called => None,
             _ => [self.tick_due_ns, self.timer_due_ns(), self.finish_at_ns].into_iter().flatten().min(),
         }
     }

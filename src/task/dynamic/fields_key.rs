@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use num_bigint::BigInt;
 use smallvec::SmallVec;
 
+use super::decimal::Decimal;
 use super::value::{Map, Value};
 use crate::task::key::{Canonical, CanonicalSink};
 
@@ -19,6 +21,9 @@ mod tag {
     pub(super) const BYTES: u8 = 5;
     pub(super) const LIST: u8 = 6;
     pub(super) const MAP: u8 = 7;
+    pub(super) const BIG: u8 = 8;
+    pub(super) const DECIMAL: u8 = 9;
+    pub(super) const UTF16: u8 = 10;
 }
 
 /// A value's canonical bytes are a type byte, then the content, numbers little-endian:
@@ -33,6 +38,9 @@ mod tag {
 /// | `Bytes` | 5, then the length as `u64` and the bytes |
 /// | `List` | 6, then the number of values as `u64` and each value |
 /// | `Map` | 7, the number of entries as `u64`, in the order of the names each name (length, bytes) and value |
+/// | `Big` | 8, then the length as `u64` and the bytes of its two's complement |
+/// | `Decimal` | 9, then the scale in 4 bytes, and the digits as an integer like those of `Big` |
+/// | `Utf16` | 10, then the number of code units as `u64` and each in 2 bytes |
 ///
 /// So `Int(1)`, `Float(1.0)` and `String("1")` differ, while all NaNs are one key and both zeros are one key.
 impl Canonical for Value {
@@ -42,6 +50,14 @@ impl Canonical for Value {
             Value::Bool(value) => (tag::BOOL, value).write_part(out),
             Value::Int(value) => (tag::INT, value).write_part(out),
             Value::Int32(value) => (tag::INT, i64::from(*value)).write_part(out),
+            Value::Big(value) => (tag::BIG, value.to_signed_bytes_le().as_slice()).write_part(out),
+            Value::Decimal(value) => {
+                (tag::DECIMAL, value.scale(), value.unscaled().to_signed_bytes_le().as_slice()).write_part(out);
+            }
+            Value::Utf16(units) => {
+                (tag::UTF16, units.len()).write_part(out);
+                units.iter().for_each(|unit| unit.write_part(out));
+            }
             Value::Float(value) => (tag::FLOAT, canonical_bits(*value)).write_part(out),
             Value::String(value) => (tag::STRING, value).write_part(out),
             Value::Bytes(value) => (tag::BYTES, value).write_part(out),
@@ -145,6 +161,15 @@ fn decode(rest: &mut &[u8]) -> Value {
             let count = length(rest);
             (0..count).map(|_| (text(rest), decode(rest))).collect::<Map>().into()
         }
+        tag::BIG => Value::Big(Arc::new(BigInt::from_signed_bytes_le(byte_string(rest)))),
+        tag::DECIMAL => {
+            let scale = i32::from_le_bytes(take(rest));
+            Value::Decimal(Arc::new(Decimal::new(BigInt::from_signed_bytes_le(byte_string(rest)), scale)))
+        }
+        tag::UTF16 => {
+            let count = length(rest);
+            Value::Utf16((0..count).map(|_| u16::from_le_bytes(take(rest))).collect())
+        }
         other => unreachable!("no value has the type byte {other}"),
     }
 }
@@ -185,11 +210,16 @@ pub(super) mod tests {
             (-2i64..3).prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
             any::<f64>().prop_map(Value::from),
+            any::<i128>().prop_map(|whole| Value::integer(whole.into())),
+            (any::<i128>(), -3..30_i32)
+                .prop_map(|(digits, scale)| { Value::Decimal(Arc::new(Decimal::new(digits.into(), scale))) }),
+            prop::collection::vec(prop::sample::select(vec![0x61, 0xd83e, 0xdd80]), 0..3)
+                .prop_map(|units| Value::text_of_units(&units)),
             prop::sample::select(vec![0.0, -0.0, 1.0, f64::NAN, f64::INFINITY]).prop_map(Value::from),
             "[ab$]{0,2}".prop_map(Value::from),
             prop::collection::vec(0u8..3, 0..3).prop_map(Value::from),
         ];
-        let name = prop_oneof!["[ab]{0,2}", "\\$?\\$bytes", "\\$?\\$float"];
+        let name = prop_oneof!["[ab]{0,2}", "\\$?\\$(bytes|float|int|decimal|utf16)"];
         leaf.prop_recursive(3, 16, 3, move |inner| {
             let entries = prop::collection::btree_map(name.clone().prop_map(Arc::from), inner.clone(), 0..3);
             prop_oneof![prop::collection::vec(inner, 0..3).prop_map(Value::from), entries.prop_map(Value::from)]

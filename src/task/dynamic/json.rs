@@ -7,7 +7,9 @@
 //! | --- | --- |
 //! | bytes 0x00ff | `{"$bytes": "00ff"}` |
 //! | not a number, infinity, −infinity | `{"$float": "NaN"}`, `{"$float": "inf"}`, `{"$float": "-inf"}` |
-//! | a map whose only name is `$bytes` or `$float` after any further `$` | the same with one `$` more in front |
+//! | an integer beyond 64 bits, a decimal | `{"$int": "18446744073709551616"}`, `{"$decimal": "0.30"}` |
+//! | a text with a single surrogate | `{"$utf16": "d83e"}` |
+//! | a map whose only name is one of these after any further `$` | the same with one `$` more in front |
 //!
 //! Integers stay integers and floats stay floats: `1` and `1.0` are different. How wide an integer was is lost: an
 //! `Int32` comes back as an `Int`.
@@ -21,6 +23,9 @@ use super::value::Value;
 
 const BYTES: &str = "$bytes";
 const FLOAT: &str = "$float";
+const INT: &str = "$int";
+const DECIMAL: &str = "$decimal";
+const UTF16: &str = "$utf16";
 
 impl From<&Value> for Json {
     /// Bytes, floats that JSON lacks, and maps that look like these become marked objects: bytes 0x00ff are
@@ -31,6 +36,11 @@ impl From<&Value> for Json {
             Value::Bool(value) => Json::Bool(*value),
             Value::Int(value) => Json::from(*value),
             Value::Int32(value) => Json::from(*value),
+            Value::Big(value) => json!({ INT: value.to_string() }),
+            Value::Decimal(value) => json!({ DECIMAL: value.to_string() }),
+            Value::Utf16(units) => {
+                json!({ UTF16: units.iter().map(|unit| format!("{unit:04x}")).collect::<String>() })
+            }
             Value::Float(value) => {
                 Number::from_f64(*value).map_or_else(|| json!({ FLOAT: value.to_string() }), Json::Number)
             }
@@ -107,9 +117,11 @@ fn bad(message: String) -> RecordError {
     RecordError::Json { message }
 }
 
-/// True for the two marked names and for those with more `$` in front, which are escaped ones.
+/// True for the marked names and for those with more `$` in front, which are escaped ones.
 fn is_marker(name: &str) -> bool {
-    [BYTES, FLOAT].iter().any(|marker| name.strip_suffix(marker).is_some_and(|extra| extra.bytes().all(|b| b == b'$')))
+    [BYTES, FLOAT, INT, DECIMAL, UTF16]
+        .iter()
+        .any(|marker| name.strip_suffix(marker).is_some_and(|extra| extra.bytes().all(|b| b == b'$')))
 }
 
 fn from_number(number: &Number) -> Result<Value, RecordError> {
@@ -130,6 +142,11 @@ fn from_object(object: JsonMap<String, Json>) -> Result<Value, RecordError> {
         match name.as_str() {
             BYTES => return unhex(value),
             FLOAT => return named_float(value),
+            INT => return written(INT, value, |text| text.parse().ok().map(Value::integer)),
+            DECIMAL => {
+                return written(DECIMAL, value, |text| text.parse().ok().map(|value| Value::Decimal(Arc::new(value))));
+            }
+            UTF16 => return written(UTF16, value, units),
             name => escaped = is_marker(name),
         }
     }
@@ -145,6 +162,19 @@ fn unhex(value: &Json) -> Result<Value, RecordError> {
     bytes
         .map(|bytes: Vec<u8>| Value::from(bytes))
         .ok_or_else(|| bad(format!("`{BYTES}` holds pairs of hex digits, not {value}")))
+}
+
+fn written(name: &str, value: &Json, read: impl FnOnce(&str) -> Option<Value>) -> Result<Value, RecordError> {
+    let read = value.as_str().and_then(read);
+    read.ok_or_else(|| bad(format!("`{name}` does not hold {value}")))
+}
+
+fn units(hex: &str) -> Option<Value> {
+    if !hex.len().is_multiple_of(4) {
+        return None;
+    }
+    let unit = |at: usize| u16::from_str_radix(hex.get(at..at + 4)?, 16).ok();
+    Some(Value::text_of_units(&(0..hex.len()).step_by(4).map(unit).collect::<Option<Vec<u16>>>()?))
 }
 
 fn named_float(value: &Json) -> Result<Value, RecordError> {

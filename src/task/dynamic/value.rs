@@ -5,6 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use num_bigint::BigInt;
+
+use super::decimal::Decimal;
 
 /// What a [`Value::Map`] holds: texts to values, ordered by text.
 pub type Map = BTreeMap<Arc<str>, Value>;
@@ -26,10 +29,17 @@ pub enum Value {
     /// A signed integer that came as one of 32 bits, or fewer: a Java `Integer`. In JSON and in squall's own keys it is
     /// the same as an `Int`; Java's hashes tell them apart.
     Int32(i32),
+    /// An integer that does not fit in 64 signed bits, and only such a one: see [`Value::integer`].
+    Big(Arc<BigInt>),
     /// A 64-bit float.
     Float(f64),
+    /// A decimal number with more digits than a float has.
+    Decimal(Arc<Decimal>),
     /// A text.
     String(Arc<str>),
+    /// A text that UTF-8 cannot hold, since it has a surrogate without its pair: UTF-16 code units. See
+    /// [`Value::text_of_units`].
+    Utf16(Arc<[u16]>),
     /// A byte string; may be a slice of a larger buffer, which it keeps alive.
     Bytes(Bytes),
     /// Values in order.
@@ -45,8 +55,11 @@ pub enum Kind {
     Null,
     Bool,
     Int,
+    Big,
     Float,
+    Decimal,
     String,
+    Utf16,
     Bytes,
     List,
     Map,
@@ -59,8 +72,11 @@ impl fmt::Display for Kind {
             Kind::Null => "null",
             Kind::Bool => "a bool",
             Kind::Int => "an int",
+            Kind::Big => "an int of more than 64 bits",
             Kind::Float => "a float",
+            Kind::Decimal => "a decimal",
             Kind::String => "a string",
+            Kind::Utf16 => "a string with a single surrogate",
             Kind::Bytes => "bytes",
             Kind::List => "a list",
             Kind::Map => "a map",
@@ -81,14 +97,27 @@ impl Value {
         Value::Map(Arc::new(entries.into_iter().map(|(name, value)| (name.into(), value)).collect()))
     }
 
+    /// This integer, of whatever size.
+    pub fn integer(value: BigInt) -> Value {
+        i64::try_from(&value).map_or_else(|_| Value::Big(Arc::new(value)), Value::Int)
+    }
+
+    /// The text of these UTF-16 code units: a [`Value::String`] unless a surrogate has no pair.
+    pub fn text_of_units(units: &[u16]) -> Value {
+        String::from_utf16(units).map_or_else(|_| Value::Utf16(units.into()), Value::from)
+    }
+
     /// The type of this value.
     pub fn kind(&self) -> Kind {
         match self {
             Value::Null => Kind::Null,
             Value::Bool(_) => Kind::Bool,
             Value::Int(_) | Value::Int32(_) => Kind::Int,
+            Value::Big(_) => Kind::Big,
             Value::Float(_) => Kind::Float,
+            Value::Decimal(_) => Kind::Decimal,
             Value::String(_) => Kind::String,
+            Value::Utf16(_) => Kind::Utf16,
             Value::Bytes(_) => Kind::Bytes,
             Value::List(_) => Kind::List,
             Value::Map(_) => Kind::Map,
@@ -112,6 +141,11 @@ impl Value {
             Value::Int32(value) => Some((*value).into()),
             _ => None,
         }
+    }
+
+    /// The content of a [`Value::Int`], [`Value::Int32`] or [`Value::Big`].
+    pub fn as_integer(&self) -> Option<BigInt> {
+        if let Value::Big(value) = self { Some((**value).clone()) } else { self.as_i64().map(BigInt::from) }
     }
 
     /// The content of a [`Value::Float`].
@@ -148,8 +182,12 @@ impl fmt::Display for Value {
             Value::Bool(value) => write!(f, "{value}"),
             Value::Int(value) => write!(f, "{value}"),
             Value::Int32(value) => write!(f, "{value}"),
+            Value::Big(value) => write!(f, "{value}"),
             Value::Float(value) => write!(f, "{value:?}"),
+            Value::Decimal(value) => write!(f, "{value}"),
             Value::String(value) => write!(f, "{value:?}"),
+            // With U+FFFD for what no text has.
+            Value::Utf16(units) => write!(f, "{:?}", String::from_utf16_lossy(units)),
             Value::Bytes(value) => write!(f, "0x{value:x}"),
             Value::List(values) => f.debug_list().entries(values.iter().map(Shown)).finish(),
             Value::Map(values) => {
