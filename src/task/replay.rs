@@ -153,8 +153,8 @@ impl<S: Source> Replaying<S> {
         Ok(())
     }
 
-    /// Emits the item that is set apart, if nothing else has been emitted since the last checkpoint; else, and after it,
-    /// nothing is emitted before the next one.
+    /// Emits the item that is set apart, if nothing else has been emitted since the last checkpoint; else, and after
+    /// it, nothing is emitted before the next one.
     #[cold]
     fn release(&mut self, out: &mut Emits<S::Item>) {
         out.wait_for_checkpoint();
