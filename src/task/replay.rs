@@ -17,11 +17,10 @@ mod again;
 mod pending;
 
 use again::ReadAgain;
-pub(crate) use pending::Patience;
-use pending::{Dead, Pending, Verdict};
+pub(crate) use pending::{Dead, Patience, Pending, Verdict};
 
 /// Items of one task that may wait for their replay before it takes in no new ones.
-const WAITING_MAX: usize = 16_384;
+pub(crate) const WAITING_MAX: usize = 16_384;
 
 /// The spout around every shipped source: port 0 carries the items, port 1 the dead letters.
 ///

@@ -1,4 +1,4 @@
-//! The bookkeeping of [`Replaying`](super::Replaying): which items are pending, when each is due again, and how far
+//! The bookkeeping of spouts that replay: which items are pending, when each is due again, and how far
 //! each split is done. Knows no outlet and no clock.
 //!
 //! Entries lie in a slab and are linked, per split, in the order in which they were read. Acking any of them unlinks
@@ -30,7 +30,7 @@ pub(crate) struct Patience {
 }
 
 /// Items that were emitted and are neither acked nor dead-lettered.
-pub(super) struct Pending<T> {
+pub(crate) struct Pending<T> {
     entries: Vec<Entry<T>>,
     free: Vec<u32>,
     /// By index of the split.
@@ -108,7 +108,7 @@ const EMPTY: Ends = Ends { first: NIL, last: NIL };
 
 /// What a failure leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<T> {
+pub(crate) enum Verdict<T> {
     /// The item will be due again.
     Waits,
     /// The item is given up.
@@ -119,7 +119,7 @@ pub(super) enum Verdict<T> {
 
 /// An item that is given up.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Dead<T> {
+pub(crate) struct Dead<T> {
     pub value: T,
     pub position: Position,
     /// How often it was emitted.
