@@ -278,7 +278,7 @@ fn every_tuple_of_a_shared_lane_is_keyed_as_its_own_input_says_after_a_break_dow
         let numbers = t.spout("numbers", spout);
         let spread = |n: u64, out: &mut Outlet<Ports<(u64, u64)>>| {
             // Several of one input, then several of the other.
-            if n / 5 % 2 == 0 { out.emit_on::<0>(n) } else { out.emit_on::<1>(n) }
+            if (n / 5).is_multiple_of(2) { out.emit_on::<0>(n) } else { out.emit_on::<1>(n) }
         };
         let spread = t.bolt("spread", spread).global(&numbers);
         let (seen_too, breaks) = (seen.clone(), breaks.clone());
