@@ -1,5 +1,5 @@
-//! The engine accounts for every input in every run: a tuple that is forgotten anywhere is noticed, and the run says so by
-//! its exit code. A hidden switch of debug builds (`SQUALL_FORGET=PLACE:NUMBER`) forgets one.
+//! The engine accounts for every input in every run: a tuple that is forgotten anywhere is noticed, and the run says so
+//! by its exit code. A hidden switch of debug builds (`SQUALL_FORGET=PLACE:NUMBER`) forgets one.
 
 use std::process::Command;
 use std::time::Duration;

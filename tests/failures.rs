@@ -1,5 +1,5 @@
-//! What becomes of an input that fails: what asks to be tried again is tried again, what is given up is given up once, for
-//! a reason, and kept. In virtual time.
+//! What becomes of an input that fails: what asks to be tried again is tried again, what is given up is given up once,
+//! for a reason, and kept. In virtual time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

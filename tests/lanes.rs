@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use squall::connect::{Generator, UpsertTable};
 use squall::testing::{TestDriver, feeder};
 use squall::topology::builder::BoltHandle;
 use squall::topology::component::Unkeyed;
 use squall::{
-    Bolt, BoltContext, CurrentKey, Failure, Guarantee, KeyedBolt, Next, Nothing, Outcome, Outlet, Ports, ReplayId,
-    Spout, SpoutContext, SpoutOutlet, Stream, TaskId, TaskInfo, TopologyBuilder,
+    Bolt, BoltContext, CurrentKey, Failure, Guarantee, KeyedBolt, Next, Nothing, Outcome, Outlet, Ports, Spout,
+    SpoutContext, SpoutOutlet, Stream, TaskId, TaskInfo, TopologyBuilder,
 };
 
 /// The so-many-th emit of a task.
@@ -278,7 +277,7 @@ fn every_tuple_of_a_shared_lane_is_keyed_as_its_own_input_says_after_a_break_dow
         let numbers = t.spout("numbers", spout);
         let spread = |n: u64, out: &mut Outlet<Ports<(u64, u64)>>| {
             // Several of one input, then several of the other.
-            if n / 5 % 2 == 0 { out.emit_on::<0>(n) } else { out.emit_on::<1>(n) }
+            if (n / 5).is_multiple_of(2) { out.emit_on::<0>(n) } else { out.emit_on::<1>(n) }
         };
         let spread = t.bolt("spread", spread).global(&numbers);
         let (seen_too, breaks) = (seen.clone(), breaks.clone());
@@ -296,55 +295,63 @@ fn every_tuple_of_a_shared_lane_is_keyed_as_its_own_input_says_after_a_break_dow
     }
 }
 
-/// Rows of a table filled by way of two bolts, the second one's emits coming by one edge or by two that share a lane.
-fn rows(executors: usize, capacity: usize, shared: bool) -> BTreeSet<(ReplayId, u64)> {
-    let folder = tempfile::tempdir().unwrap();
-    let table = UpsertTable::<u64>::new(folder.path().join("table"));
-    let read = folder.path().join("table");
-    let mut t = TopologyBuilder::new("ids");
-    let numbers = t.source("numbers", || Generator::new(500, |n| n));
-    let twice = |n: u64, out: &mut Outlet<u64>| {
-        out.emit(2 * n);
-        out.emit(2 * n + 1);
-    };
-    let twice = t.bolt("twice", twice).replay_stable().shuffle(&numbers);
-    let apart = |n: u64, out: &mut Outlet<Ports<(u64, u64)>>| match n % 3 {
-        0 => out.emit_on::<0>(n),
-        _ => out.emit_on::<1>(n),
-    };
-    let apart = t.bolt("apart", apart).replay_stable().shuffle(&twice);
-    let sink = t.bolt("table", move || table.clone()).shuffle(&apart.0);
-    if shared {
-        sink.shuffle(&apart.1);
-    } else {
-        let pass = t.bolt("pass", |n: u64, out: &mut Outlet<u64>| out.emit(n)).replay_stable().shuffle(&apart.1);
-        sink.shuffle(&pass);
-    }
-    t.settings(|settings| (settings.executors, settings.lane_capacity) = (Some(executors), capacity));
-    TestDriver::start(t.build().unwrap()).unwrap().run_to_end().unwrap();
-    let rows = UpsertTable::<u64>::read(read).unwrap();
-    assert_eq!(rows.len(), 1_000, "{executors} executors, lanes of {capacity}, shared: {shared}");
-    rows.into_iter().collect()
-}
+#[cfg(feature = "fjall")]
+mod ids {
+    use squall::ReplayId;
+    use squall::connect::{Generator, UpsertTable};
 
-#[test]
-fn ids_are_the_same_whatever_room_a_lane_has_and_wherever_it_leads() {
-    for shared in [false, true] {
-        let expected = rows(1, 1_024, shared);
-        for (executors, capacity) in [(1, 1), (1, 5), (2, 1), (2, 1_024)] {
-            let rows = rows(executors, capacity, shared);
-            assert!(rows == expected, "{executors} executors, lanes of {capacity}, shared: {shared}");
+    use super::*;
+
+    /// Rows of a table filled by way of two bolts, the second one's emits coming by one edge or by two that share a lane.
+    fn rows(executors: usize, capacity: usize, shared: bool) -> BTreeSet<(ReplayId, u64)> {
+        let folder = tempfile::tempdir().unwrap();
+        let table = UpsertTable::<u64>::new(folder.path().join("table"));
+        let read = folder.path().join("table");
+        let mut t = TopologyBuilder::new("ids");
+        let numbers = t.source("numbers", || Generator::new(500, |n| n));
+        let twice = |n: u64, out: &mut Outlet<u64>| {
+            out.emit(2 * n);
+            out.emit(2 * n + 1);
+        };
+        let twice = t.bolt("twice", twice).replay_stable().shuffle(&numbers);
+        let apart = |n: u64, out: &mut Outlet<Ports<(u64, u64)>>| match n % 3 {
+            0 => out.emit_on::<0>(n),
+            _ => out.emit_on::<1>(n),
+        };
+        let apart = t.bolt("apart", apart).replay_stable().shuffle(&twice);
+        let sink = t.bolt("table", move || table.clone()).shuffle(&apart.0);
+        if shared {
+            sink.shuffle(&apart.1);
+        } else {
+            let pass = t.bolt("pass", |n: u64, out: &mut Outlet<u64>| out.emit(n)).replay_stable().shuffle(&apart.1);
+            sink.shuffle(&pass);
         }
+        t.settings(|settings| (settings.executors, settings.lane_capacity) = (Some(executors), capacity));
+        TestDriver::start(t.build().unwrap()).unwrap().run_to_end().unwrap();
+        let rows = UpsertTable::<u64>::read(read).unwrap();
+        assert_eq!(rows.len(), 1_000, "{executors} executors, lanes of {capacity}, shared: {shared}");
+        rows.into_iter().collect()
     }
-    // Some values come by the same way in both.
-    let of_both = |shared| rows(1, 1, shared).into_iter().filter(|(_, n)| n % 3 == 0).collect::<BTreeSet<_>>();
-    assert_eq!(of_both(false), of_both(true));
-}
 
-/// FROZEN: tables outside are keyed by these.
-#[test]
-fn ids_that_are_stored_stay() {
-    let rows = rows(1, 1_024, false);
-    let id = |value: u64| rows.iter().find(|(_, n)| *n == value).expect("there").0.to_string();
-    assert_eq!([id(300), id(301)], ["8f824fd7eb75479f18ef72ac56d62b6d", "5451f499d379dfde187729d450944c6b"]);
+    #[test]
+    fn ids_are_the_same_whatever_room_a_lane_has_and_wherever_it_leads() {
+        for shared in [false, true] {
+            let expected = rows(1, 1_024, shared);
+            for (executors, capacity) in [(1, 1), (1, 5), (2, 1), (2, 1_024)] {
+                let rows = rows(executors, capacity, shared);
+                assert!(rows == expected, "{executors} executors, lanes of {capacity}, shared: {shared}");
+            }
+        }
+        // Some values come by the same way in both.
+        let of_both = |shared| rows(1, 1, shared).into_iter().filter(|(_, n)| n % 3 == 0).collect::<BTreeSet<_>>();
+        assert_eq!(of_both(false), of_both(true));
+    }
+
+    /// FROZEN: tables outside are keyed by these.
+    #[test]
+    fn ids_that_are_stored_stay() {
+        let rows = rows(1, 1_024, false);
+        let id = |value: u64| rows.iter().find(|(_, n)| *n == value).expect("there").0.to_string();
+        assert_eq!([id(300), id(301)], ["8f824fd7eb75479f18ef72ac56d62b6d", "5451f499d379dfde187729d450944c6b"]);
+    }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use squall::connect::{AppendFile, AppendLines, FileSink, Generator, Transactional, UpsertTable};
+#[cfg(feature = "fjall")]
+use squall::connect::UpsertTable;
+use squall::connect::{AppendFile, AppendLines, FileSink, Generator, Transactional};
 use squall::state::store::CheckpointId;
 use squall::task::snapshot::{Checkpointed, OwnSnapshot};
 use squall::testing::TestDriver;
@@ -177,9 +179,12 @@ fn two_sinks_in_one_place_are_refused_before_the_start_and_both_are_named() {
     refused(two_sinks(sink("first", in_transactions(whole())), sink("second", move || a.clone())), "/file");
     refused(two_sinks(sink("first", move || append.clone()), sink("second", move || l.clone())), "/file");
     refused(two_sinks(sink("first", move || lines.clone()), sink("second", in_transactions(whole()))), "/file");
-    let tables = [0, 1].map(|_| UpsertTable::<String>::new(&table).at_least_once());
-    let [one, other] = tables.map(|table| move || table.clone());
-    refused(two_sinks(sink("first", one), sink("second", other)), "/table");
+    #[cfg(feature = "fjall")]
+    {
+        let tables = [0, 1].map(|_| UpsertTable::<String>::new(&table).at_least_once());
+        let [one, other] = tables.map(|table| move || table.clone());
+        refused(two_sinks(sink("first", one), sink("second", other)), "/table");
+    }
     assert_eq!(fs::read_dir(&parts).unwrap().count() + usize::from(file.exists() || table.exists()), 0);
     // In places of their own all of them go well together.
     let lines = AppendLines::<String>::new(folder.path().join("lines"));

@@ -22,9 +22,9 @@ enum What {
     Ls(Ls),
     /// Write the values as lines, for a run that reads lines
     ///
-    /// A value that is a text is written as it is, any other one as JSON; one that nobody knew how to write down is left
-    /// out and counted, and then the exit code is 1. OUT is made anew and must not be there yet; the file of dead letters
-    /// stays as it is.
+    /// A value that is a text is written as it is, any other one as JSON; one that nobody knew how to write down is
+    /// left out and counted, and then the exit code is 1. OUT is made anew and must not be there yet; the file of dead
+    /// letters stays as it is.
     Replay(Replay),
 }
 

@@ -123,8 +123,8 @@ impl Shared {
         self.checkpointing.as_ref().map_or(self.wall_offset_ns, |checkpointing| checkpointing.wall_offset_ns)
     }
 
-    /// After a restart at least once: from the next build of all tasks on, tuples carry their lineage. Exactly once they
-    /// always carry their place.
+    /// After a restart at least once: from the next build of all tasks on, tuples carry their lineage. Exactly once
+    /// they always carry their place.
     pub fn trace(&self) {
         if !self.is_exactly_once() {
             self.traces.store(true, Ordering::Relaxed);

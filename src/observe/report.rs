@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::engine::checkpoint::{CheckpointReport, Health};
-use crate::engine::report::{ComponentReport, LatencyReport, Report};
+use crate::engine::report::{ComponentReport, ErrorReport, LatencyReport, Report};
 use crate::observe::table::{Align, Table};
 use crate::observe::units::{grouped, percentile, size, time};
 use crate::task::metrics::Counts;
@@ -95,6 +95,13 @@ fn one_line(message: &str) -> String {
     line
 }
 
+/// The commonest of the errors that are asked for.
+fn commonest(report: &Report, is_asked_for: impl Fn(&ErrorReport) -> bool) -> Option<String> {
+    let errors = report.components.iter().flat_map(|component| &component.errors);
+    let error = errors.filter(|error| is_asked_for(error)).max_by_key(|error| error.count)?;
+    Some(format!("mostly ({}): {}", error.kind, one_line(&error.last)))
+}
+
 /// Says that nothing at all went well, with the commonest reason, if that is so.
 pub fn nothing_succeeded(report: &Report) -> Option<String> {
     let sum = |kind: &str, of: fn(&Counts) -> u64| -> u64 {
@@ -109,10 +116,7 @@ pub fn nothing_succeeded(report: &Report) -> Option<String> {
         () if inputs == 0 && inputs_failed > 0 => ("input", inputs_failed),
         () => return None,
     };
-    let reasons = report.components.iter().flat_map(|component| &component.errors);
-    let reason = reasons.max_by_key(|error| error.count);
-    let reason =
-        reason.map_or_else(String::new, |error| format!(", mostly ({}): {}", error.kind, one_line(&error.last)));
+    let reason = commonest(report, |_| true).map_or_else(String::new, |reason| format!(", {reason}"));
     let plural = if count == 1 { "" } else { "s" };
     Some(format!("no tuple succeeded: {} {what}{plural} failed and none was completed{reason}", grouped(count)))
 }
@@ -125,10 +129,9 @@ pub fn untaken(report: &Report) -> Option<String> {
         untaken += component.counts.untaken;
         of_sources.push(format!("{} of {}", grouped(component.counts.untaken), component.id));
     }
-    let reasons = report.components.iter().flat_map(|component| &component.errors);
-    let reason = reasons.max_by_key(|error| error.count);
-    let reason =
-        reason.map_or_else(String::new, |error| format!("; mostly ({}): {}", error.kind, one_line(&error.last)));
+    // Nothing is given up for what happened to it because of another input.
+    let is_cause = |error: &ErrorReport| error.kind != "collateral";
+    let reason = commonest(report, is_cause).map_or_else(String::new, |reason| format!("; {reason}"));
     (untaken > 0).then(|| {
         format!(
             "inputs were given up and nobody took them: {}{reason}; subscribe to the source's dead letters, or give a \

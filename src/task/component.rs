@@ -93,8 +93,8 @@ pub trait Spout: Sized + 'static {
         None
     }
 
-    /// Items that it has handed out and of which it knows nothing any more: 0, or it has a bug. Asked at checkpoints and
-    /// at the end.
+    /// Items that it has handed out and of which it knows nothing any more: 0, or it has a bug. Asked at checkpoints
+    /// and at the end.
     fn unaccounted(&self) -> u64 {
         0
     }

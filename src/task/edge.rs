@@ -86,8 +86,8 @@ struct Edge<H, Src, Dst, C, R> {
     router: R,
     /// Scratch for groupings that choose several tasks.
     listed: Vec<usize>,
-    /// Lanes with overflow that this edge has blocked. One that is shared is noted by one of its edges, until nothing is
-    /// left.
+    /// Lanes with overflow that this edge has blocked. One that is shared is noted by one of its edges, until nothing
+    /// is left.
     blocked: Vec<usize>,
     types: PhantomData<fn(Src)>,
 }

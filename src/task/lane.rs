@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 mod shared;
+mod signal;
 
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
@@ -15,11 +16,12 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::rc::Rc;
 
 use crate::state::store::CheckpointId;
-use crate::sys::bits::{Bits, SharedBits};
+use crate::sys::bits::SharedBits;
 use crate::sys::mutation::{self, Forget};
 use crate::sys::sync::Arc;
 
 pub(crate) use shared::EdgeLane;
+pub(crate) use signal::{Peers, Signal};
 
 /// What travels in order with the tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,60 +104,6 @@ impl<H, T> Drop for Slot<H, T> {
             // SAFETY: it is initialised, as the entry is a tuple, and a slot taken apart is not dropped.
             unsafe { self.value.assume_init_drop() };
         }
-    }
-}
-
-/// Tells a task of this executor that one of its lanes has something, or that it should have a turn for another reason.
-#[derive(Debug)]
-pub(crate) struct Signal {
-    /// Tasks of the executor that want a turn, by position in its order.
-    pub ready: Rc<Bits>,
-    /// This task's position.
-    pub position: usize,
-    /// Lanes of this task that may have something.
-    pub lanes: Bits,
-}
-
-impl Signal {
-    #[inline]
-    pub fn wake(&self) {
-        self.ready.set(self.position);
-    }
-
-    /// Once for many tuples, so it stays out of the way of every one.
-    #[inline(never)]
-    pub fn lane(&self, lane: usize) {
-        self.lanes.set(lane);
-        self.wake();
-    }
-}
-
-/// Remembers which other executors this one has given input or room to since it last looked for sleepers.
-#[derive(Debug)]
-pub(crate) struct Peers {
-    pub pushed: Bits,
-    pub popped: Bits,
-    /// Items ever sent to and received from other executors, acks included: equal sums over all executors mean that
-    /// nothing is under way between them.
-    pub sent: Cell<u64>,
-    pub received: Cell<u64>,
-}
-
-impl Peers {
-    pub fn new(executors: usize) -> Self {
-        Peers { pushed: Bits::new(executors), popped: Bits::new(executors), sent: Cell::new(0), received: Cell::new(0) }
-    }
-
-    #[inline]
-    pub fn pushed_to(&self, peer: usize) {
-        self.pushed.set(peer);
-        self.sent.set(self.sent.get() + 1);
-    }
-
-    #[inline]
-    pub fn popped_from(&self, peer: usize) {
-        self.popped.set(peer);
-        self.received.set(self.received.get() + 1);
     }
 }
 

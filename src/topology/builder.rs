@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::task::component::{Custom, Source, Spout};
-use crate::task::dead_letter::{DeadLetter, Describe};
+use crate::task::dead_letter::DeadLetter;
 use crate::task::edge::{By, EdgeSpec};
 use crate::task::key::Key;
 use crate::task::many::Many;
@@ -303,6 +303,11 @@ macro_rules! component_methods {
     };
 }
 
+mod source;
+
+use source::DescribeCell;
+pub use source::SourceHandle;
+
 /// A declared spout. Derefs to its [`Stream`], or to a tuple of them for several outputs.
 pub struct SpoutHandle<O: Streams>(ComponentHandle<O>);
 
@@ -341,55 +346,6 @@ impl<O: Streams> Deref for SpoutHandle<O> {
     type Target = O::Handles;
     fn deref(&self) -> &O::Handles {
         &self.0.streams
-    }
-}
-
-/// A declared source: the stream of its items, and the stream of those that were given up.
-pub struct SourceHandle<T: Payload> {
-    spout: SpoutHandle<Ports<(T, DeadLetter<T>)>>,
-    replays_max: Rc<Cell<Option<u32>>>,
-    describe: DescribeCell<T>,
-}
-
-/// How a source's values are written down, once that has been said.
-type DescribeCell<T> = Arc<std::sync::OnceLock<Describe<T>>>;
-
-impl<T: Payload> SourceHandle<T> {
-    component_methods!(spout.0);
-
-    /// How often a failed item is emitted again before it becomes a dead letter. Unless told there is no such number:
-    /// items that ask to be tried again are for `retry_for`, and those that make a bolt panic are given up after
-    /// `failures_max`. Under exactly-once only failures count in which the item was alone between two checkpoints.
-    pub fn max_replays(self, replays: u32) -> Self {
-        self.replays_max.set(Some(replays));
-        self
-    }
-
-    /// How a value is written into the file of dead letters (`--dead-letters FILE`), as JSON. Text, bytes, numbers and
-    /// records need none of this; other values are null there without it. The first call counts.
-    pub fn describe(self, describe: impl Fn(&T) -> serde_json::Value + Send + Sync + 'static) -> Self {
-        let _ = self.describe.set(Arc::new(describe));
-        self
-    }
-
-    /// Open trees per task; see the setting of this name.
-    #[track_caller]
-    pub fn max_spout_pending(self, trees: usize) -> Self {
-        self.spout.0.set(|settings| settings.max_spout_pending = Some(trees));
-        self
-    }
-
-    /// Items that were given up, each with its error, origin and number of attempts. Counted whether or not anyone
-    /// subscribes.
-    pub fn dead_letters(&self) -> &Stream<DeadLetter<T>> {
-        &self.spout.0.streams.1
-    }
-}
-
-impl<T: Payload> Deref for SourceHandle<T> {
-    type Target = Stream<T>;
-    fn deref(&self) -> &Stream<T> {
-        &self.spout.0.streams.0
     }
 }
 

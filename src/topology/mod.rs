@@ -131,10 +131,10 @@ impl Topology {
         self
     }
 
-    /// Adds a component that takes every dead letter which no other component subscribes to, as lines of JSON: `source`,
-    /// `value`, `position`, `error`, `origin`, `kind`, `attempts`, `first_failed`, `last_failed`. Nothing is added where
-    /// all are taken. Without such a component, exactly-once stops at the first of them in the state `dead_letter`, and
-    /// otherwise they are counted as `untaken`.
+    /// Adds a component that takes every dead letter which no other component subscribes to, as lines of JSON:
+    /// `source`, `value`, `position`, `error`, `origin`, `kind`, `attempts`, `first_failed`, `last_failed`. Nothing is
+    /// added where all are taken. Without such a component, exactly-once stops at the first of them in the state
+    /// `dead_letter`, and otherwise they are counted as `untaken`.
     ///
     /// ```
     /// use squall::connect::{AppendLines, Generator};

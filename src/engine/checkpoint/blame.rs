@@ -1,9 +1,9 @@
 //! Which input is to blame when the topology restarts again and again.
 //!
-//! Suspicion is not blame. An input that was being handled when something failed is *set apart* from then on: everything
-//! its source has before it gets a checkpoint of its own, and so does it. What does not fail is thus kept, a failure that
-//! has nothing to do with the input is got past, and an input that does fail is alone when it does. Only then is it
-//! blamed, and only for what it can have caused itself.
+//! Suspicion is not blame. An input that was being handled when something failed is *set apart* from then on:
+//! everything its source has before it gets a checkpoint of its own, and so does it. What does not fail is thus kept, a
+//! failure that has nothing to do with the input is got past, and an input that does fail is alone when it does. Only
+//! then is it blamed, and only for what it can have caused itself.
 
 use std::collections::BTreeMap;
 

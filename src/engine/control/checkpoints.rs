@@ -260,7 +260,8 @@ impl Control {
         let kind = fatal.failure.kind();
         match verdict {
             Verdict::GivenUp => {
-                tracing::warn!(failure = %fatal.message, %kind, "an input has failed too often and becomes a dead letter");
+                let failure = &fatal.message;
+                tracing::warn!(%failure, %kind, "an input has failed too often and becomes a dead letter");
             }
             _ => tracing::warn!(failure = %fatal.message, %kind, pause_ms, "restarting from the last checkpoint"),
         }

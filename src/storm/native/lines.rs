@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
 
 use crate::connect::{FileLines, StdinLines};
 use crate::error::{Failure, Problem};
@@ -13,14 +12,12 @@ use crate::storm::native::periodic::{Making, Periodic};
 use crate::storm::registry::arguments::fields_of;
 use crate::storm::registry::{Argument, Arguments, NativeSpout, Registry};
 use crate::storm::tuple::StormTuple;
-use crate::task::component::{Next, Outcome, Polled, Source, Spout};
+use crate::task::component::{Next, Outcome, Polled, Position, Source, Spout};
 use crate::task::context::SpoutContext;
 use crate::task::dynamic::Value;
 use crate::task::many::Many;
 use crate::task::outlet::SpoutOutlet;
-
-/// How often a failed line is emitted again before it is given up.
-const REPLAYS_MAX: u32 = 3;
+use crate::task::replay::{Dead, Patience, Pending, Verdict, WAITING_MAX};
 
 pub(super) fn register(registry: &mut Registry) {
     registry.spout("squall.Lines", lines);
@@ -44,19 +41,19 @@ fn lines(args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
     Ok(NativeSpout::new([stream], move || Lines::new(file.clone(), emits.clone())))
 }
 
-/// Lines of a source, each the root of a tree, emitted again when that fails.
+/// Lines of a source, each the root of a tree, emitted again as the settings say when that fails.
 struct Lines<S> {
     source: S,
     emits: Emits,
+    /// Of the next line.
     number: u64,
-    /// Lines with open trees, and how often they were replayed. Bounded by the number of open trees.
-    open: HashMap<u64, (StormTuple, u32)>,
-    is_winding_down: bool,
+    pending: Pending<StormTuple>,
+    is_over: bool,
 }
 
 impl<S> Lines<S> {
     fn new(source: S, emits: Emits) -> Self {
-        Lines { source, emits, number: 0, open: HashMap::new(), is_winding_down: false }
+        Lines { source, emits, number: 0, pending: Pending::new(Patience::default()), is_over: false }
     }
 }
 
@@ -66,6 +63,9 @@ impl<S: Source<Item = Bytes>> Spout for Lines<S> {
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
         self.emits.prepare(ctx.info());
+        let mut random = ctx.random();
+        self.pending.start_ids_at(random.next_u64() as u32);
+        self.pending.set_patience(ctx.patience, random);
         self.source.open(ctx)?;
         // The engine does this for spouts that can go back to a position, which this one does not offer.
         if let Some(splits) = self.source.replayable() {
@@ -76,43 +76,58 @@ impl<S: Source<Item = Bytes>> Spout for Lines<S> {
     }
 
     fn next(&mut self, out: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Result<Next, Failure> {
-        if self.is_winding_down {
-            return Ok(Next::Finished);
+        let now_ns = out.now_ns();
+        if let Some((id, tuple)) = self.pending.take_due(now_ns) {
+            out.note_replay();
+            out.emit_tracked_at(id, 0, tuple);
+            return Ok(Next::Emitted);
+        }
+        if self.is_over {
+            return Ok(self.pending.rest(now_ns, Next::Finished));
+        }
+        if self.pending.waiting() >= WAITING_MAX {
+            return Ok(self.pending.rest(now_ns, Next::Idle));
         }
         Ok(match self.source.poll()? {
             Polled::Item { value, .. } => {
                 let line = String::from_utf8_lossy(&value);
                 let line = line.strip_suffix('\r').unwrap_or(&line);
                 let tuple = self.emits.tuple(0, [Value::from(line)]);
-                self.open.insert(self.number, (tuple.clone(), 0));
-                out.emit_tracked_at(self.number, 0, tuple);
+                let id = self.pending.insert(tuple.clone(), 0, Position(self.number));
+                out.emit_tracked_at(id, 0, tuple);
                 self.number += 1;
                 Next::Emitted
             }
-            Polled::Idle => Next::Idle,
-            Polled::WakeAfter(time) => Next::WakeAfter(time),
-            Polled::Finished => Next::Finished,
+            Polled::Idle => self.pending.rest(now_ns, Next::Idle),
+            Polled::WakeAfter(after) => self.pending.rest(now_ns, Next::WakeAfter(after)),
+            Polled::Finished => {
+                self.is_over = true;
+                self.pending.rest(now_ns, Next::Finished)
+            }
         })
     }
 
     fn ack(&mut self, id: u64, _: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Outcome {
-        self.open.remove(&id);
+        self.pending.ack(id);
         Ok(())
     }
 
     fn fail(&mut self, id: u64, why: &Failure, out: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Outcome {
-        let Some((tuple, replays)) = self.open.get_mut(&id) else { return Ok(()) };
-        if *replays < REPLAYS_MAX && why.is_retry() {
-            *replays += 1;
-            out.note_replay();
-            let tuple = tuple.clone();
-            out.emit_tracked_at(id, 0, tuple);
-        } else {
-            tracing::warn!("given up after {replays} replays: {tuple}: {why}");
-            out.note_dead_letter();
-            self.open.remove(&id);
+        match self.pending.fail(id, why, out.now_ns()) {
+            Verdict::Waits => {}
+            Verdict::Dead(Dead { value, attempts, .. }) => {
+                tracing::warn!("given up after {attempts} attempts: {value}: {why}");
+                out.note_dead_letter();
+            }
+            Verdict::Unknown => {
+                tracing::warn!(%why, "a line emitted before the spout was rebuilt failed; it cannot be replayed");
+            }
         }
         Ok(())
+    }
+
+    fn unaccounted(&self) -> u64 {
+        self.pending.missing()
     }
 
     fn close(&mut self) {
@@ -120,7 +135,7 @@ impl<S: Source<Item = Bytes>> Spout for Lines<S> {
     }
 
     fn wind_down(&mut self) -> bool {
-        self.is_winding_down = true;
+        self.is_over = true;
         true
     }
 }

@@ -60,19 +60,20 @@ impl Paying {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::thread;
 
     #[test]
     fn at_the_bound_the_reader_waits_for_the_writer() {
         let ((owed, paying), signs) = (owed(2 * REPLY_BYTES), Arc::new(Signs::new()));
         assert!(owed.add(&signs) && owed.add(&signs));
         let of_reader = signs.clone();
-        let reader = std::thread::spawn(move || (owed.add(&of_reader), owed.add(&of_reader)));
+        let reader = thread::spawn_named("reader", move || (owed.add(&of_reader), owed.add(&of_reader))).unwrap();
         while signs.unread_replies() == 0 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         paying.pay();
         while paying.count.load(Ordering::Relaxed) != 2 || signs.unread_replies() == 0 {
-            std::thread::yield_now();
+            thread::yield_now();
         }
         drop(paying);
         assert_eq!(reader.join().unwrap(), (true, false));

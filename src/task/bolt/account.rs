@@ -1,5 +1,5 @@
-//! Conservation of inputs in a bolt task: what has come in is executed, and what is executed has an outcome. Sums that are
-//! kept anyway are compared, per visit of a lane and at each checkpoint, so that nothing can disappear between two
+//! Conservation of inputs in a bolt task: what has come in is executed, and what is executed has an outcome. Sums that
+//! are kept anyway are compared, per visit of a lane and at each checkpoint, so that nothing can disappear between two
 //! counters; a difference is a bug of the engine, and ends the run with an exit code of its own.
 
 use crate::error::{Failure, Origin};
@@ -76,15 +76,13 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// Compares what has been executed with its outcomes; what is held is part of the sum. For when nothing is being
     /// executed.
     pub(super) fn balance(&mut self) {
-        // An iterator that runs may be that of an input, or of a tick, a timer or the last call: nothing can be said yet.
-        if self.out.handover.is_some() {
-            return;
-        }
         let counts = &self.out.core.counts;
-        let open = if L::MANUAL { self.held.open() as u64 } else { 0 };
-        let known = counts.acked + counts.failed + counts.left_open + open;
+        let held = if L::MANUAL { self.held.open() as u64 } else { 0 };
+        let difference = counts.executed.abs_diff(counts.acked + counts.failed + counts.left_open + held);
+        // What an iterator was handed over for is done when it ends; it may be an input, or none.
+        let running = u64::from(!L::MANUAL && self.out.handover.is_some());
         let through_door = self.account.came_through_door - self.account.routed_from_door;
-        let total = counts.executed.abs_diff(known) + through_door + self.rejected.missing();
+        let total = difference.saturating_sub(running) + through_door + self.rejected.missing();
         if total > self.account.missing {
             let more = total - self.account.missing;
             missing(more, "executed, and neither acked nor failed nor held", &self.parts.metrics, &self.origin);

@@ -83,6 +83,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let emits_no_more =
             self.finish_called && self.out.handover.is_none() && self.door_inside.is_empty() && !self.held.is_awaited();
         if emits_no_more && !self.end_sent && self.bolt.is_some() {
+            if self.held.open() > 0 {
+                // Their trees are over: nobody is waiting for them.
+                self.fail_held();
+            }
             self.balance();
             self.end_sent = true;
             self.state = TaskState::Done;

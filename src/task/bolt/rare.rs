@@ -85,6 +85,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         if now_ns < at_ns {
             return;
         }
+        self.fail_held();
+    }
+
+    /// Fails everything that is held.
+    pub(super) fn fail_held(&mut self) {
         tracing::warn!(task = %self.origin, held = self.held.open(), "failing tuples held after the end");
         let failure = Failure::still_held().at(&self.origin);
         let (core, reported) = (&mut self.out.core, self.parts.metrics.reported());

@@ -1,4 +1,4 @@
-//! The bookkeeping of [`Replaying`](super::Replaying): which items are pending, when each is due again, and how far
+//! The bookkeeping of spouts that replay: which items are pending, when each is due again, and how far
 //! each split is done. Knows no outlet and no clock.
 //!
 //! Entries lie in a slab and are linked, per split, in the order in which they were read. Acking any of them unlinks
@@ -13,7 +13,7 @@ use crate::error::{Failure, FailureKind};
 use crate::sys::mutation::{self, Forget};
 use crate::sys::random::Random;
 use crate::task::backoff::Backoff;
-use crate::task::component::Position;
+use crate::task::component::{Next, Position};
 
 const NIL: u32 = u32::MAX;
 
@@ -30,7 +30,7 @@ pub(crate) struct Patience {
 }
 
 /// Items that were emitted and are neither acked nor dead-lettered.
-pub(super) struct Pending<T> {
+pub(crate) struct Pending<T> {
     entries: Vec<Entry<T>>,
     free: Vec<u32>,
     /// By index of the split.
@@ -108,7 +108,7 @@ const EMPTY: Ends = Ends { first: NIL, last: NIL };
 
 /// What a failure leads to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict<T> {
+pub(crate) enum Verdict<T> {
     /// The item will be due again.
     Waits,
     /// The item is given up.
@@ -119,7 +119,7 @@ pub(super) enum Verdict<T> {
 
 /// An item that is given up.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Dead<T> {
+pub(crate) struct Dead<T> {
     pub value: T,
     pub position: Position,
     /// How often it was emitted.
@@ -270,6 +270,13 @@ impl<T: Clone> Pending<T> {
     /// When the first waiting item is due.
     pub fn next_due_ns(&self) -> Option<u64> {
         self.due.peek().map(|Reverse((due_ns, ..))| *due_ns)
+    }
+
+    /// What a spout without anything new does: it rests until the next replay is due, or as it would `otherwise`.
+    pub fn rest(&self, now_ns: u64, otherwise: Next) -> Next {
+        let Some(due_ns) = self.next_due_ns() else { return otherwise };
+        let until_due = Duration::from_nanos(due_ns.saturating_sub(now_ns));
+        Next::WakeAfter(if let Next::WakeAfter(after) = otherwise { after.min(until_due) } else { until_due })
     }
 
     /// Items that wait for their replay.
