@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Failure, Result};
 use crate::state::store::CheckpointId;
+use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::{Arc, Mutex};
 use crate::task::component::{Bolt, Outcome};
 use crate::task::context::{BoltContext, TaskInfo};
@@ -376,6 +377,9 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
         let mut first_error = None;
         // All are tried; what is not committed now is committed after a step back, or by the next start.
         for prepared in self.pending.extract_if(.., |prepared| prepared.checkpoint <= checkpoint) {
+            if mutation::is(Mutation::CommitSkipped) {
+                continue;
+            }
             if let Err(failure) = self.sink.commit(&prepared.transaction) {
                 tracing::error!(checkpoint = %prepared.checkpoint, %failure, "a commit failed");
                 first_error.get_or_insert(failure);

@@ -20,6 +20,20 @@ pub enum Mutation {
     /// A checkpoint's manifest is written before its data, now and then.
     #[cfg(test)]
     ManifestBeforeData,
+    /// A failure that is nobody's fault counts against the tuple.
+    CollateralCounted,
+    /// A snapshot that has become possible in a turn waits for the next one.
+    SnapshotNotAfterTurn,
+    /// A checkpoint lacks the inputs that were given up.
+    GivenUpNotSaved,
+    /// After a restart dead letters are counted from zero.
+    DeadLettersNotRestored,
+    /// An input that failed is not set apart.
+    NotSetApart,
+    /// Each stream between two tasks has a lane of its own.
+    LanesNotShared,
+    /// The commit of a sink's transaction is left out.
+    CommitSkipped,
 }
 
 /// A place at which one tuple can be forgotten, so that a test can show that the run notices; see [`forgets`].
@@ -102,12 +116,19 @@ mod forgetting {
 }
 
 #[cfg(test)]
-pub use switch::{is, with};
+pub use switch::{is, is_off, with};
 
 /// False: no safety is ever taken out of a build that users run.
 #[cfg(not(test))]
 #[inline(always)]
 pub fn is(_mutation: Mutation) -> bool {
+    false
+}
+
+/// False, as [`is`].
+#[cfg(not(test))]
+#[inline(always)]
+pub fn is_off(_mutation: Mutation) -> bool {
     false
 }
 
@@ -130,6 +151,12 @@ mod switch {
         result
     }
 
+    /// Whether the safety is out, each time.
+    pub fn is_off(mutation: Mutation) -> bool {
+        ACTIVE.get() == Some(mutation)
+    }
+
+    /// Whether it is out now: every seventh time.
     pub fn is(mutation: Mutation) -> bool {
         ACTIVE.get() == Some(mutation) && {
             COUNT.set(COUNT.get() + 1);

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 
 use crate::error::{Failure, FailureKind, Origin};
 use crate::state::Schema;
-use crate::sys::mutation::{self, Forget};
+use crate::sys::mutation::{self, Forget, Mutation};
 use crate::sys::random::{Random, mix};
 use crate::sys::sync::Arc;
 use crate::task::align::{Alignment, CheckpointId};
@@ -212,7 +212,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         // Not only at the end of the turn: a spout may be waiting for it.
         self.out.core.flush_acks();
         // Once more: what it waited for may have been done in this turn, which is the last if nothing comes in.
-        self.take_snapshot();
+        if !mutation::is_off(Mutation::SnapshotNotAfterTurn) {
+            self.take_snapshot();
+        }
         self.come_to_the_end(&mut left);
         let encodes = self.encode_slice();
         self.tend_states();

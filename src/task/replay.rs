@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::time::Duration;
 
 use crate::error::Failure;
 use crate::sys::sync::Arc;
@@ -97,17 +96,6 @@ impl<S: Source> Replaying<S> {
     pub fn max_replays(mut self, count: u32) -> Self {
         self.pending = Pending::new(Patience { max_replays: Some(count), ..Patience::default() });
         self
-    }
-
-    /// Nothing to emit from the source now: what to do until the next replay is due, or `otherwise` if none waits.
-    fn rest(&self, now_ns: u64, otherwise: Next) -> Next {
-        match (self.pending.next_due_ns(), otherwise) {
-            (None, otherwise) => otherwise,
-            (Some(due_ns), otherwise) => {
-                let until_due = Duration::from_nanos(due_ns.saturating_sub(now_ns));
-                Next::WakeAfter(if let Next::WakeAfter(after) = otherwise { after.min(until_due) } else { until_due })
-            }
-        }
     }
 
     /// After an assignment or a revocation: forgets the items of the splits concerned and follows the others.
@@ -262,21 +250,21 @@ impl<S: Source> Spout for Replaying<S> {
             return Ok(next);
         }
         if self.is_exhausted || self.is_winding_down {
-            return Ok(self.rest(now_ns, Next::Finished));
+            return Ok(self.pending.rest(now_ns, Next::Finished));
         }
         if self.pending.waiting() >= WAITING_MAX {
-            return Ok(self.rest(now_ns, Next::Idle));
+            return Ok(self.pending.rest(now_ns, Next::Idle));
         }
         Ok(match self.source.get_mut().poll()? {
             Polled::Item { value, split, position } => {
                 self.take(value, split, position, out)?;
                 Next::Emitted
             }
-            Polled::Idle => self.rest(now_ns, Next::Idle),
-            Polled::WakeAfter(after) => self.rest(now_ns, Next::WakeAfter(after)),
+            Polled::Idle => self.pending.rest(now_ns, Next::Idle),
+            Polled::WakeAfter(after) => self.pending.rest(now_ns, Next::WakeAfter(after)),
             Polled::Finished => {
                 self.is_exhausted = true;
-                self.rest(now_ns, Next::Finished)
+                self.pending.rest(now_ns, Next::Finished)
             }
         })
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::sys::mutation::{self, Mutation};
 use crate::task::TaskId;
 use crate::topology::settings::{Guarantee, Placement};
 
@@ -191,7 +192,8 @@ impl Plan {
         let mut pairs: Vec<Pair> = Vec::new();
         let mut known = BTreeMap::new();
         for (number, edge) in self.edges.iter().enumerate() {
-            let at = *known.entry((edge.from, edge.to)).or_insert(pairs.len());
+            let alone = if mutation::is_off(Mutation::LanesNotShared) { number } else { 0 };
+            let at = *known.entry((edge.from, edge.to, alone)).or_insert(pairs.len());
             if at == pairs.len() {
                 let (edges, inputs) = (Vec::new(), Vec::new());
                 pairs.push(Pair { from: edge.from, to: edge.to, edges, inputs, feedback: true, lane_capacity: 0 });

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Failure, FailureKind};
+use crate::sys::mutation::{self, Mutation};
 use crate::sys::sync::Arc;
 use crate::task::lineage::{GivenUp, Place};
 use crate::task::replay::Patience;
@@ -86,6 +87,9 @@ impl Blame {
 
     /// All suspects, in order of the place, for the next attempt.
     pub fn set_apart(&mut self) -> Arc<[GivenUp]> {
+        if mutation::is_off(Mutation::NotSetApart) {
+            return Arc::from([]);
+        }
         self.apart = self.suspects.keys().copied().collect();
         self.suspects.values().map(|suspect| suspect.as_given_up.clone()).collect()
     }

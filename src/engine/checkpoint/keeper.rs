@@ -1,7 +1,7 @@
 //! The keeper of checkpoints: gathers the tasks' parts, makes them durable, and reads them back. A thread drives it, or
 //! a test driver; everything that touches a disk happens here and never on an executor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crossbeam::channel::{Receiver, Sender};
 
@@ -181,7 +181,7 @@ impl Keeper {
 
     fn given_up(&self, gathering: &Gathering) -> Arc<[GivenUp]> {
         let bolts = gathering.done.iter().filter(|((component, _), _)| !self.roster.is_spout(*component));
-        bolts.flat_map(|(_, snapshot)| snapshot.given_up.iter().cloned()).collect()
+        once_each(bolts.flat_map(|(_, snapshot)| &snapshot.given_up)).into()
     }
 
     /// How far each split has been read, if somebody wants to know.
@@ -236,7 +236,10 @@ impl Keeper {
         }
         operators.extend_from_slice(self.roster.kept_operators());
         // Also what sources know of and have not made dead letters of.
-        let given_up: Vec<GivenUp> = gathering.done.values().flat_map(|s| s.given_up.iter().cloned()).collect();
+        let mut given_up = once_each(gathering.done.values().flat_map(|snapshot| &snapshot.given_up));
+        if mutation::is_off(Mutation::GivenUpNotSaved) {
+            given_up.clear();
+        }
         Generation {
             checkpoint: gathering.checkpoint,
             topology: self.roster.topology.clone(),
@@ -250,6 +253,13 @@ impl Keeper {
             ..Generation::default()
         }
     }
+}
+
+/// Inputs that were given up, in order. One whose descendants failed in several places was given up there each time, and
+/// is one dead letter nevertheless.
+fn once_each<'a>(all: impl Iterator<Item = &'a GivenUp>) -> Vec<GivenUp> {
+    let mut known = BTreeSet::new();
+    all.filter(|given_up| known.insert(given_up.place)).cloned().collect()
 }
 
 /// Why a checkpoint did not become the truth.

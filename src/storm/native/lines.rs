@@ -55,13 +55,6 @@ impl<S> Lines<S> {
     fn new(source: S, emits: Emits) -> Self {
         Lines { source, emits, number: 0, pending: Pending::new(Patience::default()), is_over: false }
     }
-
-    /// Nothing new to emit now: what to do until the next replay is due.
-    fn rest(&self, now_ns: u64, otherwise: Next) -> Next {
-        let Some(due_ns) = self.pending.next_due_ns() else { return otherwise };
-        let until_due = Duration::from_nanos(due_ns.saturating_sub(now_ns));
-        Next::WakeAfter(if let Next::WakeAfter(after) = otherwise { after.min(until_due) } else { until_due })
-    }
 }
 
 impl<S: Source<Item = Bytes>> Spout for Lines<S> {
@@ -90,10 +83,10 @@ impl<S: Source<Item = Bytes>> Spout for Lines<S> {
             return Ok(Next::Emitted);
         }
         if self.is_over {
-            return Ok(self.rest(now_ns, Next::Finished));
+            return Ok(self.pending.rest(now_ns, Next::Finished));
         }
         if self.pending.waiting() >= WAITING_MAX {
-            return Ok(self.rest(now_ns, Next::Idle));
+            return Ok(self.pending.rest(now_ns, Next::Idle));
         }
         Ok(match self.source.poll()? {
             Polled::Item { value, .. } => {
@@ -105,11 +98,11 @@ impl<S: Source<Item = Bytes>> Spout for Lines<S> {
                 self.number += 1;
                 Next::Emitted
             }
-            Polled::Idle => self.rest(now_ns, Next::Idle),
-            Polled::WakeAfter(after) => self.rest(now_ns, Next::WakeAfter(after)),
+            Polled::Idle => self.pending.rest(now_ns, Next::Idle),
+            Polled::WakeAfter(after) => self.pending.rest(now_ns, Next::WakeAfter(after)),
             Polled::Finished => {
                 self.is_over = true;
-                self.rest(now_ns, Next::Finished)
+                self.pending.rest(now_ns, Next::Finished)
             }
         })
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::error::Failure;
+use crate::sys::mutation::{self, Mutation};
 use crate::task::bolt::BoltShell;
 use crate::task::bolt::redeliver::read_parts;
 use crate::task::bolt::state::bind_all;
@@ -81,7 +82,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             });
             let (core, origin) = (&mut self.out.core, &self.origin);
             // That they were held by an instance that broke is not their fault.
-            let collateral = failure.as_collateral();
+            let counts = mutation::is_off(Mutation::CollateralCounted);
+            let collateral = if counts { failure.clone() } else { failure.as_collateral() };
             self.held.take_events(|event| event.because_of(&collateral).apply(core, origin));
         }
         self.out.core.counts.rebuilt += 1;

@@ -13,7 +13,7 @@ use crate::error::{Failure, FailureKind};
 use crate::sys::mutation::{self, Forget};
 use crate::sys::random::Random;
 use crate::task::backoff::Backoff;
-use crate::task::component::Position;
+use crate::task::component::{Next, Position};
 
 const NIL: u32 = u32::MAX;
 
@@ -270,6 +270,13 @@ impl<T: Clone> Pending<T> {
     /// When the first waiting item is due.
     pub fn next_due_ns(&self) -> Option<u64> {
         self.due.peek().map(|Reverse((due_ns, ..))| *due_ns)
+    }
+
+    /// What a spout without anything new does: it rests until the next replay is due, or as it would `otherwise`.
+    pub fn rest(&self, now_ns: u64, otherwise: Next) -> Next {
+        let Some(due_ns) = self.next_due_ns() else { return otherwise };
+        let until_due = Duration::from_nanos(due_ns.saturating_sub(now_ns));
+        Next::WakeAfter(if let Next::WakeAfter(after) = otherwise { after.min(until_due) } else { until_due })
     }
 
     /// Items that wait for their replay.

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::*;
 use crate::sys::random::Random;
@@ -192,9 +193,12 @@ fn assigning_a_split_anew_rewinds_it_and_keeps_the_others() {
 fn while_replays_wait_the_spout_is_not_finished() {
     let mut spout = opened(1, &[("0/1", None)]);
     let (id, _) = read(&mut spout);
-    assert_eq!(spout.rest(0, Next::Finished), Next::Finished, "an open tree alone does not hold it up");
+    assert_eq!(spout.pending.rest(0, Next::Finished), Next::Finished, "an open tree alone does not hold it up");
     spout.pending.fail(id, &Failure::retry("again"), 0);
-    assert_eq!(spout.rest(0, Next::Finished), Next::WakeAfter(Duration::from_millis(10)));
-    assert_eq!(spout.rest(0, Next::WakeAfter(Duration::from_nanos(5))), Next::WakeAfter(Duration::from_nanos(5)));
-    assert_eq!(spout.rest(20_000_000, Next::Idle), Next::WakeAfter(Duration::ZERO));
+    assert_eq!(spout.pending.rest(0, Next::Finished), Next::WakeAfter(Duration::from_millis(10)));
+    assert_eq!(
+        spout.pending.rest(0, Next::WakeAfter(Duration::from_nanos(5))),
+        Next::WakeAfter(Duration::from_nanos(5))
+    );
+    assert_eq!(spout.pending.rest(20_000_000, Next::Idle), Next::WakeAfter(Duration::ZERO));
 }

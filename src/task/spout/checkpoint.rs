@@ -1,6 +1,9 @@
 //! A spout task's part in checkpoints: its barrier and its positions.
 
+use std::collections::BTreeSet;
+
 use crate::error::Failure;
+use crate::sys::mutation::{self, Mutation};
 use crate::task::align::CheckpointId;
 use crate::task::component::{Outcome, Position, Replayable, SplitId, Spout};
 use crate::task::lane::Control;
@@ -162,7 +165,8 @@ impl<S: Spout> SpoutShell<S> {
         self.positions = splits.iter().map(|stored| (stored.split.clone(), Position(stored.position))).collect();
         self.checkpoints.resumed = splits;
         // Counted as one component's; its first task has them.
-        let dead_lettered = if info.index == 0 { restored.dead_lettered.get(&component).copied() } else { None };
+        let is_first = info.index == 0 && !mutation::is_off(Mutation::DeadLettersNotRestored);
+        let dead_lettered = if is_first { restored.dead_lettered.get(&component).copied() } else { None };
         self.checkpoints.dead_lettered_before = dead_lettered.unwrap_or(0);
         self.parts.metrics.restore_dead_letters(self.checkpoints.dead_lettered_before);
         Ok(true)
@@ -175,9 +179,11 @@ impl<S: Spout> SpoutShell<S> {
         let splits = guarded(&self.origin, || Ok(spout.replayable().map(|source| source.positions())))?;
         let own: Vec<SplitName> =
             splits.unwrap_or_default().iter().map(|(split, _)| SplitName::new(component, split)).collect();
-        let mine = given_up.iter().filter(|given_up| own.contains(&given_up.place.split())).cloned();
         let before = self.out.given_up.len();
-        self.out.given_up.extend(mine);
+        // One may be waiting here already, given up in an earlier checkpoint for another of its descendants.
+        let mut known: BTreeSet<_> = self.out.given_up.iter().map(|given_up| given_up.place).collect();
+        let mine = given_up.iter().filter(|given_up| own.contains(&given_up.place.split()));
+        self.out.given_up.extend(mine.filter(|given_up| known.insert(given_up.place)).cloned());
         if self.out.given_up.len() > before {
             if self.end_sent {
                 return Err(Failure::fatal_in(

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod campaign;
 #[cfg(test)]
+mod generated;
+#[cfg(test)]
 mod recovery;
 mod run;
 

@@ -1,0 +1,162 @@
+//! From the topology as data to the topology.
+
+use super::draw::{Component, DEAD_LETTERS, Edge, Grouping, Item, Op, Spec};
+use super::parts::{Automatic, Copies, Inputs, Keyed, Ledger, Manual, Out, Part, Plain};
+use super::world::{At, World};
+use crate::connect::transaction::Transactional;
+use crate::error::Result;
+use crate::state::store::kind::StoreKind;
+use crate::sys::sync::Arc;
+use crate::task::TaskId;
+use crate::task::outlet::Outlet;
+use crate::task::payload::Nothing;
+use crate::topology::Topology;
+use crate::topology::builder::{BoltHandle, SourceHandle, TopologyBuilder};
+use crate::topology::component::{ByKey, Unkeyed};
+use crate::topology::stream::{Stream, Streams};
+
+pub const DIRECTORY: &str = "/state";
+
+enum Handle {
+    Source(SourceHandle<Item>),
+    Unkeyed(BoltHandle<Item, Out, Unkeyed>),
+    Keyed(BoltHandle<Item, Out, ByKey<u16>>),
+    Sink(BoltHandle<Item, Nothing, Unkeyed>),
+}
+
+/// Builds it with these numbers of tasks.
+pub fn build(spec: &Arc<Spec>, world: &World, tasks: &[usize]) -> Result<Topology> {
+    let mut t = TopologyBuilder::new("generated");
+    t.settings(|settings| {
+        settings.guarantee = spec.guarantee;
+        settings.checkpoint_interval = spec.checkpoint_every;
+        settings.state_dir = spec.checkpoint_every.map(|_| DIRECTORY.to_owned());
+        settings.store = StoreKind::Log;
+        settings.max_spout_pending = spec.max_spout_pending;
+        (settings.restarts_max, settings.rebuilds_max) = (1_000, 1_000);
+    });
+    let mut handles: Vec<Option<Handle>> = Vec::new();
+    for (number, component) in spec.components.iter().enumerate() {
+        let part = Part { spec: spec.clone(), world: world.clone(), number, named: named(spec, tasks, number) };
+        handles.push(Some(declare(&mut t, component, part, tasks[number])));
+    }
+    let streams: Vec<Vec<Stream<Item>>> =
+        handles.iter().map(|handle| handle.as_ref().expect("just made").streams()).collect();
+    let letters: Vec<_> = handles.iter().map(|handle| handle.as_ref().expect("just made").dead_letters()).collect();
+    for edge in &spec.edges {
+        world.hit(format!("{:?}", edge.grouping));
+        let handle = handles[edge.to].take().expect("put back");
+        handles[edge.to] = Some(if edge.port == DEAD_LETTERS {
+            let Handle::Sink(sink) = handle else { unreachable!("dead letters end in a sink") };
+            let letters = letters[edge.from].clone().expect("a source");
+            let world = world.clone();
+            Handle::Sink(sink.global(letters.via(move |letter| {
+                world.hit("dead letter");
+                // Of the input itself, however its value has come.
+                Item { id: letter.value.root, ..letter.value }
+            })))
+        } else {
+            handle.subscribe(&streams[edge.from][edge.port], edge)
+        });
+    }
+    t.build()
+}
+
+/// Task ids as the topology numbers them: over components in the order of their ids, from 1.
+fn named(spec: &Spec, tasks: &[usize], component: usize) -> Vec<TaskId> {
+    let of = |edge: &Edge| {
+        let before: usize = tasks[..edge.to].iter().sum();
+        (0..tasks[edge.to]).map(move |index| TaskId((before + index + 1) as u32))
+    };
+    let edges = spec.edges.iter().filter(|edge| edge.from == component && edge.grouping == Grouping::Direct);
+    edges.flat_map(of).collect()
+}
+
+fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: usize) -> Handle {
+    // Two digits: in order.
+    let id = format!("c{:02}", part.number);
+    let tick = std::time::Duration::from_millis(10);
+    match component.op {
+        Op::Source => Handle::Source(t.source(id, move || Inputs::new(part.clone())).parallelism(tasks)),
+        Op::Function => {
+            let function = move |item: Item, out: &mut Outlet<Out>| {
+                part.world.hit(format!("Function under {}", part.spec.guarantee));
+                part.world.strike(part.number, Some(&item), At::Item, out.now_ns())?;
+                for (port, mut child) in part.spec.children(part.number, &item) {
+                    child.sequence = 0;
+                    match (port, part.named.is_empty()) {
+                        (0, _) => out.emit_on::<0>(child),
+                        (_, true) => out.emit_on::<1>(child),
+                        (_, false) => {
+                            let task = part.named[Spec::named_task(&child, part.named.len())];
+                            out.emit_direct_on::<1>(task, child);
+                        }
+                    }
+                }
+                Ok(())
+            };
+            Handle::Unkeyed(t.bolt(id, function).parallelism(tasks))
+        }
+        Op::Bolt => Handle::Unkeyed(t.bolt(id, move || Automatic::new(part.clone())).parallelism(tasks).tick(tick)),
+        Op::Iterator => Handle::Unkeyed(t.bolt(id, move || Automatic::new(part.clone())).parallelism(tasks)),
+        Op::Count | Op::Timers | Op::Ttl => {
+            Handle::Keyed(t.bolt(id, move || Keyed::new(part.clone())).parallelism(tasks))
+        }
+        Op::Drain => {
+            Handle::Unkeyed(t.bolt(id, move || Manual::<false>::new(part.clone())).parallelism(tasks).tick(tick))
+        }
+        Op::Gather | Op::Join => {
+            Handle::Unkeyed(t.bolt(id, move || Manual::<true>::new(part.clone())).parallelism(tasks).tick(tick))
+        }
+        Op::Transactional => {
+            let sink = move || Transactional::new(Ledger::new(part.clone()));
+            Handle::Sink(t.bolt(id, sink).parallelism(tasks))
+        }
+        Op::Plain => Handle::Sink(t.bolt(id, move || Plain::new(part.clone())).parallelism(tasks)),
+    }
+}
+
+impl Handle {
+    fn streams(&self) -> Vec<Stream<Item>> {
+        match self {
+            Handle::Source(source) => vec![(**source).clone()],
+            Handle::Unkeyed(bolt) => vec![bolt.0.clone(), bolt.1.clone()],
+            Handle::Keyed(bolt) => vec![bolt.0.clone(), bolt.1.clone()],
+            Handle::Sink(_) => Vec::new(),
+        }
+    }
+
+    fn dead_letters(&self) -> Option<Stream<crate::DeadLetter<Item>>> {
+        match self {
+            Handle::Source(source) => Some(source.dead_letters().clone()),
+            _ => None,
+        }
+    }
+
+    fn subscribe(self, stream: &Stream<Item>, edge: &Edge) -> Handle {
+        match self {
+            Handle::Source(_) => unreachable!("nothing leads to a source"),
+            Handle::Keyed(bolt) => Handle::Keyed(bolt.fields_by(stream, Item::key)),
+            Handle::Unkeyed(bolt) => Handle::Unkeyed(subscribe(bolt, stream, edge.grouping)),
+            Handle::Sink(sink) => Handle::Sink(subscribe(sink, stream, edge.grouping)),
+        }
+    }
+}
+
+fn subscribe<O: Streams>(
+    bolt: BoltHandle<Item, O, Unkeyed>,
+    stream: &Stream<Item>,
+    grouping: Grouping,
+) -> BoltHandle<Item, O, Unkeyed> {
+    match grouping {
+        Grouping::Shuffle => bolt.shuffle(stream),
+        Grouping::LocalOrShuffle => bolt.local_or_shuffle(stream),
+        Grouping::None => bolt.none(stream),
+        Grouping::Fields => bolt.fields_by(stream, Item::key),
+        Grouping::PartialKey => bolt.partial_key(stream, |item| &item.id),
+        Grouping::All => bolt.all(stream),
+        Grouping::Global => bolt.global(stream),
+        Grouping::Direct => bolt.direct(stream),
+        Grouping::Custom => bolt.custom(stream, || Copies(Vec::new())),
+    }
+}

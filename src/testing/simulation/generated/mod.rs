@@ -1,0 +1,329 @@
+//! The campaign of generated topologies: every kind of component, every grouping, every guarantee and every kind of failure,
+//! drawn together, and judged by an oracle that knows the topology as data only.
+
+mod build;
+mod draw;
+mod found;
+mod oracle;
+mod parts;
+mod world;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::run::Run;
+use super::{SimReport, Simulation, seeds};
+use crate::engine::control::Request;
+use crate::error::Result;
+use crate::sys::disk::simulated::Simulated;
+use crate::sys::mutation::{self, Mutation};
+use crate::sys::random::Random;
+use crate::sys::sync::Arc;
+use crate::topology::settings::Guarantee;
+use draw::{Class, Grouping, Op, Spec};
+use world::World;
+
+/// A run may take this long in virtual time: it is half a minute of outage, and pauses that grow to ten seconds.
+const ELAPSED_MAX: Duration = Duration::from_secs(4 * 3_600);
+const MOVES_MAX: u64 = 1_000_000;
+
+type Hits = BTreeMap<String, u64>;
+
+struct Case {
+    spec: Arc<Spec>,
+    world: World,
+    random: Random,
+    disk: Simulated,
+    /// Numbers of tasks of each start so far.
+    tasks: Vec<Vec<usize>>,
+    starts: u32,
+}
+
+enum Ended {
+    /// At its end, or drained.
+    Well(Box<SimReport>),
+    Killed,
+    Suspended,
+}
+
+impl Case {
+    fn new(seed: u64) -> Self {
+        let spec = Arc::new(Spec::draw(seed));
+        Case {
+            world: World::new(spec.clone()),
+            random: Random::new(seed).fork(0x63617365),
+            disk: Simulated::new(seed),
+            tasks: Vec::new(),
+            starts: 0,
+            spec,
+        }
+    }
+
+    /// Starts it again and again until it comes to its end. None: it was told to stop, and has, by name.
+    fn run(&mut self) -> Result<Option<Box<SimReport>>, String> {
+        let mut crashes = 0;
+        let mut suspends = self.spec.ends.suspends;
+        loop {
+            let crashes_now = crashes < self.spec.ends.crashes_max;
+            let kill_max = 1 << (6 + self.random.below(8));
+            let at = self.random.below(kill_max);
+            let kill_at = if crashes_now { at } else { u64::MAX };
+            let suspend_at = if suspends && !crashes_now { Some(at) } else { None };
+            let outcome = self.start(kill_at, suspend_at);
+            self.starts += 1;
+            if self.world.state().fatal {
+                return match outcome {
+                    Err(error) if error.contains("told to stop") => Ok(None),
+                    // It may have been killed before it could stop.
+                    Ok(Ended::Killed) => Ok(None),
+                    Err(error) => Err(format!("told to stop, and stopped as: {error}")),
+                    Ok(_) => Err("told to stop by a fatal failure, and went on".to_owned()),
+                };
+            }
+            match outcome? {
+                Ended::Well(report) => return Ok(Some(report)),
+                Ended::Killed => {
+                    self.world.hit("crash");
+                    crashes += 1;
+                    // The power goes with the process, at this moment: what is outside knows what was committed.
+                    let changes = self.disk.recorded();
+                    self.disk = self.disk.image(changes, Some(self.random.next_u64()));
+                }
+                Ended::Suspended => {
+                    self.world.hit("suspend");
+                    suspends = false;
+                    self.disk = self.disk.crash(self.random.next_u64());
+                }
+            }
+            self.world.process_ended();
+        }
+    }
+
+    fn draw_tasks(&mut self) -> Vec<usize> {
+        let first = self.tasks.is_empty();
+        let components = self.spec.clone();
+        let of = |component: &draw::Component| match first || component.fixed || self.random.chance(0.5) {
+            true => component.tasks,
+            false => 1 + self.random.below(5) as usize,
+        };
+        components.components.iter().map(of).collect()
+    }
+
+    fn start(&mut self, kill_at: u64, suspend_at: Option<u64>) -> Result<Ended, String> {
+        let mut tasks = self.draw_tasks();
+        loop {
+            if self.tasks.last().is_some_and(|before| *before != tasks) {
+                self.world.hit("another parallelism");
+            }
+            let outcome = self.start_with(&tasks, kill_at, suspend_at);
+            // Something is held in the checkpoint, or the input had ended for some tasks: does as it is told.
+            if let Err(error) = &outcome
+                && error.contains("cannot become")
+                && let Some(before) = self.tasks.pop()
+            {
+                tasks = before;
+                continue;
+            }
+            self.tasks.push(tasks);
+            return outcome;
+        }
+    }
+
+    fn start_with(&mut self, tasks: &[usize], kill_at: u64, suspend_at: Option<u64>) -> Result<Ended, String> {
+        self.disk.record();
+        let mut simulation = Simulation::new(self.spec.seed ^ u64::from(self.starts) << 32).moves_max(MOVES_MAX);
+        if self.spec.ends.drains {
+            simulation = simulation.drain_after(Duration::from_micros(self.random.below(50_000)));
+            self.world.hit("drain");
+        }
+        let topology = build::build(&self.spec, &self.world, tasks).map_err(|error| error.to_string())?;
+        let mut run =
+            Run::on_disk(&simulation, topology, None, self.disk.clone()).map_err(|error| error.to_string())?;
+        run.open();
+        let mut suspended = false;
+        let mut moves = 0;
+        while run.step().map_err(|error| error.to_string())? {
+            moves += 1;
+            if moves == kill_at {
+                return Ok(Ended::Killed);
+            }
+            if suspend_at == Some(moves) {
+                run.request(Request::Suspend);
+                suspended = true;
+            }
+        }
+        let report = run.end().map_err(|error| error.to_string())?;
+        if report.report.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.step_backs > 0) {
+            self.world.hit("restart");
+        }
+        if report.elapsed > ELAPSED_MAX {
+            return Err(format!("it took {:?}", report.elapsed));
+        }
+        Ok(if suspended { Ended::Suspended } else { Ended::Well(Box::new(report)) })
+    }
+
+    fn judge(&self, report: &SimReport) -> Result<(), String> {
+        let expected = oracle::expected(&self.spec);
+        let state = self.world.state();
+        let (spec, written) = (&self.spec, &state.written);
+        let mut wrong = Vec::new();
+        let letters: Vec<usize> =
+            spec.edges.iter().filter(|edge| edge.port == draw::DEAD_LETTERS).map(|edge| edge.to).collect();
+        let found = |sink: usize, id: u64| written.get(&(sink, id)).copied().unwrap_or(0);
+        let drained = spec.ends.drains;
+        for (&(sink, id), leaf) in &expected.all {
+            let found = found(sink, id);
+            let exact = expected.exact.get(&(sink, id)).map_or(0, |leaf| leaf.copies);
+            let transactional = spec.components[sink].op == Op::Transactional;
+            let is_right = match spec.guarantee {
+                Guarantee::ExactlyOnce if transactional => found == exact,
+                Guarantee::ExactlyOnce => found >= exact,
+                Guarantee::AtMostOnce => leaf.class >= Class::Total || found <= leaf.copies,
+                Guarantee::AtLeastOnce => {
+                    leaf.class > Class::Joined || expected.dead.contains(&leaf.root) || drained || found >= leaf.copies
+                }
+            };
+            if !is_right {
+                wrong.push(format!("{id:x} is {found} times in c{sink:02}, and should be {exact} times: {leaf:?}"));
+            }
+        }
+        for (&(sink, id), count) in written.iter() {
+            // Sums depend on what came twice.
+            let is_known = expected.all.contains_key(&(sink, id)) || letters.contains(&sink);
+            if !is_known && spec.guarantee == Guarantee::ExactlyOnce && spec.components[sink].op == Op::Transactional {
+                wrong.push(format!("{id:x} is {count} times in c{sink:02}, and should not be"));
+            }
+        }
+        for (source, &sink) in letters.iter().enumerate() {
+            for n in 0..spec.inputs {
+                let root = (source as u64) << 32 | n;
+                let (is_dead, found) = (expected.dead.contains(&root), found(sink, root));
+                let is_right = match spec.guarantee {
+                    Guarantee::ExactlyOnce if expected.apart.contains(&root) => found > 0,
+                    Guarantee::ExactlyOnce => found == u64::from(is_dead),
+                    Guarantee::AtMostOnce => found == 0,
+                    // Whoever reads it again, or goes back to a checkpoint before, gives it up again.
+                    Guarantee::AtLeastOnce if spec.checkpoint_every.is_some() || state.source_failed => {
+                        is_dead == (found > 0) || (drained && is_dead)
+                    }
+                    Guarantee::AtLeastOnce => found == u64::from(is_dead) || (drained && found == 0),
+                };
+                if !is_right {
+                    wrong.push(format!("input {n} of c{source:02} is {found} dead letters, and should be: {is_dead}"));
+                }
+            }
+        }
+        if self.starts == 1 && spec.guarantee == Guarantee::ExactlyOnce {
+            let counted: u64 = report.report.components.iter().map(|component| component.counts.dead_lettered).sum();
+            let there: u64 =
+                written.iter().filter(|((sink, _), _)| letters.contains(sink)).map(|(_, count)| count).sum();
+            if counted != there {
+                wrong.push(format!("{counted} dead letters are counted, and there are {there}"));
+            }
+        }
+        if report.report.unaccounted() > 0 {
+            wrong.push(format!("{} are unaccounted for", report.report.unaccounted()));
+        }
+        wrong.truncate(6);
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+}
+
+fn judge(seed: u64) -> Result<Hits, String> {
+    let run = || {
+        let mut case = Case::new(seed);
+        let outcome = case.run();
+        if let Some(wrong) = case.world.wrong() {
+            return Err(wrong);
+        }
+        if let Some(report) = outcome? {
+            case.judge(&report)?;
+        }
+        Ok(std::mem::take(&mut case.world.state().hits))
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err("the engine panicked".to_owned()))
+}
+
+fn rerun(seed: u64) -> String {
+    format!("SQUALL_SEED={seed} cargo test --lib testing::simulation::generated::every_topology_keeps_its_guarantee")
+}
+
+/// Failing seeds after which the campaign stops.
+const FAILING_MAX: usize = 5;
+
+#[test]
+fn every_topology_keeps_its_guarantee() {
+    let seeds = seeds(1_000);
+    let mut hits = Hits::new();
+    let mut failing = Vec::new();
+    for seed in seeds.clone() {
+        match judge(seed) {
+            Ok(of_seed) => of_seed.into_iter().for_each(|(what, count)| *hits.entry(what).or_default() += count),
+            Err(wrong) => failing.push((seed, wrong)),
+        }
+        if failing.len() == FAILING_MAX {
+            break;
+        }
+    }
+    if let Some((first, _)) = failing.first() {
+        let list =
+            failing.iter().map(|(seed, wrong)| format!("seed {seed}: {wrong}\nrun it alone: {}\n", rerun(*seed)));
+        let list: Vec<String> = list.collect();
+        panic!("{}\nthe first of these topologies: {:#?}", list.join("\n"), Spec::draw(*first));
+    }
+    if seeds.end - seeds.start >= 1_000 {
+        let groupings = Grouping::ALL.into_iter().map(|grouping| format!("{grouping:?}"));
+        let missing: Vec<_> = groupings.chain(world::kinds()).filter(|what| !hits.contains_key(what)).collect();
+        assert!(missing.is_empty(), "the campaign never came to {missing:?}, only to {hits:#?}");
+    }
+}
+
+/// Takes out a safety and runs seeds until one that passes with it fails without it, in one of these ways.
+fn must_be_noticed(mutation: Mutation, symptoms: &[&str]) {
+    let mut others = Vec::new();
+    for seed in 0..1_000 {
+        let Err(wrong) = mutation::with(mutation, || judge(seed)) else { continue };
+        assert!(judge(seed).is_ok(), "seed {seed} fails without the mutation too");
+        if symptoms.iter().any(|symptom| wrong.contains(symptom)) {
+            return;
+        }
+        others.push(wrong);
+    }
+    panic!("{mutation:?} was not noticed as {symptoms:?}, but as {others:#?}");
+}
+
+#[test]
+fn a_failure_of_others_that_counts_against_a_tuple_is_noticed() {
+    must_be_noticed(Mutation::CollateralCounted, &["dead letters, and should be: false"]);
+}
+
+#[test]
+fn a_snapshot_that_is_not_taken_after_the_last_turn_is_noticed() {
+    must_be_noticed(Mutation::SnapshotNotAfterTurn, &["everything sleeps", "checkpoints_fail", "no end after"]);
+}
+
+#[test]
+fn inputs_given_up_that_are_not_in_the_checkpoint_are_noticed() {
+    must_be_noticed(Mutation::GivenUpNotSaved, &["is 0 dead letters, and should be: true"]);
+}
+
+#[test]
+fn dead_letters_that_are_counted_anew_after_a_restart_are_noticed() {
+    must_be_noticed(Mutation::DeadLettersNotRestored, &["dead letters are counted"]);
+}
+
+#[test]
+fn an_input_that_is_blamed_without_being_alone_is_noticed() {
+    must_be_noticed(Mutation::NotSetApart, &["restart_limit", "no end after"]);
+}
+
+#[test]
+fn streams_between_two_tasks_that_overtake_each_other_are_noticed() {
+    must_be_noticed(Mutation::LanesNotShared, &["out of order"]);
+}
+
+#[test]
+fn a_commit_that_is_left_out_is_noticed() {
+    must_be_noticed(Mutation::CommitSkipped, &["is 0 times in"]);
+}
