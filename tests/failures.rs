@@ -144,6 +144,7 @@ enum Way {
     Fatal,
     Drop,
     Error,
+    RejectedCall,
     Panic,
 }
 
@@ -169,6 +170,7 @@ impl ManualBolt for Manual {
             Way::Fatal => tuple.fail(Failure::fatal("stop")),
             Way::Drop => drop(tuple),
             Way::Error => return Err(Failure::retry("sorry")),
+            Way::RejectedCall => return Err(Failure::reject("never")),
             Way::Panic => panic!("boo"),
         }
         Ok(())
@@ -178,7 +180,7 @@ impl ManualBolt for Manual {
 #[test]
 fn what_a_manual_bolt_does_to_a_tuple_is_what_every_bolt_does() {
     for guarantee in GUARANTEES {
-        for way in [Way::Fail, Way::Reject, Way::Fatal, Way::Drop, Way::Error, Way::Panic] {
+        for way in [Way::Fail, Way::Reject, Way::Fatal, Way::Drop, Way::Error, Way::RejectedCall, Way::Panic] {
             let mut t = TopologyBuilder::new("manual");
             let source = t.source("numbers", numbers(1_000, 10_000));
             let calls = Arc::new(AtomicU64::new(0));
@@ -195,10 +197,47 @@ fn what_a_manual_bolt_does_to_a_tuple_is_what_every_bolt_does() {
             outcome.unwrap_or_else(|error| panic!("{guarantee} {way:?}: {error}"));
             let passed: BTreeSet<u64> = passed.take().into_iter().collect();
             let letters: BTreeSet<u64> = letters.take().into_iter().map(|letter| letter.value).collect();
-            assert_eq!(letters.len(), if way == Way::Reject { 100 } else { 0 }, "{guarantee} {way:?}");
+            let is_rejected = matches!(way, Way::Reject | Way::RejectedCall);
+            assert_eq!(letters.len(), if is_rejected { 100 } else { 0 }, "{guarantee} {way:?}");
+            let restarts = driver.report().checkpoints.map_or(0, |checkpoints| checkpoints.step_backs);
+            assert!(!is_rejected || restarts == 0, "{guarantee} {way:?}: {restarts} restarts");
             assert!(passed.is_disjoint(&letters), "{guarantee} {way:?}");
             assert_eq!(passed.len() + letters.len(), 1_000, "{guarantee} {way:?}");
         }
+    }
+}
+
+/// `?` in a manual bolt lets go of the tuple: it is tried again as an error asks for, and not given up as a dropped one.
+#[test]
+fn what_a_manual_bolt_returns_is_why_the_tuple_has_failed() {
+    struct Away(Arc<AtomicU64>);
+    impl ManualBolt for Away {
+        type In = u64;
+        type Out = u64;
+        const HELD: Option<Held<u64>> = Some(Held::Drain);
+
+        fn execute(&mut self, tuple: Tuple<u64>, out: &mut Outlet<u64>) -> Outcome {
+            if *tuple == 5 && self.0.fetch_add(1, Ordering::Relaxed) < 20 {
+                return Err(Failure::retry("the service is away"));
+            }
+            out.anchored(&tuple).emit(*tuple);
+            tuple.ack();
+            Ok(())
+        }
+    }
+    for guarantee in GUARANTEES {
+        let mut t = TopologyBuilder::new("returns");
+        let source = t.source("numbers", numbers(10, 10_000));
+        let calls = Arc::new(AtomicU64::new(0));
+        let away = t.bolt("away", move || Away(calls.clone())).shuffle(&source);
+        let (passed, letters) = (capture(&mut t, &away), capture(&mut t, source.dead_letters()));
+        t.guarantee(guarantee);
+        let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+        driver.run_to_end().unwrap();
+        assert!(letters.is_empty(), "{guarantee}: {letters:?}", letters = letters.take());
+        assert_eq!(passed.take().into_iter().collect::<BTreeSet<_>>(), (0..10).collect(), "{guarantee}");
+        let counts = driver.counts("away");
+        assert_eq!((counts.dropped, counts.errors), (0, 0), "{guarantee}: it belongs to its tuple");
     }
 }
 

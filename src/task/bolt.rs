@@ -512,6 +512,15 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 }
                 if let Err(failure) = executed {
                     let failure = failure.at(origin);
+                    // What the call has let go of is settled with the other held tuples, for this reason.
+                    if L::MANUAL
+                        && (failure.is_reject() || !steps_back)
+                        && !failure.is_fatal()
+                        && held.failed_with_call(&failure)
+                    {
+                        out.handover = None;
+                        continue;
+                    }
                     if steps_back && !L::MANUAL && failure.is_reject() && rejected.has_room_for(place) {
                         out.handover = None;
                         out.core.counts.failed += 1;

@@ -171,6 +171,8 @@ pub(crate) struct HeldTable {
     pub tree_life_ns: Option<u64>,
     /// Tuples settled so far.
     settled: u64,
+    /// The slot of the tuple that was taken last.
+    last: Option<(u32, u32)>,
     /// The encoded value of each held tuple, with the number of the tuple; none if values are not kept.
     values: Option<Values>,
 }
@@ -195,6 +197,7 @@ impl HeldTable {
             since_ns: Vec::new(),
             tree_life_ns: None,
             settled: 0,
+            last: None,
             values,
         }
     }
@@ -238,11 +241,29 @@ impl HeldTable {
         self.since_ns[segment as usize][index as usize] = self.now_ns;
         self.inputs[segment as usize][index as usize] = (roots.clone(), place);
         self.open += 1;
+        self.last = Some((segment, index));
         if let (Some(values), Some(value)) = (&mut self.values, value) {
             values.by_slot.insert((segment, index), (values.next, value, place));
             values.next += 1;
         }
         Anchor { slot: SlotRef { segment: shared.clone(), index }, roots, place, done: false }
+    }
+
+    /// The call that took the last tuple has failed. If it has let go of the tuple, the tuple has failed for that
+    /// reason, and not for having been dropped. True if so.
+    pub fn failed_with_call(&mut self, failure: &Failure) -> bool {
+        let Some((segment, index)) = self.last.take() else { return false };
+        let Some(segment) = self.segments.get(segment as usize) else { return false };
+        let slot = &segment.slots[index as usize];
+        // Acquire: a handle that is dropped is gone, so nobody else writes here any more.
+        let events = slot.events.load(Ordering::Acquire);
+        if events & DROP == 0 {
+            return false;
+        }
+        *slot.failure() = Some(failure.clone());
+        slot.events.fetch_or(FAIL, Ordering::AcqRel);
+        slot.events.fetch_and(!DROP, Ordering::AcqRel);
+        true
     }
 
     /// Gives up every open handle: what happens to them from now on is ignored.
@@ -257,6 +278,7 @@ impl HeldTable {
                 }
             }
         }
+        self.last = None;
         self.segments.clear();
         self.since_ns.clear();
         self.inputs.clear();
