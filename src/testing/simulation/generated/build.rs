@@ -34,6 +34,8 @@ pub fn build(spec: &Arc<Spec>, world: &World, tasks: &[usize]) -> Result<Topolog
         settings.store = StoreKind::Log;
         settings.max_spout_pending = spec.max_spout_pending;
         (settings.restarts_max, settings.rebuilds_max) = (120, 1_000);
+        // Restarts without progress come to their limit, however long the pauses are.
+        settings.restart_window = std::time::Duration::from_secs(365 * 86_400);
     });
     let mut handles: Vec<Option<Handle>> = Vec::new();
     for (number, component) in spec.components.iter().enumerate() {

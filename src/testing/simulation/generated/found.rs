@@ -95,7 +95,7 @@ fn what_an_iterator_emits_belongs_to_its_input_whatever_comes_between() {
     }
 }
 
-/// Holds everything until its tick, and panics at 0.
+/// Holds everything until its tick, and panics at 10.
 struct Holds(Vec<Tuple<u64>>);
 
 impl ManualBolt for Holds {
@@ -103,7 +103,7 @@ impl ManualBolt for Holds {
     type Out = u64;
 
     fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
-        if *tuple == 0 {
+        if *tuple == 10 {
             std::panic::resume_unwind(Box::new("poison".to_owned()));
         }
         self.0.push(tuple);
@@ -124,7 +124,7 @@ fn given_up_beside_a_poison(seed: u64) -> usize {
         let numbers = t.source("numbers", || Generator::new(20, |n| n));
         t.bolt("holds", || Holds(Vec::new())).tick(1_000 * MS).shuffle(&numbers);
         letters = Some(capture(&mut t, numbers.dead_letters()));
-        t.settings(|s| s.rebuilds_max = 1_000);
+        t.settings(|s| (s.rebuilds_max, s.failures_max) = (1_000, 2));
         t.build()
     };
     Simulation::new(seed).run(build).expect("ends");
