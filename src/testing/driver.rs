@@ -80,7 +80,8 @@ impl TestDriver {
 
     /// The outcome; that no input is unaccounted for belongs to it.
     fn ended(&self) -> Result<()> {
-        match self.report().unaccounted() {
+        let tasks = self.stage.shared.metrics.iter().flatten();
+        match tasks.map(|task| task.unaccounted()).sum::<u64>() {
             0 => self.stage.outcome(),
             inputs => Err(Error::failed("unaccounted", format!("{inputs} inputs are unaccounted for"))),
         }

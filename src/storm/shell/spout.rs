@@ -10,7 +10,7 @@ use super::spec::ShellSpec;
 use crate::error::Failure;
 use crate::storm::emitter::Emitter;
 use crate::storm::tuple::StormTuple;
-use crate::sys::sync::{Arc, AtomicU64, Ordering};
+use crate::sys::sync::Arc;
 use crate::task::TaskId;
 use crate::task::component::{Next, Outcome, Spout};
 use crate::task::context::SpoutContext;
@@ -90,8 +90,6 @@ impl Spout for ShellSpout {
     type Id = ShellId;
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
-        static INSTANCES: AtomicU64 = AtomicU64::new(0);
-
         self.spec.check()?;
         let spec = self.spec.clone();
         let (link, events) = Link::new(ctx.waker(), ctx.reporter());
@@ -117,7 +115,8 @@ impl Spout for ShellSpout {
             settle: |end: End| Failure::retry(end.message),
         }
         .start()?;
-        let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
+        // Differs from rebuild to rebuild.
+        let instance = ctx.random().next_u64();
         let (is_asked, was_idle, winds_down) = (false, false, false);
         self.running = Some(Running { link, instance, orders, happened, replies, is_asked, was_idle, winds_down });
         Ok(())

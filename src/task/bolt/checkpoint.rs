@@ -6,6 +6,7 @@ use crate::task::bolt::BoltShell;
 use crate::task::header::Header;
 use crate::task::held_state::OwnPart;
 use crate::task::lane::Control;
+use crate::task::lineage::Place;
 use crate::task::payload::PortSet;
 use crate::task::shell::guarded;
 use crate::task::snapshot::{OwnSnapshot, PartBody, SnapshotStats, TaskSnapshot};
@@ -107,15 +108,15 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     pub(super) fn committed(&mut self, id: CheckpointId) {
         self.rejected.committed(id);
         let Some(bolt) = &mut self.bolt else { return };
-        // Trouble with it is nobody's input.
-        self.out.core.no_event();
         let committed = guarded(&self.origin, || match bolt.checkpointed() {
             Some(checkpointed) => checkpointed.committed(id),
             None => Ok(()),
         });
         if let Err(failure) = committed {
             let message = format!("committing checkpoint {id}: {failure}");
-            self.stop_for(&if failure.is_fatal() { Failure::fatal(message) } else { Failure::retry(message) });
+            let failure = if failure.is_fatal() { Failure::fatal(message) } else { Failure::retry(message) };
+            // Trouble with it is nobody's input. The lineage at hand stays: an iterator of an input may be running.
+            self.stop_for_input(&failure, Place::NONE);
         }
     }
 }

@@ -254,6 +254,8 @@ impl<'a> Run<'a> {
         }
         match self.stage.actors.iter().map(|actor| actor.executor.queued()).sum::<usize>() {
             0 => Ok(()),
+            // Behind the last barrier.
+            _ if self.is_suspended => Ok(()),
             items => Err(self.simulation.failed("left_over", format!("{items} items are left in lanes"))),
         }
     }

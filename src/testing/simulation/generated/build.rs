@@ -33,7 +33,7 @@ pub fn build(spec: &Arc<Spec>, world: &World, tasks: &[usize]) -> Result<Topolog
         settings.state_dir = spec.checkpoint_every.map(|_| DIRECTORY.to_owned());
         settings.store = StoreKind::Log;
         settings.max_spout_pending = spec.max_spout_pending;
-        (settings.restarts_max, settings.rebuilds_max) = (1_000, 1_000);
+        (settings.restarts_max, settings.rebuilds_max) = (120, 1_000);
     });
     let mut handles: Vec<Option<Handle>> = Vec::new();
     for (number, component) in spec.components.iter().enumerate() {

@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use crate::connect::Generator;
 use crate::error::Failure;
-use crate::task::component::{Bolt, Outcome};
+use crate::sys::mutation::{self, Mutation};
+use crate::sys::offload::Offload;
+use crate::task::component::{Bolt, ManualBolt, Outcome};
+use crate::task::context::BoltContext;
+use crate::task::door::Door;
+use crate::task::held::Tuple;
+use crate::task::held_state::Held;
 use crate::task::outlet::Outlet;
-use crate::testing::{TestDriver, capture};
+use crate::testing::{Simulation, TestDriver, capture};
 use crate::topology::builder::TopologyBuilder;
 use crate::topology::settings::Guarantee;
 
@@ -62,4 +68,121 @@ fn an_input_that_is_rejected_for_several_descendants_is_one_dead_letter() {
     driver.run_to_end().expect("ends");
     assert_eq!(letters.take().iter().map(|letter| letter.value).collect::<Vec<_>>(), [3]);
     assert_eq!((passed.take().len(), driver.counts("numbers").dead_lettered), (50, 1));
+}
+
+/// The news that a checkpoint is durable made what the iterator at hand emits belong to no input, and rejecting it stopped
+/// the topology.
+#[test]
+fn what_an_iterator_emits_belongs_to_its_input_whatever_comes_between() {
+    for seed in 0..60 {
+        let mut letters = None;
+        let build = || {
+            let mut t = TopologyBuilder::new("between");
+            let numbers = t.source("numbers", || Generator::new(20, |n| n).rate(1_000));
+            let fan = |n: u64, out: &mut Outlet<u64>| out.hand_over((0..20).map(move |_| n));
+            let fanned = t.bolt("fan", fan).shuffle(&numbers);
+            let reject = |n: u64, _: &mut Outlet<u64>| if n % 2 == 1 { Err(Failure::reject("odd")) } else { Ok(()) };
+            t.bolt("reject", reject).shuffle(&fanned);
+            letters = Some(capture(&mut t, numbers.dead_letters()));
+            t.guarantee(Guarantee::ExactlyOnce);
+            t.settings(|s| s.checkpoint_interval = Some(10 * MS));
+            t.build()
+        };
+        Simulation::new(seed).run(build).expect("rejects, and goes on");
+        let mut letters: Vec<u64> = letters.expect("built").take().iter().map(|letter| letter.value).collect();
+        letters.sort_unstable();
+        assert_eq!(letters, (0..20).filter(|n| n % 2 == 1).collect::<Vec<_>>());
+    }
+}
+
+/// Holds everything until its tick, and panics at 0.
+struct Holds(Vec<Tuple<u64>>);
+
+impl ManualBolt for Holds {
+    type In = u64;
+    type Out = u64;
+
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
+        if *tuple == 0 {
+            std::panic::resume_unwind(Box::new("poison".to_owned()));
+        }
+        self.0.push(tuple);
+        Ok(())
+    }
+
+    fn tick(&mut self, _: &mut Outlet<u64>) -> Outcome {
+        self.0.drain(..).for_each(Tuple::ack);
+        Ok(())
+    }
+}
+
+/// How many inputs were given up: those held beside the one that panics fail with it, again and again.
+fn given_up_beside_a_poison(seed: u64) -> usize {
+    let mut letters = None;
+    let build = || {
+        let mut t = TopologyBuilder::new("beside");
+        let numbers = t.source("numbers", || Generator::new(20, |n| n));
+        t.bolt("holds", || Holds(Vec::new())).tick(1_000 * MS).shuffle(&numbers);
+        letters = Some(capture(&mut t, numbers.dead_letters()));
+        t.settings(|s| s.rebuilds_max = 1_000);
+        t.build()
+    };
+    Simulation::new(seed).run(build).expect("ends");
+    letters.expect("built").take().len()
+}
+
+#[test]
+fn a_failure_of_others_that_counts_against_a_tuple_is_noticed() {
+    let counted = |seed| mutation::with(Mutation::CollateralCounted, || given_up_beside_a_poison(seed));
+    assert!((0..60).any(|seed| counted(seed) > 1));
+    assert!((0..60).all(|seed| given_up_beside_a_poison(seed) <= 1));
+}
+
+/// Emits through its door, from elsewhere.
+#[derive(Default)]
+struct Elsewhere(Option<(Door<u64>, Offload)>);
+
+impl ManualBolt for Elsewhere {
+    type In = u64;
+    type Out = u64;
+    const HELD: Option<Held<u64>> = Some(Held::Drain);
+
+    fn prepare(&mut self, ctx: &mut BoltContext<u64>) -> Outcome {
+        self.0 = Some((ctx.door(), ctx.offload()));
+        Ok(())
+    }
+
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
+        let Some((door, offload)) = self.0.clone() else { return Ok(()) };
+        offload.run(move || {
+            let (value, anchor) = tuple.split();
+            match door.try_emit_anchored(&anchor, value) {
+                Ok(()) => anchor.ack(),
+                Err(_) => anchor.fail(Failure::retry("no room")),
+            }
+        });
+        Ok(())
+    }
+}
+
+/// How long, in virtual time, until two inputs are through.
+fn through_a_door(seed: u64) -> Duration {
+    let build = || {
+        let mut t = TopologyBuilder::new("door");
+        let numbers = t.source("numbers", || Generator::new(2, |n| n).rate(100));
+        let through = t.bolt("elsewhere", Elsewhere::default).shuffle(&numbers);
+        capture(&mut t, &through);
+        t.guarantee(Guarantee::ExactlyOnce);
+        t.settings(|s| s.checkpoint_interval = Some(10 * MS));
+        t.build()
+    };
+    Simulation::new(seed).run(build).expect("ends").elapsed
+}
+
+#[test]
+fn a_snapshot_that_is_not_taken_after_the_last_turn_is_noticed() {
+    let timeout = Duration::from_secs(10);
+    let late = |seed| mutation::with(Mutation::SnapshotNotAfterTurn, || through_a_door(seed)) >= timeout;
+    assert!((0..100).any(late));
+    assert!((0..100).all(|seed| through_a_door(seed) < timeout));
 }

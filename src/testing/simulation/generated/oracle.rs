@@ -16,32 +16,31 @@ pub struct Leaf {
 pub type Leaves = BTreeMap<(usize, u64), Leaf>;
 
 pub struct Expected {
-    /// Whatever any input leads to, if nothing fails but what is rejected.
+    /// Whatever any input leads to, if nothing fails but what is rejected; with the sums of either.
     pub all: Leaves,
     /// Without inputs that are poison.
     pub exact: Leaves,
     /// Inputs that become dead letters.
     pub dead: BTreeSet<u64>,
-    /// Of those, the ones that may be given up for several descendants, one of which a collector had held in a
-    /// checkpoint: so in several checkpoints, and once in each.
-    pub apart: BTreeSet<u64>,
     pub deliveries: u64,
 }
 
 pub fn expected(spec: &Spec) -> Expected {
     let all = flow(spec, &BTreeSet::new());
     let exact = flow(spec, &all.poisoned);
-    let dead = all.poisoned.iter().chain(exact.rejections.keys()).copied().collect();
-    let apart = exact.rejections.iter().filter(|(_, (copies, held))| *copies > 1 && *held).map(|(root, _)| *root);
-    Expected { all: all.leaves, exact: exact.leaves, dead, apart: apart.collect(), deliveries: all.deliveries }
+    let dead = all.poisoned.iter().chain(&exact.rejected).copied().collect();
+    let mut every = all.leaves;
+    for (at, leaf) in &exact.leaves {
+        every.entry(*at).or_insert(*leaf);
+    }
+    Expected { all: every, exact: exact.leaves, dead, deliveries: all.deliveries }
 }
 
 #[derive(Default)]
 struct Flow {
     leaves: Leaves,
     poisoned: BTreeSet<u64>,
-    /// How often an input is rejected, and whether by something that may have been held.
-    rejections: BTreeMap<u64, (u64, bool)>,
+    rejected: BTreeSet<u64>,
     deliveries: u64,
 }
 
@@ -64,8 +63,7 @@ fn flow(spec: &Spec, without: &BTreeSet<u64>) -> Flow {
                 continue;
             }
             if spec.rejects(component, &item) {
-                let (times, held) = flow.rejections.entry(item.root).or_default();
-                (*times, *held) = (*times + copies, *held | (item.class == Class::Held));
+                flow.rejected.insert(item.root);
                 continue;
             }
             if op.is_sink() {
