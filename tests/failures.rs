@@ -241,6 +241,61 @@ fn what_a_manual_bolt_returns_is_why_the_tuple_has_failed() {
     }
 }
 
+/// Holds what it gets in its state; fails at one number when that comes again out of a checkpoint.
+struct FailsWhatComesAgain {
+    held: Vec<Tuple<u64>>,
+    rejects: bool,
+    broke: Arc<AtomicBool>,
+}
+
+impl ManualBolt for FailsWhatComesAgain {
+    type In = u64;
+    type Out = u64;
+    const HELD: Option<Held<u64>> = Some(Held::in_state());
+
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
+        if *tuple == 50 && tuple.is_redelivered() {
+            if self.rejects {
+                return Err(Failure::reject("stale"));
+            }
+            panic!("stale");
+        }
+        assert!(*tuple != 900 || self.broke.swap(true, Ordering::Relaxed), "told to break once");
+        self.held.push(tuple);
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Outlet<u64>) -> Outcome {
+        for tuple in self.held.drain(..) {
+            out.anchored(&tuple).emit(*tuple);
+            tuple.ack();
+        }
+        Ok(())
+    }
+}
+
+/// Its source is far behind it by then, and makes the dead letter all the same.
+#[test]
+fn a_held_tuple_that_comes_again_out_of_a_checkpoint_can_be_given_up_too() {
+    for rejects in [true, false] {
+        let mut t = TopologyBuilder::new("again");
+        let source = t.source("numbers", numbers(1_000, 10_000));
+        let broke = Arc::new(AtomicBool::new(false));
+        let hold = move || FailsWhatComesAgain { held: Vec::new(), rejects, broke: broke.clone() };
+        let hold = t.bolt("hold", hold).shuffle(&source);
+        let (passed, letters) = (capture(&mut t, &hold), capture(&mut t, source.dead_letters()));
+        t.guarantee(Guarantee::ExactlyOnce);
+        t.settings(|s| s.checkpoint_interval = Some(Duration::from_millis(10)));
+        let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+        driver.run_to_end().unwrap_or_else(|error| panic!("rejects: {rejects}: {error}"));
+        let letters: BTreeSet<u64> = letters.take().into_iter().map(|letter| letter.value).collect();
+        assert_eq!(letters, [50].into(), "rejects: {rejects}");
+        let passed: BTreeSet<u64> = passed.take().into_iter().collect();
+        assert_eq!(passed, (0..1_000).filter(|n| *n != 50).collect(), "rejects: {rejects}");
+        assert_eq!(driver.counts("numbers").dead_lettered, 1);
+    }
+}
+
 /// Panics that have nothing to do with the input, at least once with checkpoints: nothing is given up for them.
 #[test]
 fn panics_by_chance_are_got_past_under_every_guarantee() {

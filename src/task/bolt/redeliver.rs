@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::task::bolt::BoltShell;
 use crate::task::header::{Header, Roots};
 use crate::task::held_state::{Held, OwnPart};
-use crate::task::lineage::{Lineage, Place};
+use crate::task::lineage::{GivenUp, Lineage, Place};
 use crate::task::shell::{TaskParts, guarded};
 use crate::task::snapshot::SnapshotPort;
 use crate::task::style::{Input, Logic};
@@ -14,6 +14,12 @@ use crate::task::style::{Input, Logic};
 /// True if the values of held tuples go into snapshots. Under at-least-once they need not: nobody has acked them.
 pub(super) fn keeps_values<L: Logic>(parts: &TaskParts) -> bool {
     matches!(L::HELD, Some(Held::InState(_))) && parts.snapshots.as_ref().is_some_and(|port| port.exactly_once)
+}
+
+/// Why the input at this place was given up, if it was.
+fn given_up(parts: &TaskParts, place: Place) -> Option<GivenUp> {
+    let poison = &parts.snapshots.as_ref()?.caution.poison;
+    poison.binary_search_by_key(&place, |given_up| given_up.place).ok().map(|at| poison[at].clone())
 }
 
 /// What falls to a task of the parts that its component stored: bytes of its own, and values of tuples that were held.
@@ -57,13 +63,21 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             let wall_ns = self.wall_ns();
             let (Some(bolt), Some((value, place))) = (&mut self.bolt, self.redelivered.pop_front()) else { return };
             *left -= 1;
+            // Its source has it behind itself, and meets it again only as a dead letter.
+            if let Some(given_up) = given_up(&self.parts, place) {
+                self.rejected.add(given_up);
+                continue;
+            }
             let (out, origin) = (&mut self.out, &self.origin);
             out.core.no_event();
             out.core.set_lineage(Lineage::from(place));
             out.core.counts.executed += 1;
             let manual = Some((Roots::None, &mut self.held));
             let input = Input { number: 0, wall_ns, place, manual, redelivered: true };
-            if let Err(failure) = guarded(origin, || bolt.execute(value, input, out)) {
+            if let Err(failure) = guarded(origin, || bolt.execute(value, input, out))
+                // What the call has let go of is settled with the other held tuples.
+                && !(failure.is_reject() && self.held.failed_with_call(&failure))
+            {
                 self.parts.metrics.reported().failed(None, &failure);
                 self.break_down(failure);
             }
