@@ -455,7 +455,7 @@ fn what_went_wrong_without_failing_the_run_is_a_warning() {
     assert_eq!(run.code, Some(3));
     assert_eq!(lines_with(&run.err, "warning: numbers: 1 dead letter: ").len(), 1, "{}", run.err);
     let last = run.err.lines().last().unwrap_or_default();
-    assert!(last.starts_with("error: numbers: inputs were given up and nobody took them: 1 of numbers"), "{last}");
+    assert!(last.starts_with("error: numbers: inputs were given up and not kept: 1 of numbers"), "{last}");
     assert!(run.out.contains("complete latency of 3 trees"), "{}", run.out);
 }
 

@@ -120,10 +120,13 @@ fn without_a_file_the_exit_code_says_that_something_was_given_up() {
 #[test]
 fn a_file_that_cannot_be_written_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
-    let output = program(&["--dead-letters", &folder.path().join("none/dead.jsonl").display().to_string()]).output();
-    let output = output.unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let output = program(&["--dead-letters", &path("none/dead.jsonl")]).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(said(&output).contains("dead.jsonl"), "{}", said(&output));
+    let output = program(&["--dead-letters", &path("both"), "--report", &path("./both")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "the report would replace it: {}", said(&output));
+    assert!(said(&output).contains("same file as --dead-letters"), "{}", said(&output));
 }
 
 #[test]

@@ -467,3 +467,72 @@ fn a_barrier_that_waits_for_held_tuples_goes_on_in_the_turn_in_which_they_are_do
     driver.hold_jobs(false);
     driver.run_to_end().unwrap();
 }
+
+/// More poisoned inputs than a task may be built again for nothing: each is given up by itself.
+#[test]
+fn many_poisoned_inputs_are_dead_letters_and_stop_nothing() {
+    let mut t = TopologyBuilder::new("poisoned");
+    let source = t.source("numbers", numbers(600, 1_000));
+    let parse = |n: u64, out: &mut Outlet<u64>| {
+        assert!(n % 30 != 7, "{n} is poison");
+        out.emit(n);
+    };
+    let parsed = t.bolt("parse", parse).shuffle(&source);
+    let (parsed, letters) = (capture(&mut t, &parsed), capture(&mut t, source.dead_letters()));
+    t.guarantee(Guarantee::AtLeastOnce);
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    let good: BTreeSet<u64> = parsed.take().into_iter().collect();
+    assert_eq!(good, (0..600).filter(|n| n % 30 != 7).collect());
+    let letters: Vec<DeadLetter<u64>> = letters.take();
+    assert_eq!(letters.iter().map(|letter| letter.value).collect::<BTreeSet<_>>(), (7..600).step_by(30).collect());
+    assert!(letters.iter().all(|letter| (letter.kind, letter.attempts) == (FailureKind::Panic, 5)), "{letters:?}");
+}
+
+/// Keeps what it gets until the end.
+#[derive(Default)]
+struct Hoards(Vec<Tuple<u64>>);
+
+impl ManualBolt for Hoards {
+    type In = u64;
+    type Out = Nothing;
+
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<Nothing>) -> Outcome {
+        self.0.push(tuple);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut Outlet<Nothing>) -> Outcome {
+        self.0.drain(..).for_each(|tuple| tuple.fail(Failure::retry("the service is away")));
+        Ok(())
+    }
+}
+
+#[test]
+fn dead_letters_that_are_not_kept_show_in_the_report() {
+    // Their subscriber fails.
+    let mut t = TopologyBuilder::new("not-kept");
+    let source = t.source("numbers", numbers(100, 1_000));
+    let parse = |n: u64, _: &mut Outlet<Nothing>| if n % 10 == 7 { Err(Failure::reject("bad")) } else { Ok(()) };
+    t.bolt("parse", parse).shuffle(&source);
+    let keep = |letter: DeadLetter<u64>, _: &mut Outlet<Nothing>| {
+        if letter.value == 47 { Err(Failure::retry("the disk is full")) } else { Ok(()) }
+    };
+    t.bolt("keep", keep).global(source.dead_letters());
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    let counts = driver.report().components[0].counts;
+    assert_eq!((counts.dead_lettered, counts.untaken), (10, 1));
+
+    // The stream of them has ended with their source.
+    let mut t = TopologyBuilder::new("too-late");
+    let source = t.source("numbers", numbers(10, 1_000));
+    t.bolt("hoards", Hoards::default).shuffle(&source);
+    let letters = capture(&mut t, source.dead_letters());
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    let counts = driver.report().components[0].counts;
+    let kept = letters.take().len() as u64;
+    assert_eq!((counts.acked, counts.dead_lettered, counts.untaken + kept), (0, 10, 10));
+    assert!(counts.untaken > 0, "what could not be kept is said");
+}

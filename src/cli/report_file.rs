@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::connect::place_of;
 use crate::engine::report::Report;
 use crate::error::{Error, Result};
 use crate::observe::WholeFile;
@@ -29,6 +30,18 @@ impl ReportFile {
     /// A usage error that says why it cannot.
     pub fn check(path: &Path) -> Result<Self> {
         WholeFile::check("--report", path).map(ReportFile)
+    }
+
+    /// The report replaces its file, so nothing else may be kept in it.
+    ///
+    /// # Errors
+    /// A usage error, if this file is for something else.
+    pub fn is_not(&self, option: &str, path: &Path) -> Result<()> {
+        if place_of(self.0.path()).is_some_and(|place| place_of(path) == Some(place)) {
+            let message = format!("is the same file as {option}, and would replace it at the end");
+            return Err(Error::usage(format!("--report {}", self.0.path().display()), message));
+        }
+        Ok(())
     }
 
     /// Writes the report.

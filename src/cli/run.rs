@@ -139,6 +139,8 @@ impl Prepared {
         let topology = match &settings.dead_letters {
             None => self.topology,
             Some(path) => {
+                let report = self.report_file.as_ref();
+                report.map_or(Ok(()), |report| report.is_not("--dead-letters", path.as_ref()))?;
                 let file = AppendLines::new(path);
                 file.check()?;
                 self.topology.with_dead_letters(move || file.clone())

@@ -42,6 +42,11 @@ impl WholeFile {
         }
     }
 
+    /// The name that was given for it.
+    pub fn path(&self) -> &Path {
+        Path::new(&self.name)
+    }
+
     fn way(path: &Path) -> io::Result<Way> {
         match fs::metadata(path) {
             Ok(found) if found.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),

@@ -134,8 +134,8 @@ pub fn untaken(report: &Report) -> Option<String> {
     let reason = commonest(report, is_cause).map_or_else(String::new, |reason| format!("; {reason}"));
     (untaken > 0).then(|| {
         format!(
-            "inputs were given up and nobody took them: {}{reason}; subscribe to the source's dead letters, or give a \
-             file (--dead-letters FILE)",
+            "inputs were given up and not kept: {}{reason}; a component that subscribes to the source's dead letters \
+             keeps them, or a file (--dead-letters FILE)",
             of_sources.join(", ")
         )
     })

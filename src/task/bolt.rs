@@ -361,7 +361,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             Ok(false) => self.out.handover = Some(iterator),
             Err(failure) => {
                 self.input_failed(&failure);
-                self.break_down(failure);
+                self.break_down_over_input(failure);
             }
         }
     }
@@ -583,7 +583,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             }
             Err(failure) => {
                 self.input_failed(&failure);
-                self.break_down(failure);
+                self.break_down_over_input(failure);
             }
         }
         false

@@ -9,6 +9,9 @@ use crate::error::{FailureKind, Origin};
 use crate::sys::sync::Arc;
 use crate::task::dynamic::Record;
 
+/// The name of a source's stream of them.
+pub(crate) const STREAM: &str = "dead_letters";
+
 /// A value that was given up, with everything needed to find out why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter<T> {

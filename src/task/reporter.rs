@@ -13,7 +13,7 @@ use crate::task::metrics::TaskMetrics;
 const LOGGED_MAX: u64 = 5;
 
 /// What a component reports itself, beside the kinds of failures.
-const REPORTED: &str = "reported";
+pub(crate) const REPORTED: &str = "reported";
 const KINDS: [&str; 8] = ["retry", "reject", "fatal", "timeout", "dropped", "panic", "collateral", REPORTED];
 
 /// What the tasks of one component share, so that the first failure of each kind is logged once.

@@ -260,11 +260,29 @@ pub(crate) struct Rebuilds {
     limits: Supervision,
     streak: u32,
     executed_at_last: u64,
+    /// Rebuilds for inputs since an input went well, and how many had by then.
+    over_inputs: u32,
+    acked_at_last: u64,
 }
+
+/// The longest pause after an instance that broke over an input, which is given up by itself if it goes on: another one
+/// is waiting.
+const PAUSE_OVER_INPUT_MAX_NS: u64 = 100_000_000;
 
 impl Rebuilds {
     pub fn new(limits: Supervision) -> Self {
-        Rebuilds { limits, streak: 0, executed_at_last: 0 }
+        Rebuilds { limits, streak: 0, executed_at_last: 0, over_inputs: 0, acked_at_last: 0 }
+    }
+
+    /// An input has broken an instance of a task in which so many went well: when to rebuild. There is no limit here, as
+    /// each input that does so again and again becomes a dead letter.
+    pub fn next_over_input(&mut self, now_ns: u64, acked: u64) -> u64 {
+        if acked > self.acked_at_last {
+            self.over_inputs = 0;
+        }
+        self.acked_at_last = acked;
+        self.over_inputs = self.over_inputs.saturating_add(1);
+        now_ns + self.limits.rebuild_backoff.pause_ns(self.over_inputs).min(PAUSE_OVER_INPUT_MAX_NS)
     }
 
     /// Another failure, after `executed` units of work in all: when to rebuild, or that the limit is reached.

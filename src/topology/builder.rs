@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::task::component::{Custom, Source, Spout};
-use crate::task::dead_letter::DeadLetter;
+use crate::task::dead_letter::{self, DeadLetter};
 use crate::task::edge::{By, EdgeSpec};
 use crate::task::key::Key;
 use crate::task::many::Many;
@@ -104,7 +104,7 @@ impl TopologyBuilder {
             Arc::new(SpoutKit { factory: Arc::new(factory) })
         });
         let mut ports = <Ports<(S::Item, DeadLetter<S::Item>)> as Streams>::ports();
-        ports[1].0 = "dead_letters".to_owned();
+        ports[1].0 = dead_letter::STREAM.to_owned();
         let id = id.into();
         let source: Arc<str> = id.as_str().into();
         let handle = self.declare(id, Kind::Spout, kit, ports);

@@ -61,14 +61,36 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
     }
 
+    /// The instance is gone, and had an input in hand. An input that has broken the task again and again is given up by
+    /// its source; a task in which no input ever went well is to blame itself.
+    pub(super) fn break_down_over_input(&mut self, failure: Failure) {
+        let acked = self.out.core.counts.acked;
+        if acked == 0 || failure.is_fatal() || self.parts.snapshots.is_some() {
+            return self.break_down(failure);
+        }
+        self.take_down(&failure);
+        self.parts.metrics.reported().note(failure.to_string());
+        self.rebuild_at_ns = self.rebuilds.next_over_input(self.out.core.now_ns, acked);
+    }
+
     /// The instance is gone: schedule the next one, or give up.
     pub(super) fn break_down(&mut self, failure: Failure) {
         if failure.is_fatal() || self.parts.snapshots.is_some() {
             return self.stop_for(&failure);
         }
+        self.take_down(&failure);
+        let core = &self.out.core;
+        let metrics = &self.parts.metrics;
+        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure, metrics) {
+            Ok(at_ns) => self.rebuild_at_ns = at_ns,
+            Err(fatal) => self.fatal = Some(fatal),
+        }
+    }
+
+    fn take_down(&mut self, failure: &Failure) {
         // What was let go of so far was in hand when it happened.
         let (core, origin) = (&mut self.out.core, &self.origin);
-        self.held.take_events(|event| event.because_of(&failure).apply(core, origin));
+        self.held.take_events(|event| event.because_of(failure).apply(core, origin));
         let state = if self.states.any { "; without checkpoints its keyed state and its timers are lost" } else { "" };
         tracing::warn!(task = %self.origin, %failure, "rebuilding a bolt{state}");
         self.out.handover = None;
@@ -87,12 +109,6 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.held.take_events(|event| event.because_of(&collateral).apply(core, origin));
         }
         self.out.core.counts.rebuilt += 1;
-        let core = &self.out.core;
-        let metrics = &self.parts.metrics;
-        match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure, metrics) {
-            Ok(at_ns) => self.rebuild_at_ns = at_ns,
-            Err(fatal) => self.fatal = Some(fatal),
-        }
     }
 
     pub(super) fn stop_for(&mut self, failure: &Failure) {

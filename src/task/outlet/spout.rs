@@ -223,7 +223,8 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        let is_taken = O::port(&mut self.out.set).has_subscribers();
+        // After the end of the source nothing gets to its subscribers any more.
+        let is_taken = !self.ended && O::port(&mut self.out.set).has_subscribers();
         let counts = &mut self.out.core.counts;
         let (kind, position, error) = (why.kind, why.place.position, &why.error);
         let by = why.origin.as_ref().map_or_else(|| "nobody in particular".to_owned(), ToString::to_string);
