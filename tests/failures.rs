@@ -207,7 +207,7 @@ fn what_a_manual_bolt_does_to_a_tuple_is_what_every_bolt_does() {
     }
 }
 
-/// `?` in a manual bolt lets go of the tuple: it is tried again as an error asks for, and not given up as a dropped one.
+/// `?` in a manual bolt lets go of the tuple: it is tried again as an error asks for, and not given up as dropped.
 #[test]
 fn what_a_manual_bolt_returns_is_why_the_tuple_has_failed() {
     struct Away(Arc<AtomicU64>);

@@ -302,7 +302,7 @@ mod ids {
 
     use super::*;
 
-    /// Rows of a table filled by way of two bolts, the second one's emits coming by one edge or by two that share a lane.
+    /// Rows of a table filled by way of two bolts, the second one's emits by one edge or by two that share a lane.
     fn rows(executors: usize, capacity: usize, shared: bool) -> BTreeSet<(ReplayId, u64)> {
         let folder = tempfile::tempdir().unwrap();
         let table = UpsertTable::<u64>::new(folder.path().join("table"));

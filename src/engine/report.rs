@@ -260,8 +260,8 @@ impl Report {
     }
 }
 
-/// A dead letter has no tree that could fail: one that its subscriber fails is not kept, and without checkpoints it does
-/// not come again.
+/// A dead letter has no tree that could fail: one that its subscriber fails is not kept, and without checkpoints it
+/// does not come again.
 fn note_letters_not_kept(components: &mut [ComponentReport]) {
     for source in 0..components.len() {
         let stream = format!("{}.{}", components[source].id, dead_letter::STREAM);

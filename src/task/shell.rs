@@ -274,7 +274,7 @@ impl Rebuilds {
         Rebuilds { limits, streak: 0, executed_at_last: 0, over_inputs: 0, acked_at_last: 0 }
     }
 
-    /// An input has broken an instance of a task in which so many went well: when to rebuild. There is no limit here, as
+    /// An input has broken an instance of a task in which so many went well: when to rebuild. There is no limit here:
     /// each input that does so again and again becomes a dead letter.
     pub fn next_over_input(&mut self, now_ns: u64, acked: u64) -> u64 {
         if acked > self.acked_at_last {

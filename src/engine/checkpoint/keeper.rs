@@ -255,8 +255,8 @@ impl Keeper {
     }
 }
 
-/// Inputs that were given up, in order. One whose descendants failed in several places was given up there each time, and
-/// is one dead letter nevertheless.
+/// Inputs that were given up, in order. One whose descendants failed in several places was given up there each time,
+/// and is one dead letter nevertheless.
 fn once_each<'a>(all: impl Iterator<Item = &'a GivenUp>) -> Vec<GivenUp> {
     let mut known = BTreeSet::new();
     all.filter(|given_up| known.insert(given_up.place)).cloned().collect()

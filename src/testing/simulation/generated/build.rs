@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::state::store::kind::StoreKind;
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
+use crate::task::dead_letter::DeadLetter;
 use crate::task::outlet::Outlet;
 use crate::task::payload::Nothing;
 use crate::topology::Topology;
@@ -128,7 +129,7 @@ impl Handle {
         }
     }
 
-    fn dead_letters(&self) -> Option<Stream<crate::DeadLetter<Item>>> {
+    fn dead_letters(&self) -> Option<Stream<DeadLetter<Item>>> {
         match self {
             Handle::Source(source) => Some(source.dead_letters().clone()),
             _ => None,

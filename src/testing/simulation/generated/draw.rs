@@ -1,5 +1,5 @@
-//! Whole topologies as data: what a seed draws, and what each component makes of an item. Components and oracle read the
-//! same data, and share no other code.
+//! Whole topologies as data: what a seed draws, and what each component makes of an item. Components and oracle read
+//! the same data, and share no other code.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -70,8 +70,8 @@ fn an_input_that_is_rejected_for_several_descendants_is_one_dead_letter() {
     assert_eq!((passed.take().len(), driver.counts("numbers").dead_lettered), (50, 1));
 }
 
-/// The news that a checkpoint is durable made what the iterator at hand emits belong to no input, and rejecting it stopped
-/// the topology.
+/// The news that a checkpoint is durable made what the iterator at hand emits belong to no input, and rejecting it
+/// stopped the topology.
 #[test]
 fn what_an_iterator_emits_belongs_to_its_input_whatever_comes_between() {
     for seed in 0..60 {

@@ -1,5 +1,5 @@
-//! The campaign of generated topologies: every kind of component, every grouping, every guarantee and every kind of failure,
-//! drawn together, and judged by an oracle that knows the topology as data only.
+//! The campaign of generated topologies: every kind of component, every grouping, every guarantee and every kind of
+//! failure, drawn together, and judged by an oracle that knows the topology as data only.
 
 mod build;
 mod draw;
@@ -224,10 +224,8 @@ impl Case {
                 }
             }
         }
-        if self.starts == 1 && spec.guarantee == Guarantee::ExactlyOnce {
-            if counted != there {
-                wrong.push(format!("{counted} dead letters are counted, and there are {there}"));
-            }
+        if self.starts == 1 && spec.guarantee == Guarantee::ExactlyOnce && counted != there {
+            wrong.push(format!("{counted} dead letters are counted, and there are {there}"));
         }
         if after_the_end.len() as u64 > counted.saturating_sub(there) {
             wrong.push(format!("{after_the_end:?} are missing, and only {counted} dead letters are counted"));
