@@ -502,7 +502,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     }
                     None
                 };
-                let place = out.core.lineage.place;
+                let place = if H::PLACED { out.core.lineage.place } else { Place::NONE };
                 let executed = bolt.execute(value, Input { number, wall_ns, place, manual, redelivered: false }, out);
                 if H::FULL
                     && executed.is_ok()

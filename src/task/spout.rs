@@ -437,7 +437,7 @@ impl<S: Spout> SpoutShell<S> {
                         note_callback_failure(failure, metrics, out)?;
                     }
                 }
-                if found != Next::Emitted || out.epoch.waits {
+                if found != Next::Emitted {
                     return Ok(found);
                 }
             }

@@ -255,6 +255,8 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     /// Nothing more is emitted before the next checkpoint is durable, which is taken soon.
     pub(crate) fn wait_for_checkpoint(&mut self) {
         self.epoch.waits = true;
+        // Ends the row of calls: what is tested there between two of them costs every tuple something.
+        self.out.core.above_low_water = true;
     }
 
     /// Trees whose callback has not been made, this task's share of `max_spout_pending`.
