@@ -178,6 +178,8 @@ struct Way<'a> {
     library: &'a Path,
     /// A copy of the state from before it was damaged, and what by.
     copy: Option<(PathBuf, &'static str)>,
+    /// What each process met, and how it ended.
+    history: Vec<String>,
 }
 
 impl Way<'_> {
@@ -206,10 +208,13 @@ impl Campaign {
             let seed = self.seed.wrapping_add(number);
             let dir = self.dir.join(format!("{}-{number}", self.store));
             fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-            let mut way = Way { subject, seed, dir, library: &library, copy: None };
+            let mut way = Way { subject, seed, dir, library: &library, copy: None, history: Vec::new() };
             let done = self.follow(&mut way, &mut random, &mut outcome);
             let name = subject.name();
-            done.map_err(|error| format!("{} store, seed {}, {name} {number}: {error}", self.store, self.seed))?;
+            done.map_err(|error| {
+                let (met, left) = (way.history.join("\n  "), listed(&way.dir));
+                format!("{} store, seed {}, {name} {number}: {error}\n  {met}\n{left}", self.store, self.seed)
+            })?;
             let faults: u64 = outcome.faults.values().sum();
             let wrong = if outcome.holds() { "nothing wrong" } else { "some wrong" };
             eprintln!("{faults} of {} faults, {} topologies at their end, {wrong}", self.kills, number + 1);
@@ -284,6 +289,8 @@ impl Campaign {
             };
         }
         drop(process);
+        let ending = ended.map_or("ended by the campaign".to_owned(), |status| status.to_string());
+        way.history.push(format!("{}: {ending}", fault.map_or("no fault", Fault::name)));
         let is_injected = way.stderr().get(said..).is_some_and(|since| since.contains("injected: "));
         let name = fault.map(Fault::name);
         match (ended, fault) {
@@ -406,6 +413,16 @@ impl Campaign {
         }
         Ok(())
     }
+}
+
+/// What is in the folder of a topology and what its last processes said.
+fn listed(dir: &Path) -> String {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    let stderr = fs::read_to_string(dir.join("stderr")).unwrap_or_default();
+    let last: Vec<&str> = stderr.lines().rev().take(20).collect();
+    let last: Vec<&str> = last.into_iter().rev().collect();
+    format!("in {}: {}\n{}", dir.display(), names.join(" "), last.join("\n"))
 }
 
 /// Where the state is copied to, in place of the copy before.

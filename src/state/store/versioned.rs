@@ -6,14 +6,15 @@
 //! | checkpoint | 1, checkpoint (8) | stamp (8), highest group (4); a stamp of 0 is being discarded |
 //!
 //! A checkpoint is one atomic batch, its own row included, so its entries are there if and only if its row is. Versions
-//! that no kept checkpoint needs are swept by a thread of its own when they are as many as the entries.
+//! that no kept checkpoint needs are swept by a thread of its own when they are as many as the entries. A batch of a
+//! sweep waits for the reads that are going on.
 
 use crossbeam::channel::{Receiver, Sender, bounded};
 
 use crate::error::{Error, Result};
 use crate::state::delta::{Change, Changes, Delta, Space};
 use crate::sys::clock::Clock;
-use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock};
 use crate::sys::thread;
 
 use super::{CheckpointId, Footprint, Share, SnapshotStore, Stamp, Written, not_after, not_kept};
@@ -32,7 +33,7 @@ pub trait Database: Send + Sync + std::fmt::Debug + 'static {
     fn write(&self, rows: Rows) -> Result<()>;
     /// Makes everything written durable.
     fn sync(&self) -> Result<()>;
-    /// Calls with the rows from one key to another, in order.
+    /// Calls with the rows from one key to another, in order. A batch written meanwhile may be seen in part.
     fn range(&self, from: &[u8], to: &[u8], each: EachRow<'_>) -> Result<()>;
     /// On disk.
     fn disk_bytes(&self) -> u64;
@@ -67,6 +68,9 @@ struct Shared<D> {
     /// Rows written since the last sweep, and left by it.
     rows_new: AtomicU64,
     rows_swept: AtomicU64,
+    /// Held by each read. A read that saw only a part of a sweep's batch, an old value still there and its deletion
+    /// gone, would bring the value back.
+    reads: RwLock<()>,
     stopped: AtomicBool,
 }
 
@@ -131,6 +135,7 @@ impl<D: Database> Versioned<D> {
             known: Mutex::new(known),
             rows_new: AtomicU64::new(0),
             rows_swept: AtomicU64::new(0),
+            reads: RwLock::new(()),
             stopped: AtomicBool::new(false),
         };
         Ok(Versioned { shared: Arc::new(shared), failed: false, nudge: None, sweeper: None })
@@ -223,6 +228,12 @@ impl<D: Database> Shared<D> {
         }
     }
 
+    /// Waits for the reads that are going on.
+    fn drop_swept(&self, rows: Rows) -> Result<()> {
+        let _no_read = self.reads.write().expect("no one panics with it in hand");
+        self.database.write(rows)
+    }
+
     /// Drops the versions that no kept checkpoint needs.
     fn sweep(&self) -> Result<()> {
         let (oldest, gone) = {
@@ -241,7 +252,7 @@ impl<D: Database> Shared<D> {
         let drop_deleted = |seen: Option<(Vec<u8>, bool)>, dropped: &mut Rows| -> Result<()> {
             dropped.extend(seen.and_then(|(row, is_deleted)| is_deleted.then_some((row, None))));
             if dropped.len() >= BATCH_ROWS {
-                self.database.write(std::mem::take(dropped))?;
+                self.drop_swept(std::mem::take(dropped))?;
             }
             Ok(())
         };
@@ -263,7 +274,7 @@ impl<D: Database> Shared<D> {
             Ok(())
         })?;
         drop_deleted(seen, &mut dropped)?;
-        self.database.write(dropped)?;
+        self.drop_swept(dropped)?;
         self.rows_new.store(0, Ordering::Relaxed);
         self.rows_swept.store(left, Ordering::Relaxed);
         Ok(())
@@ -295,6 +306,7 @@ impl<D: Database> SnapshotStore for Versioned<D> {
         share: Share,
         each: &mut dyn FnMut(Change<'_>) -> Result<()>,
     ) -> Result<()> {
+        let _reading = self.shared.reads.read().expect("no one panics with it in hand");
         self.shared.require(checkpoint)?;
         let groups = u64::from(self.shared.known().group_last) + 1;
         // As far as the next group: one more than the last group is the next kind of row.
@@ -382,5 +394,111 @@ impl<D: Database> Drop for Versioned<D> {
             // A panic of it has been printed by the thread itself.
             let _ = sweeper.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Rows in memory; each is read for itself, as in the databases.
+    #[derive(Debug)]
+    struct Plain {
+        rows: Mutex<BTreeMap<Vec<u8>, Vec<u8>>>,
+        /// Told of each batch that removes an entry.
+        removed: Sender<()>,
+    }
+
+    impl Plain {
+        fn next(&self, after: &[u8], to: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+            let rows = self.rows.lock().expect("it is whole");
+            let next = rows.range(after.to_vec()..to.to_vec()).next();
+            next.map(|(key, value)| (key.clone(), value.clone()))
+        }
+    }
+
+    impl Database for Plain {
+        fn name(&self) -> String {
+            "rows in memory".to_owned()
+        }
+
+        fn write(&self, batch: Rows) -> Result<()> {
+            let removes = batch.iter().any(|(key, value)| key[0] == ENTRY && value.is_none());
+            let mut rows = self.rows.lock().expect("it is whole");
+            for (key, value) in batch {
+                match value {
+                    Some(value) => rows.insert(key, value),
+                    None => rows.remove(&key),
+                };
+            }
+            // A batch more than the test waits for.
+            let _ = removes.then(|| self.removed.try_send(()));
+            Ok(())
+        }
+
+        fn sync(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn range(&self, from: &[u8], to: &[u8], each: EachRow<'_>) -> Result<()> {
+            let mut after = from.to_vec();
+            while let Some((key, value)) = self.next(&after, to) {
+                each(&key, &value)?;
+                after = [&key[..], &[0]].concat();
+            }
+            Ok(())
+        }
+
+        fn disk_bytes(&self) -> u64 {
+            0
+        }
+
+        fn memory_bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    fn change(key: &str, value: Option<&str>) -> Delta {
+        let mut delta = Delta::default();
+        let key = |out: &mut Vec<u8>| out.extend_from_slice(key.as_bytes());
+        match value {
+            Some(value) => delta.put(Space(0), 0, key, |out| out.extend_from_slice(value.as_bytes())),
+            None => delta.delete(Space(0), 0, key),
+        }
+        delta
+    }
+
+    #[test]
+    fn a_sweep_drops_nothing_under_a_read() {
+        let (removed, was_removed) = bounded(1);
+        let database = Plain { rows: Mutex::default(), removed };
+        let mut store = Versioned::open(database, Clock::virtual_at_zero()).expect("it is empty");
+        for number in 0..SWEEP_ROWS {
+            let value = number.to_string();
+            let deltas = [change("first", Some(&value)), change("gone", (number == 0).then_some("value"))];
+            let written = store.append(CheckpointId(number), &deltas).expect("it takes everything");
+            assert_eq!(written.checkpoint(), CheckpointId(number));
+        }
+        let last = CheckpointId(SWEEP_ROWS - 1);
+        store.keep_from(CheckpointId(0)).expect("it starts the thread");
+        let shared = store.shared.clone();
+        let mut found = Vec::new();
+        let read = store.read(last, Share { index: 0, of: 1 }, &mut |change| {
+            if change.key == b"first" {
+                // In the midst of the rows, all but the last checkpoint become old.
+                shared.known().oldest = last;
+                store.nudge.as_ref().expect("it was started").send(()).expect("it listens");
+                let under_the_read = was_removed.recv_timeout(Duration::from_millis(100));
+                assert!(under_the_read.is_err(), "rows went while they were read");
+            }
+            found.push(change.key.to_vec());
+            Ok(())
+        });
+        read.expect("the checkpoint is kept");
+        assert_eq!(found, [b"first"]);
+        was_removed.recv_timeout(Duration::from_secs(60)).expect("after the read the sweep goes on");
     }
 }
