@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[cfg(feature = "fjall")]
 use squall::connect::UpsertTable;
-use squall::connect::{AppendFile, AppendLines, FileSink, Generator, Transactional};
+use squall::connect::{AppendFile, AppendLines, FileSink, Generator, Transactional, TransactionalSink};
 use squall::state::store::CheckpointId;
-use squall::task::snapshot::{Checkpointed, OwnSnapshot};
+use squall::task::snapshot::{Checkpointed, DurableJob, OwnSnapshot};
 use squall::testing::TestDriver;
 use squall::topology::settings::Settings;
 use squall::{Bolt, CurrentKey, Failure, Guarantee, KeyedBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder};
@@ -124,6 +124,87 @@ fn a_whole_file_holds_everything_once_after_another_process_has_gone_on() {
     holds_all_totals(&path);
     start(&fails).expect("was at its end");
     holds_all_totals(&path);
+}
+
+/// What others see of a sink, and how many commits of its last transaction still fail.
+#[derive(Default)]
+struct Outside {
+    visible: Mutex<Vec<Vec<u64>>>,
+    failing: AtomicU64,
+    is_fatal: bool,
+}
+
+struct FailsAtTheEnd(Arc<Outside>);
+
+impl TransactionalSink for FailsAtTheEnd {
+    type In = u64;
+    /// The values, and whether it is the last.
+    type Transaction = (Vec<u64>, bool);
+
+    fn begin(&mut self, _: Option<CheckpointId>) -> Result<Self::Transaction, Failure> {
+        Ok((Vec::new(), false))
+    }
+
+    fn write(&mut self, transaction: &mut Self::Transaction, value: u64) -> Outcome {
+        transaction.0.push(value);
+        Ok(())
+    }
+
+    fn finish(&mut self, transaction: &mut Self::Transaction) -> Outcome {
+        transaction.1 = true;
+        Ok(())
+    }
+
+    fn pre_commit(&mut self, _: &mut Self::Transaction) -> Result<Option<DurableJob>, Failure> {
+        Ok(None)
+    }
+
+    fn commit(&mut self, (values, is_last): &Self::Transaction) -> Outcome {
+        let takes_one = |left: u64| left.checked_sub(1);
+        if *is_last && self.0.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes_one).is_ok() {
+            let told = "the outside is away";
+            return Err(if self.0.is_fatal { Failure::fatal(told) } else { Failure::retry(told) });
+        }
+        let mut visible = self.0.visible.lock().unwrap();
+        if !values.is_empty() && !visible.contains(values) {
+            visible.push(values.clone());
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, _: &Self::Transaction) -> Outcome {
+        Ok(())
+    }
+
+    fn abort_unknown(&mut self, _: Option<CheckpointId>) -> Outcome {
+        Ok(())
+    }
+}
+
+fn into_outside(outside: &Arc<Outside>) -> Topology {
+    let mut t = TopologyBuilder::new("end");
+    let numbers = t.source("numbers", || Generator::new(100, |n| n).rate(500));
+    let outside = outside.clone();
+    t.bolt("sink", move || Transactional::new(FailsAtTheEnd(outside.clone()))).global(&numbers);
+    t.guarantee(Guarantee::ExactlyOnce).settings(|s| s.checkpoint_interval = Some(Duration::from_millis(10)));
+    t.build().unwrap()
+}
+
+#[test]
+fn a_last_commit_that_fails_is_tried_again_before_the_end() {
+    let outside = Arc::new(Outside { failing: AtomicU64::new(3), ..Outside::default() });
+    let mut driver = TestDriver::start(into_outside(&outside)).unwrap();
+    driver.run_to_end().unwrap();
+    assert_eq!(outside.failing.load(Ordering::Relaxed), 0);
+    assert_eq!(driver.report().checkpoints.unwrap().step_backs, 1);
+    assert_eq!(outside.visible.lock().unwrap().concat(), (0..100).collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_last_commit_that_fails_for_good_is_an_error() {
+    let outside = Arc::new(Outside { failing: AtomicU64::new(1), is_fatal: true, ..Outside::default() });
+    let error = into_outside(&outside).run().expect_err("what was prepared is not visible");
+    assert!(error.to_string().contains("the outside is away"), "{error}");
 }
 
 /// A topology with two sinks.

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Bury(Arc<[GivenUp]>),
     /// Asks whether it is quiet; see [`Probe`].
     Probe(u64),
+    /// Asks to be told when everything before this is done.
+    Confirm,
     Latencies(Sender<Latencies>),
     /// Asks for what was measured since the last time, to be added and sent back.
     Measured(Box<Measured>, Sender<Box<Measured>>),
@@ -53,6 +55,10 @@ pub(crate) enum Event {
     /// It went idle while one of its tasks waits for quiet, or blocked.
     Idle,
     Probed(Probe),
+    /// It has done what it was told before it was asked for this, and has reported what failed.
+    Confirmed {
+        executor: usize,
+    },
     /// Something that was offloaded has been done.
     JobDone,
     /// Every task of it has sent end of input.
@@ -169,6 +175,7 @@ struct Seat {
     mailbox: Arc<Mailbox>,
     started: bool,
     done: bool,
+    confirmed: bool,
     halted: bool,
     stopped: bool,
 }
@@ -186,6 +193,7 @@ impl Control {
             mailbox: mailbox.clone(),
             started: false,
             done: false,
+            confirmed: false,
             halted: false,
             stopped: false,
         });
@@ -240,6 +248,7 @@ impl Control {
             Event::JobDone if self.round > 0 => self.probe(),
             Event::JobDone => {}
             Event::Probed(probe) => self.probed(probe),
+            Event::Confirmed { executor } => self.confirmed(executor),
             Event::AllDone { executor } => {
                 self.executors[executor].done = true;
                 if self.executors.iter().all(|seat| seat.done) {
@@ -319,7 +328,7 @@ impl Control {
             return;
         }
         match self.phase {
-            Phase::Starting if self.was_finished() => self.stop(),
+            Phase::Starting if self.was_finished() => self.stop_after_last(),
             Phase::Starting => {
                 self.phase = Phase::Active;
                 self.send(|| Command::Run);

@@ -461,6 +461,10 @@ impl Executor {
                     }
                 }
                 Command::Probe(round) => self.answer_probe(round),
+                Command::Confirm => {
+                    (0..self.seats.len()).for_each(|position| self.report_fatal(position));
+                    self.ends.report(Event::Confirmed { executor: self.ends.executor });
+                }
                 Command::Latencies(reply) => {
                     // The asker may have given up waiting; then nobody wants the answer.
                     let _ = reply.send(self.latencies());
@@ -533,7 +537,7 @@ impl Executor {
             self.state = State::Stopped;
             self.publish();
             self.seats.iter_mut().for_each(|seat| {
-                // A commit that failed right before: there is no turn any more to tell of it.
+                // There is no turn any more to tell of it. What would only step back is in the last checkpoint.
                 if let Some(fatal) = seat.task.take_fatal().filter(|fatal| !fatal.steps_back) {
                     self.ends.report(Event::Fatal(fatal));
                 }

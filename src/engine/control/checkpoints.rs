@@ -107,7 +107,7 @@ impl Control {
         self
     }
 
-    /// The run goes on from a checkpoint after whose end there was nothing left to do but to commit.
+    /// What is gone on from is the checkpoint of the end: there is nothing left to do but to commit.
     pub(super) fn was_finished(&self) -> bool {
         self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.was_finished)
     }
@@ -184,9 +184,6 @@ impl Control {
         };
         checkpoints.restarts.checkpointed(passed);
         checkpoints.blame.passed(&durable.passed);
-        if matches!(purpose, Some(Purpose::Last { .. })) {
-            checkpoints.stats.over();
-        }
         if !self.is_running() {
             return;
         }
@@ -196,8 +193,26 @@ impl Control {
         }
         self.order(Order::Committed(checkpoint));
         if let Some(Purpose::Last { .. }) = purpose {
-            self.stop();
+            self.executors.iter_mut().for_each(|seat| seat.confirmed = false);
+            self.send(|| Command::Confirm);
         }
+    }
+
+    /// Once the last checkpoint is committed everywhere, that is the end. A commit that has failed was told of before,
+    /// and everything goes back to that checkpoint, to commit it again.
+    pub(super) fn confirmed(&mut self, executor: usize) {
+        self.executors[executor].confirmed = true;
+        if self.is_running() && self.executors.iter().all(|seat| seat.confirmed) {
+            self.stop_after_last();
+        }
+    }
+
+    /// Everything is committed, now or by those who have just been built from the last checkpoint.
+    pub(super) fn stop_after_last(&mut self) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.stats.over();
+        }
+        self.stop();
     }
 
     pub(super) fn checkpoint_failed(&mut self, checkpoint: CheckpointId, why: String, now_ns: u64) {
@@ -268,7 +283,7 @@ impl Control {
         checkpoints.restart = Restart::Halting { read_at_ns: now_ns.saturating_add(pause_ns) };
         self.phase = Phase::Recovering;
         for seat in &mut self.executors {
-            (seat.halted, seat.started, seat.done) = (false, false, false);
+            (seat.halted, seat.started, seat.done, seat.confirmed) = (false, false, false, false);
         }
         self.send(|| Command::Halt);
     }
@@ -300,6 +315,7 @@ impl Control {
     pub(super) fn restored(&mut self, mut restored: Box<Restored>) {
         if let Some(checkpoints) = self.checkpoints.as_mut().filter(|_| self.phase == Phase::Recovering) {
             checkpoints.schedule.stepped_back(restored.checkpoint);
+            checkpoints.was_finished = restored.finished;
             let emitted = checkpoints.emitted_max();
             restored.caution = Caution {
                 poison: checkpoints.blame.poison(),
@@ -320,6 +336,9 @@ impl Control {
         let Some(checkpoints) = &mut self.checkpoints else { return };
         checkpoints.restart = Restart::None;
         checkpoints.stats.stepped_back(now_ns - checkpoints.fell_at_ns);
+        if checkpoints.was_finished {
+            return self.stop_after_last();
+        }
         let (phase, suspending) = (checkpoints.fell_from, checkpoints.suspending);
         let asked = std::mem::take(&mut checkpoints.asked);
         self.phase = if phase == Phase::Draining { Phase::Active } else { phase };
