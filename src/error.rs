@@ -39,6 +39,8 @@ struct FailureInner {
     origin: Option<Origin>,
     /// Of a fatal one: the state that the topology stops in.
     state: Option<&'static str>,
+    /// Nothing can be emitted again, whatever the kind.
+    is_final: bool,
 }
 
 /// What a [`Failure`] asks the engine to do.
@@ -99,7 +101,7 @@ pub struct Origin {
 
 impl Failure {
     fn new(kind: FailureKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Failure(Arc::new(FailureInner { kind, message: message.into(), origin: None, state: None }))
+        Failure(Arc::new(FailureInner { kind, message: message.into(), origin: None, state: None, is_final: false }))
     }
 
     /// A failure worth another attempt.
@@ -167,6 +169,14 @@ impl Failure {
         failure
     }
 
+    /// The same failure after the end of its source, which cannot emit the value again.
+    pub(crate) fn after_end(&self) -> Self {
+        let mut failure = self.clone();
+        let inner = Arc::make_mut(&mut failure.0);
+        (inner.is_final, inner.message) = (true, format!("ended: {}", self.0.message).into());
+        failure
+    }
+
     pub(crate) fn left_open() -> Self {
         Self::new(FailureKind::LeftOpen, "in a window that was open at the end")
     }
@@ -189,9 +199,9 @@ impl Failure {
         !self.is_reject() && !self.is_fatal()
     }
 
-    /// True if trying again is pointless.
+    /// True if trying again is pointless: the kind says so, or the spout has come to its end.
     pub fn is_reject(&self) -> bool {
-        self.0.kind == FailureKind::Reject
+        self.0.kind == FailureKind::Reject || self.0.is_final
     }
 
     /// True if the topology is to stop.

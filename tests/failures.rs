@@ -2,8 +2,8 @@
 //! for a reason, and kept. In virtual time.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use squall::connect::Generator;
@@ -11,7 +11,7 @@ use squall::error::FailureKind;
 use squall::testing::{TestDriver, capture};
 use squall::{
     Bolt, BoltContext, DeadLetter, Door, Failure, Guarantee, Held, ManualBolt, Nothing, Outcome, Outlet, Polled,
-    Replayable, Source, SpoutContext, TopologyBuilder, Tuple,
+    Replayable, Source, SpoutContext, Topology, TopologyBuilder, Tuple,
 };
 
 const GUARANTEES: [Guarantee; 2] = [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce];
@@ -508,31 +508,100 @@ impl ManualBolt for Hoards {
     }
 }
 
-#[test]
-fn dead_letters_that_are_not_kept_show_in_the_report() {
-    // Their subscriber fails.
-    let mut t = TopologyBuilder::new("not-kept");
+/// A source of 100 numbers, ten of which are rejected, and what takes their dead letters.
+fn letters_into(keep: impl Fn(DeadLetter<u64>) -> Outcome + Clone + Send + Sync + 'static) -> Topology {
+    let mut t = TopologyBuilder::new("letters");
     let source = t.source("numbers", numbers(100, 1_000));
     let parse = |n: u64, _: &mut Outlet<Nothing>| if n % 10 == 7 { Err(Failure::reject("bad")) } else { Ok(()) };
     t.bolt("parse", parse).shuffle(&source);
-    let keep = |letter: DeadLetter<u64>, _: &mut Outlet<Nothing>| {
-        if letter.value == 47 { Err(Failure::retry("the disk is full")) } else { Ok(()) }
-    };
-    t.bolt("keep", keep).global(source.dead_letters());
-    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
-    driver.run_to_end().unwrap();
-    let counts = driver.report().components[0].counts;
-    assert_eq!((counts.dead_lettered, counts.untaken), (10, 1));
+    t.bolt("keep", move |letter: DeadLetter<u64>, _: &mut Outlet<Nothing>| keep(letter)).global(source.dead_letters());
+    t.build().unwrap()
+}
 
-    // The stream of them has ended with their source.
-    let mut t = TopologyBuilder::new("too-late");
+#[test]
+fn a_dead_letter_that_its_subscriber_fails_is_emitted_again_until_it_is_taken() {
+    let (tries, kept) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (tried, taken) = (tries.clone(), kept.clone());
+    let topology = letters_into(move |letter| {
+        // Longer than any number of replays that an item would be given.
+        if letter.value == 47 && tried.fetch_add(1, Ordering::Relaxed) < 20 {
+            return Err(Failure::retry("the disk is full"));
+        }
+        taken.lock().unwrap().push((letter.value, letter.error, letter.attempts));
+        Ok(())
+    });
+    let mut driver = TestDriver::start(topology).unwrap();
+    driver.run_to_end().unwrap();
+    let mut kept = kept.lock().unwrap().clone();
+    kept.sort_unstable();
+    assert_eq!(kept, (0..10).map(|n| (10 * n + 7, "bad".to_owned(), 1)).collect::<Vec<_>>());
+    let report = driver.report();
+    let counts = report.components[0].counts;
+    assert_eq!((counts.acked, counts.dead_lettered, counts.untaken, report.unaccounted()), (90, 10, 0, 0));
+    assert_eq!(tries.load(Ordering::Relaxed), 21);
+}
+
+#[test]
+fn a_dead_letter_that_its_subscriber_never_takes_shows_in_the_report() {
+    let topology = letters_into(|letter| match letter.value {
+        47 => Err(Failure::retry("the disk is full")),
+        57 => Err(Failure::reject("too long")),
+        _ => Ok(()),
+    });
+    let mut driver = TestDriver::start(topology).unwrap();
+    driver.run_to_end().unwrap();
+    let report = driver.report();
+    let counts = report.components[0].counts;
+    assert_eq!((counts.acked, counts.dead_lettered, counts.untaken, report.unaccounted()), (90, 10, 2, 0));
+}
+
+#[test]
+fn a_tree_that_fails_after_the_end_of_its_source_has_its_dead_letter() {
+    let mut t = TopologyBuilder::new("late");
     let source = t.source("numbers", numbers(10, 1_000));
     t.bolt("hoards", Hoards::default).shuffle(&source);
     let letters = capture(&mut t, source.dead_letters());
     let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
     driver.run_to_end().unwrap();
-    let counts = driver.report().components[0].counts;
-    let kept = letters.take().len() as u64;
-    assert_eq!((counts.acked, counts.dead_lettered, counts.untaken + kept), (0, 10, 10));
-    assert!(counts.untaken > 0, "what could not be kept is said");
+    let report = driver.report();
+    let counts = report.components[0].counts;
+    assert_eq!((counts.acked, counts.dead_lettered, counts.untaken, report.unaccounted()), (0, 10, 0, 0));
+    let letters = letters.take();
+    assert_eq!(letters.len(), 10);
+    for letter in letters {
+        assert!(letter.error.starts_with("ended: ") && letter.kind != FailureKind::Reject, "{letter:?}");
+    }
+}
+
+/// Lets go of what it has when its input ends.
+#[derive(Default)]
+struct UntilTheEnd(Vec<Tuple<DeadLetter<u64>>>);
+
+impl ManualBolt for UntilTheEnd {
+    type In = DeadLetter<u64>;
+    type Out = Nothing;
+    fn execute(&mut self, letter: Tuple<DeadLetter<u64>>, _: &mut Outlet<Nothing>) -> Outcome {
+        self.0.push(letter);
+        Ok(())
+    }
+    fn finish(&mut self, _: &mut Outlet<Nothing>) -> Outcome {
+        self.0.drain(..).for_each(Tuple::ack);
+        Ok(())
+    }
+}
+
+#[test]
+fn dead_letters_may_be_held_until_their_stream_ends() {
+    let mut t = TopologyBuilder::new("held");
+    let source = t.source("numbers", numbers(100, 1_000));
+    let parse = |n: u64, _: &mut Outlet<Nothing>| if n % 10 == 7 { Err(Failure::reject("bad")) } else { Ok(()) };
+    t.bolt("parse", parse).shuffle(&source);
+    t.bolt("keep", UntilTheEnd::default).global(source.dead_letters());
+    t.settings(|s| s.message_timeout = Duration::from_secs(3_600));
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    let report = driver.report();
+    let counts = report.components[0].counts;
+    assert_eq!((counts.acked, counts.dead_lettered, counts.untaken, report.unaccounted()), (90, 10, 0, 0));
+    assert!(report.wall_s < 3_600.0, "nothing waited for a deadline: {} s", report.wall_s);
 }

@@ -11,11 +11,10 @@ use crate::engine::watch::Seen;
 use crate::engine::wiring::Shared;
 use crate::sys::cpu::{Machine, machine};
 use crate::sys::sync::Arc;
-use crate::task::dead_letter;
 use crate::task::metrics::{Counts, Injected, Latency, TaskMetrics, TaskState, Waits, latency};
-use crate::task::reporter::{Noted, REPORTED};
+use crate::task::reporter::Noted;
 use crate::topology::plan::Kind;
-use crate::topology::settings::{Guarantee, Settings};
+use crate::topology::settings::Settings;
 
 /// Percentiles of a latency in microseconds; exact counts, nothing sampled, resolution about 1 %. All 0 without
 /// samples.
@@ -260,19 +259,6 @@ impl Report {
     }
 }
 
-/// A dead letter has no tree that could fail: one that its subscriber fails is not kept, and without checkpoints it
-/// does not come again.
-fn note_letters_not_kept(components: &mut [ComponentReport]) {
-    for source in 0..components.len() {
-        let stream = format!("{}.{}", components[source].id, dead_letter::STREAM);
-        let errors = components.iter().flat_map(|component| &component.errors);
-        let of_letters = errors.filter(|error| error.input.as_ref() == Some(&stream) && error.kind != REPORTED);
-        let not_kept: u64 = of_letters.map(|error| error.count).sum();
-        let counts = &mut components[source].counts;
-        counts.untaken = (counts.untaken + not_kept).min(counts.dead_lettered);
-    }
-}
-
 pub(crate) fn report(
     shared: &Shared,
     phase: Phase,
@@ -323,10 +309,7 @@ pub(crate) fn report(
             execute_latency_us: LatencyReport::of(&execute),
         }
     });
-    let mut components: Vec<ComponentReport> = components.collect();
-    if shared.settings.guarantee != Guarantee::ExactlyOnce {
-        note_letters_not_kept(&mut components);
-    }
+    let components: Vec<ComponentReport> = components.collect();
     let (standstills, held_up) = seen.standstills();
     Report {
         topology: shared.plan.name.clone(),

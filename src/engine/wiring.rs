@@ -469,6 +469,7 @@ fn build_task(
         lane_feedback: wiring.lane_feedback,
         loop_feeders: feeders.into_iter().flat_map(|feeder| shared.metrics[feeder].iter().cloned()).collect(),
         edges: edges.collect(),
+        late_port: shared.topology.late_port(component),
         acks: acks.clone(),
         ledger: wiring.ledger,
         max_spout_pending: settings.max_spout_pending_of(&plan.id),

@@ -112,8 +112,9 @@ impl<T: Payload> PortSet for ManyOut<T> {
         }
     }
 
-    fn control(&mut self, control: Control, core: &mut EmitCore) {
-        self.0.iter_mut().for_each(|port| port.control(control, core));
+    fn control_on(&mut self, on: &dyn Fn(usize) -> bool, control: Control, core: &mut EmitCore) {
+        let ports = self.0.iter_mut().enumerate().filter(|(port, _)| on(*port));
+        ports.for_each(|(_, port)| port.control(control, core));
     }
 
     fn drain(&mut self, core: &mut EmitCore) {

@@ -45,7 +45,11 @@ pub trait PortSet: Default + 'static {
     /// Emits to the port that the emission names.
     fn send(&mut self, emission: Self::Emission, core: &mut EmitCore);
     /// Sends a control item on every lane of every port.
-    fn control(&mut self, control: Control, core: &mut EmitCore);
+    fn control(&mut self, control: Control, core: &mut EmitCore) {
+        self.control_on(&|_| true, control, core);
+    }
+    /// To the edges of some ports only, none of which may share a lane with an edge of another.
+    fn control_on(&mut self, on: &dyn Fn(usize) -> bool, control: Control, core: &mut EmitCore);
     /// Moves overflow into lanes that have room again.
     fn drain(&mut self, core: &mut EmitCore);
     /// Adds an edge (a boxed `Box<dyn EdgeOut<T>>`) to a port.
@@ -188,8 +192,8 @@ impl<T: Payload> PortSet for PortOut<T> {
         self.emit(emission, core);
     }
 
-    fn control(&mut self, control: Control, core: &mut EmitCore) {
-        for edge in &mut self.edges {
+    fn control_on(&mut self, on: &dyn Fn(usize) -> bool, control: Control, core: &mut EmitCore) {
+        for edge in self.edges.iter_mut().filter(|_| on(0)) {
             edge.control(control, core);
         }
     }
@@ -254,8 +258,8 @@ macro_rules! ports {
                 }
             }
 
-            fn control(&mut self, control: Control, core: &mut EmitCore) {
-                $(self.$index.control(control, core);)+
+            fn control_on(&mut self, on: &dyn Fn(usize) -> bool, control: Control, core: &mut EmitCore) {
+                $(if on($index) { self.$index.control(control, core); })+
             }
 
             fn drain(&mut self, core: &mut EmitCore) {

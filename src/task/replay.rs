@@ -1,7 +1,7 @@
 //! At-least-once for any [`Source`]: replay with back-off, and dead letters for what never succeeds.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::Failure;
 use crate::sys::sync::Arc;
@@ -34,7 +34,8 @@ pub(crate) const WAITING_MAX: usize = 16_384;
 ///
 /// Replays wait longer each time (`replay_backoff`: 10 ms doubling up to 10 s, a random part less). With
 /// [`max_replays`](Self::max_replays) a number of replays is the limit instead, for every kind that counts. Either way
-/// each item is acked or dead-lettered exactly once.
+/// each item is acked or dead-lettered exactly once. A dead letter is emitted in a tree of its own, and again while its
+/// subscriber fails it, as an item is; one that is given up itself is counted as one that nobody took.
 ///
 /// **Order.** A replayed item comes after items that were read later: the order per key is *not* kept across a replay.
 ///
@@ -51,6 +52,8 @@ pub struct Replaying<S: Source> {
     /// The cell serves `positions`, which has only a shared reference; the event path goes around it by `get_mut`.
     source: RefCell<S>,
     pending: Pending<S::Item>,
+    /// Why items are given up whose dead letters are in open trees, or wait to be emitted again.
+    letters: HashMap<u64, GivenUp>,
     splits: Vec<SplitId>,
     /// The splits' names in lineages.
     split_names: Vec<SplitName>,
@@ -79,6 +82,7 @@ impl<S: Source> Replaying<S> {
         Replaying {
             source: RefCell::new(factory()),
             pending: Pending::new(Patience::default()),
+            letters: HashMap::new(),
             splits: Vec::new(),
             split_names: Vec::new(),
             caution: Caution::default(),
@@ -109,6 +113,7 @@ impl<S: Source> Replaying<S> {
         };
         let moved_to: Vec<Option<usize>> = self.splits.iter().map(moved_to).collect();
         self.pending.renumber(&moved_to, now.len());
+        self.letters.retain(|id, _| self.pending.place_of(*id).is_some());
         self.split_names = now.iter().map(|split| SplitName::new(&self.component, split)).collect();
         self.splits = now;
     }
@@ -138,6 +143,27 @@ impl<S: Source> Replaying<S> {
         }
         out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
         Ok(())
+    }
+
+    /// Emits an item, or its dead letter, once more.
+    #[cold]
+    fn emit_again(&mut self, id: u64, value: S::Item, out: &mut Emits<S::Item>) {
+        out.note_replay();
+        if let Some(why) = self.letters.get(&id) {
+            return out.emit_tracked_on::<1>(id, letter(value, why));
+        }
+        let place = self.place_of(id);
+        out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
+    }
+
+    /// Its subscriber has failed a dead letter.
+    #[cold]
+    fn letter_failed(&mut self, id: u64, why: &Failure, out: &mut Emits<S::Item>) {
+        if let Verdict::Dead(Dead { position, attempts, .. }) = self.pending.fail_letter(id, why, out.now_ns()) {
+            self.letters.remove(&id);
+            out.note_letter_lost();
+            tracing::error!(position = position.0, attempts, %why, "a dead letter is lost: its subscriber fails it");
+        }
     }
 
     /// Emits the item that is set apart, if nothing else has been emitted since the last checkpoint; else, and after
@@ -200,7 +226,12 @@ type Emits<T> = SpoutOutlet<Ports<(T, DeadLetter<T>)>, u64>;
 #[cold]
 fn bury<T: Payload>(out: &mut Emits<T>, value: T, why: &GivenUp) -> Outcome {
     out.note_dead_letter_for::<1>(why)?;
-    out.emit_on::<1>(DeadLetter {
+    out.emit_on::<1>(letter(value, why));
+    Ok(())
+}
+
+fn letter<T>(value: T, why: &GivenUp) -> DeadLetter<T> {
+    DeadLetter {
         value,
         id: why.place.position,
         origin: why.origin.clone(),
@@ -209,8 +240,7 @@ fn bury<T: Payload>(out: &mut Emits<T>, value: T, why: &GivenUp) -> Outcome {
         attempts: why.attempts,
         first_failed_ns: why.first_failed_ns,
         last_failed_ns: why.last_failed_ns,
-    });
-    Ok(())
+    }
 }
 
 impl<S: Source> Spout for Replaying<S> {
@@ -235,9 +265,7 @@ impl<S: Source> Spout for Replaying<S> {
     fn next(&mut self, out: &mut Emits<S::Item>) -> Result<Next, Failure> {
         let now_ns = out.now_ns();
         if let Some((id, value)) = self.pending.take_due(now_ns) {
-            out.note_replay();
-            let place = self.place_of(id);
-            out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
+            self.emit_again(id, value, out);
             return Ok(Next::Emitted);
         }
         if self.set_apart.is_some() {
@@ -269,22 +297,39 @@ impl<S: Source> Spout for Replaying<S> {
         })
     }
 
-    fn ack(&mut self, id: u64, _out: &mut Emits<S::Item>) -> Outcome {
+    fn ack(&mut self, id: u64, out: &mut Emits<S::Item>) -> Outcome {
         // An unknown id needs nothing: its item belongs to someone else by now.
         self.pending.ack(id);
+        if !self.letters.is_empty() && self.letters.remove(&id).is_some() {
+            out.note_letter_taken();
+        }
         Ok(())
     }
 
     fn fail(&mut self, id: u64, why: &Failure, out: &mut Emits<S::Item>) -> Outcome {
-        let place = self.place_of(id);
-        match self.pending.fail(id, why, out.now_ns()) {
+        if self.letters.contains_key(&id) {
+            self.letter_failed(id, why, out);
+            return Ok(());
+        }
+        let (place, now_ns) = (self.place_of(id), out.now_ns());
+        let takes_letters = out.tracks_on::<1>();
+        let verdict = match takes_letters {
+            true => self.pending.fail_to_letter(id, why, now_ns),
+            false => self.pending.fail(id, why, now_ns),
+        };
+        match verdict {
             Verdict::Waits => {}
             Verdict::Dead(Dead { value, position, attempts, first_failed_ns }) => {
                 let place = if place.is_none() { Place::nowhere(position.0) } else { place };
-                let last_failed_ns = out.now_ns().saturating_add(self.wall_offset_ns);
+                let last_failed_ns = now_ns.saturating_add(self.wall_offset_ns);
                 let first_failed_ns = first_failed_ns.saturating_add(self.wall_offset_ns);
                 let why = GivenUp { attempts, first_failed_ns, ..GivenUp::at_once(place, why, last_failed_ns) };
-                bury(out, value, &why)?;
+                if !takes_letters {
+                    return bury(out, value, &why);
+                }
+                out.note_dead_letter_for::<1>(&why)?;
+                out.emit_tracked_on::<1>(id, letter(value, &why));
+                self.letters.insert(id, why);
             }
             Verdict::Unknown if self.is_replayable => {}
             Verdict::Unknown => {

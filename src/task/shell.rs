@@ -179,6 +179,8 @@ pub(crate) struct TaskParts {
     pub signal: Rc<Signal>,
     /// Port and boxed `Box<dyn EdgeOut<T>>` of every outgoing edge.
     pub edges: Vec<(usize, Box<dyn Any>)>,
+    /// Of a spout: the port of its dead letters, if no subscriber of it subscribes to another port too.
+    pub late_port: Option<usize>,
     pub acks: Rc<Acks>,
     /// The spout task's ledger; none for bolts and with tracking off.
     pub ledger: Option<Rc<RefCell<Ledger>>>,

@@ -100,12 +100,14 @@ impl<S: Spout> SpoutShell<S> {
                 ids: Vec::new(),
                 self_acked: SelfAcked::default(),
                 ended: false,
+                late_port: parts.late_port,
                 epoch: Epoch {
                     exactly_once: parts.snapshots.as_ref().is_some_and(|port| port.exactly_once),
                     allowance: parts.snapshots.as_ref().and_then(|port| port.caution.allowance),
                     ..Epoch::default()
                 },
                 given_up: VecDeque::new(),
+                letters_taken: 0,
             },
             appetite: Appetite::Eager,
             state: TaskState::New,
@@ -164,7 +166,7 @@ impl<S: Spout> SpoutShell<S> {
 
     /// Has `next` called again, unless that is over for good.
     fn get_hungry(&mut self) {
-        self.appetite = if self.next_over || self.end_sent { Appetite::Finished } else { Appetite::Eager };
+        self.appetite = if self.next_over || self.is_over() { Appetite::Finished } else { Appetite::Eager };
     }
 
     /// Everything unacked will be emitted again by the instance that seeks; callbacks for it would be wrong.
@@ -312,7 +314,7 @@ impl<S: Spout> SpoutShell<S> {
                     metrics.reported().failed(None, &failure);
                 }
                 // After its end nothing can be emitted again: the spout may as well give the value up.
-                let failure = if end_sent { Failure::reject(format!("ended: {failure}")) } else { failure };
+                let failure = if end_sent { failure.after_end() } else { failure };
                 spout.fail(id, &failure, out)?;
             }
             Ok(())
@@ -395,7 +397,7 @@ impl<S: Spout> SpoutShell<S> {
     }
 
     fn may_call_next(&self) -> bool {
-        self.may_emit() && !self.end_sent && self.fatal.is_none()
+        self.may_emit() && !self.is_over() && self.fatal.is_none()
     }
 
     /// The hot part: one guard for the whole row of calls, since a guard per call costs as much as an emit.
@@ -471,7 +473,15 @@ impl<S: Spout> SpoutShell<S> {
         }
     }
 
+    /// Nothing more can be emitted, not even a dead letter.
+    fn is_over(&self) -> bool {
+        self.end_sent && self.out.late_port.is_none()
+    }
+
     fn end_if_finished(&mut self) {
+        if self.end_sent && self.out.pending() == 0 {
+            self.end_late_port();
+        }
         if self.appetite == Appetite::Finished && self.spout.is_some() && !self.end_sent && !self.checkpoints.holds {
             self.state = TaskState::Finishing;
             if self.out.pending() == 0 && !self.owes_checkpoint() {
@@ -496,7 +506,8 @@ impl<S: Spout> SpoutShell<S> {
     fn balance(&mut self) {
         let counts = &self.out.out.core.counts;
         let trees = self.out.ledger.as_ref().map_or(0, |ledger| {
-            ledger.borrow().called_back().abs_diff(counts.acked + counts.failed + counts.left_open)
+            let called_back = counts.acked + self.out.letters_taken + counts.failed + counts.left_open;
+            ledger.borrow().called_back().abs_diff(called_back)
         });
         let spout = &self.spout;
         let items = guarded(&self.origin, || Ok(spout.as_ref().map_or(0, |spout| spout.unaccounted())));
@@ -514,7 +525,16 @@ impl<S: Spout> SpoutShell<S> {
             self.end_sent = true;
             self.out.ended = true;
             self.state = TaskState::Done;
-            self.out.out.set.control(Control::End, &mut self.out.out.core);
+            // Until the last tree is over, one that fails has its dead letter.
+            self.out.late_port = self.out.late_port.filter(|_| self.out.pending() > 0);
+            let late_port = self.out.late_port;
+            self.out.out.set.control_on(&|port| Some(port) != late_port, Control::End, &mut self.out.out.core);
+        }
+    }
+
+    fn end_late_port(&mut self) {
+        if let Some(late_port) = self.out.late_port.take() {
+            self.out.out.set.control_on(&|port| port == late_port, Control::End, &mut self.out.out.core);
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Topology {
     reserved_tasks: Vec<(String, usize)>,
     /// Streams of what sources give up that nobody subscribes to.
     untaken: Vec<DeadLetterPort>,
+    /// Components and their ports of dead letters.
+    letter_ports: Vec<(usize, usize)>,
 }
 
 /// The id of the component that takes dead letters which no other takes.
@@ -90,6 +92,7 @@ impl Topology {
         let is_taken = |letters: &DeadLetterPort| {
             draft.edges.iter().any(|edge| edge.from == letters.component && edge.port == letters.port)
         };
+        let letter_ports = draft.dead_letters.iter().map(|letters| (letters.component, letters.port)).collect();
         let untaken = draft.dead_letters.into_iter().filter(|letters| !is_taken(letters)).collect();
         let edges = draft.edges.into_iter().map(|edge| Edge {
             from: edge.from,
@@ -110,6 +113,7 @@ impl Topology {
             pace: None,
             has_instruments: true,
             reserved_tasks: draft.reserved_tasks,
+            letter_ports,
             untaken,
         })
     }
@@ -209,6 +213,17 @@ impl Topology {
     /// The pace of a measured run.
     pub fn pace(&self) -> Option<&Pace> {
         self.pace.as_ref()
+    }
+
+    /// The port of a source's dead letters, unless one of its subscribers gets something else of the source too, by the
+    /// same lane: a lane has one end.
+    pub(crate) fn late_port(&self, component: usize) -> Option<usize> {
+        let (_, late) = *self.letter_ports.iter().find(|(source, _)| *source == component)?;
+        let subscribers = |is_late: bool| {
+            let edges = self.edges.iter().filter(move |edge| edge.from == component && (edge.port == late) == is_late);
+            edges.map(|edge| edge.to)
+        };
+        subscribers(true).all(|to| subscribers(false).all(|other| other != to)).then_some(late)
     }
 
     /// The effective settings, each with where it came from.

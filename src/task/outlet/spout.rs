@@ -22,12 +22,16 @@ pub struct SpoutOutlet<O: Outputs, Id> {
     pub(crate) ids: Vec<Option<Id>>,
     /// Ids to ack right after the current call, with tracking off.
     pub(crate) self_acked: SelfAcked<Id>,
-    /// End of input has been sent: what is emitted now goes nowhere.
+    /// End of input has been sent: what is emitted now goes nowhere, but for what goes out on the late port.
     pub(crate) ended: bool,
+    /// The port that ends with the last open tree, if there is one.
+    pub(crate) late_port: Option<usize>,
     /// Under exactly-once: what the spout's emits are to the checkpoints.
     pub(crate) epoch: Epoch,
     /// Items of this task that bolts have given up, and that are not dead letters yet.
     pub(crate) given_up: VecDeque<GivenUp>,
+    /// Trees of dead letters that were acked, which count as neither acked nor failed.
+    pub(crate) letters_taken: u64,
 }
 
 /// What a spout task has emitted since the last durable checkpoint, and how much it may.
@@ -133,7 +137,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        if !self.ended {
+        if !self.ended || self.late_port == Some(N) {
             self.out.emit_on::<N>(value);
         }
     }
@@ -147,7 +151,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        if self.ended {
+        if self.ended && self.late_port != Some(N) {
             return;
         }
         if self.ledger.is_some() {
@@ -223,8 +227,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        // After the end of the source nothing gets to its subscribers any more.
-        let is_taken = !self.ended && O::port(&mut self.out.set).has_subscribers();
+        let is_taken = self.is_taken::<N>();
         let counts = &mut self.out.core.counts;
         let (kind, position, error) = (why.kind, why.place.position, &why.error);
         let by = why.origin.as_ref().map_or_else(|| "nobody in particular".to_owned(), ToString::to_string);
@@ -245,6 +248,33 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
             tracing::warn!(position, %kind, %by, attempts, number, "a dead letter: {error}");
         }
         Ok(())
+    }
+
+    /// True if what is emitted on port `N` gets to somebody: after the end of the source it may not.
+    fn is_taken<const N: usize>(&mut self) -> bool
+    where
+        O: PortAt<N>,
+    {
+        (!self.ended || self.late_port == Some(N)) && O::port(&mut self.out.set).has_subscribers()
+    }
+
+    /// As `is_taken`, and a failure would come back.
+    pub(crate) fn tracks_on<const N: usize>(&mut self) -> bool
+    where
+        O: PortAt<N>,
+    {
+        self.ledger.is_some() && self.is_taken::<N>()
+    }
+
+    /// In `ack` of a dead letter's tree: its item is not one that was acked.
+    pub(crate) fn note_letter_taken(&mut self) {
+        self.out.core.counts.acked -= 1;
+        self.letters_taken += 1;
+    }
+
+    /// A dead letter is given up itself.
+    pub(crate) fn note_letter_lost(&mut self) {
+        self.out.core.counts.untaken += 1;
     }
 
     /// Emits since the last durable checkpoint; without checkpoints, all.

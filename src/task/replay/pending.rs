@@ -217,8 +217,30 @@ impl<T: Clone> Pending<T> {
         })
     }
 
-    /// The item failed.
+    /// The item failed. One that is given up is not pending any more.
     pub fn fail(&mut self, id: u64, failure: &Failure, now_ns: u64) -> Verdict<T> {
+        self.fail_with(self.patience, id, failure, now_ns, Self::end)
+    }
+
+    /// As [`fail`](Self::fail), but one that is given up stays pending as if it had never failed: its dead letter is
+    /// emitted under the same id.
+    pub fn fail_to_letter(&mut self, id: u64, failure: &Failure, now_ns: u64) -> Verdict<T> {
+        self.fail_with(self.patience, id, failure, now_ns, Self::begin_again)
+    }
+
+    /// The dead letter of an item failed. The number of replays is a limit for items only.
+    pub fn fail_letter(&mut self, id: u64, failure: &Failure, now_ns: u64) -> Verdict<T> {
+        self.fail_with(Patience { max_replays: None, ..self.patience }, id, failure, now_ns, Self::end)
+    }
+
+    fn fail_with(
+        &mut self,
+        patience: Patience,
+        id: u64,
+        failure: &Failure,
+        now_ns: u64,
+        give_up: fn(&mut Self, u32) -> T,
+    ) -> Verdict<T> {
         let Some(slot) = self.find(id) else { return Verdict::Unknown };
         let entry = &mut self.entries[slot as usize];
         debug_assert!(!entry.is_waiting, "an item that waits has no open tree");
@@ -227,20 +249,30 @@ impl<T: Clone> Pending<T> {
         }
         entry.counted += u32::from(!failure.is_collateral());
         entry.caused += u32::from(matches!(failure.kind(), FailureKind::Panic | FailureKind::Dropped));
-        if entry.is_beyond(&self.patience, failure, now_ns) {
-            self.ended += 1;
+        if entry.is_beyond(&patience, failure, now_ns) {
             let entry = &self.entries[slot as usize];
             let (position, attempts, first_failed_ns) = (entry.position, entry.replays + 1, entry.first_failed_ns);
-            return Verdict::Dead(Dead { value: self.remove(slot), position, attempts, first_failed_ns });
+            return Verdict::Dead(Dead { value: give_up(self, slot), position, attempts, first_failed_ns });
         }
         entry.replays += 1;
         entry.is_waiting = true;
-        let pause_ns = self.patience.backoff.draw_ns(entry.replays, &mut self.jitter);
+        let pause_ns = patience.backoff.draw_ns(entry.replays, &mut self.jitter);
         #[cfg(test)]
-        let pause_ns = if self.without_jitter { self.patience.backoff.pause_ns(entry.replays) } else { pause_ns };
+        let pause_ns = if self.without_jitter { patience.backoff.pause_ns(entry.replays) } else { pause_ns };
         self.failures += 1;
         self.due.push(Reverse((now_ns.saturating_add(pause_ns), self.failures, id)));
         Verdict::Waits
+    }
+
+    fn end(&mut self, slot: u32) -> T {
+        self.ended += 1;
+        self.remove(slot)
+    }
+
+    fn begin_again(&mut self, slot: u32) -> T {
+        let entry = &mut self.entries[slot as usize];
+        (entry.replays, entry.counted, entry.caused, entry.first_failed_ns) = (0, 0, 0, 0);
+        entry.value.clone().expect("a slot in use has a value")
     }
 
     /// The next item that is due, which is then pending under the same id again.

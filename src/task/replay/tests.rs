@@ -19,8 +19,10 @@ fn outlet() -> Emits {
         ids: Vec::new(),
         self_acked: SelfAcked::default(),
         ended: false,
+        late_port: None,
         epoch: Epoch::default(),
         given_up: VecDeque::new(),
+        letters_taken: 0,
     }
 }
 

@@ -138,9 +138,8 @@ impl<S: Spout> SpoutShell<S> {
             }
         };
         let core = &mut self.out.out.core;
-        if !self.end_sent {
-            self.out.out.set.control(Control::Barrier(id), core);
-        }
+        let (end_sent, late_port) = (self.end_sent, self.out.late_port);
+        self.out.out.set.control_on(&|port| !end_sent || Some(port) == late_port, Control::Barrier(id), core);
         let freeze_ns = self.parts.clock.now_ns() - began_ns;
         let own = write_splits(&splits);
         let positions = splits.into_iter().map(|stored| (stored.split, Position(stored.position))).collect();

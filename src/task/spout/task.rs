@@ -53,8 +53,10 @@ impl<S: Spout> Task for SpoutShell<S> {
             Order::Activate => self.active_wanted = true,
             Order::Deactivate => self.active_wanted = false,
             Order::WindDown => self.wind_down(),
-            Order::EndInput if self.can_use_quiet() => self.send_end(),
-            Order::EndInput => {}
+            Order::EndInput if !self.can_use_quiet() => {}
+            // Quiet once more: what is still held waits for that end.
+            Order::EndInput if self.end_sent => self.end_late_port(),
+            Order::EndInput => self.send_end(),
             Order::Begin(id) => self.begin_checkpoint(id),
             Order::Cancel(id) => self.cancel_checkpoint(id),
             Order::Committed(id) => self.committed(id),
@@ -86,12 +88,12 @@ impl<S: Spout> Task for SpoutShell<S> {
         let finished_or_waiting = !matches!(self.appetite, Appetite::Eager | Appetite::Until(_)) || !self.active;
         self.out.out.core.blocked_lanes == 0
             && self.state != TaskState::BackingOff
-            && (finished_or_waiting || self.is_held_back() || self.end_sent)
+            && (finished_or_waiting || self.is_held_back() || self.is_over())
             && !self.parts.ledger.as_ref().is_some_and(|ledger| ledger.borrow().has_ended())
     }
 
     fn can_use_quiet(&self) -> bool {
-        self.appetite == Appetite::Finished && !self.end_sent && !self.owes_checkpoint()
+        self.appetite == Appetite::Finished && !self.is_over() && !self.owes_checkpoint()
     }
 
     fn take_fatal(&mut self) -> Option<Fatal> {

@@ -7,7 +7,7 @@ use crate::task::spout::{Appetite, SpoutShell};
 
 impl<S: Spout> SpoutShell<S> {
     pub(super) fn wants(&self) -> Wants {
-        let done = self.end_sent && self.out.out.core.blocked_lanes == 0 && self.out.pending() == 0;
+        let done = self.is_over() && self.out.out.core.blocked_lanes == 0 && self.out.pending() == 0;
         Wants {
             due_ns: self.next_due_ns(),
             quiet: self.can_use_quiet(),
