@@ -1,11 +1,9 @@
 //! From the topology as data to the topology.
 
-use super::draw::{Component, DEAD_LETTERS, Edge, Grouping, Item, Op, Spec};
-use super::parts::{Automatic, Copies, Inputs, Keyed, Ledger, Manual, Out, Part, Plain};
-use super::world::{At, World};
-use crate::connect::transaction::Transactional;
+use super::draw::{At, Component, DEAD_LETTERS, Edge, Grouping, Item, Op, Spec};
+use super::parts::{Automatic, Copies, Inputs, Keyed, Manual, Out, Part};
+use super::world::World;
 use crate::error::Result;
-use crate::state::store::kind::StoreKind;
 use crate::sys::sync::Arc;
 use crate::task::TaskId;
 use crate::task::dead_letter::DeadLetter;
@@ -14,9 +12,8 @@ use crate::task::payload::Nothing;
 use crate::topology::Topology;
 use crate::topology::builder::{BoltHandle, SourceHandle, TopologyBuilder};
 use crate::topology::component::{ByKey, Unkeyed};
+use crate::topology::settings::Settings;
 use crate::topology::stream::{Stream, Streams};
-
-pub const DIRECTORY: &str = "/state";
 
 enum Handle {
     Source(SourceHandle<Item>),
@@ -25,23 +22,31 @@ enum Handle {
     Sink(BoltHandle<Item, Nothing, Unkeyed>),
 }
 
+/// Declares a sink with so many tasks.
+pub type Sinks<'a> = &'a dyn Fn(&mut TopologyBuilder, String, Part, usize) -> BoltHandle<Item, Nothing, Unkeyed>;
+
 /// Builds it with these numbers of tasks.
-pub fn build(spec: &Arc<Spec>, world: &World, tasks: &[usize]) -> Result<Topology> {
+pub fn build(
+    spec: &Arc<Spec>,
+    world: &World,
+    tasks: &[usize],
+    sinks: Sinks<'_>,
+    set: impl FnOnce(&mut Settings),
+) -> Result<Topology> {
     let mut t = TopologyBuilder::new("generated");
     t.settings(|settings| {
         settings.guarantee = spec.guarantee;
         settings.checkpoint_interval = spec.checkpoint_every;
-        settings.state_dir = spec.checkpoint_every.map(|_| DIRECTORY.to_owned());
-        settings.store = StoreKind::Log;
         settings.max_spout_pending = spec.max_spout_pending;
         (settings.restarts_max, settings.rebuilds_max) = (120, 1_000);
         // Restarts without progress come to their limit, however long the pauses are.
         settings.restart_window = std::time::Duration::from_secs(365 * 86_400);
+        set(settings);
     });
     let mut handles: Vec<Option<Handle>> = Vec::new();
     for (number, component) in spec.components.iter().enumerate() {
         let part = Part { spec: spec.clone(), world: world.clone(), number, named: named(spec, tasks, number) };
-        handles.push(Some(declare(&mut t, component, part, tasks[number])));
+        handles.push(Some(declare(&mut t, component, part, tasks[number], sinks)));
     }
     let streams: Vec<Vec<Stream<Item>>> =
         handles.iter().map(|handle| handle.as_ref().expect("just made").streams()).collect();
@@ -75,7 +80,7 @@ fn named(spec: &Spec, tasks: &[usize], component: usize) -> Vec<TaskId> {
     edges.flat_map(of).collect()
 }
 
-fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: usize) -> Handle {
+fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: usize, sinks: Sinks<'_>) -> Handle {
     // Two digits: in order.
     let id = format!("c{:02}", part.number);
     let tick = std::time::Duration::from_millis(10);
@@ -111,11 +116,7 @@ fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: us
         Op::Gather | Op::Join => {
             Handle::Unkeyed(t.bolt(id, move || Manual::<true>::new(part.clone())).parallelism(tasks).tick(tick))
         }
-        Op::Transactional => {
-            let sink = move || Transactional::new(Ledger::new(part.clone()));
-            Handle::Sink(t.bolt(id, sink).parallelism(tasks))
-        }
-        Op::Plain => Handle::Sink(t.bolt(id, move || Plain::new(part.clone())).parallelism(tasks)),
+        Op::Transactional | Op::Plain => Handle::Sink(sinks(t, id, part, tasks)),
     }
 }
 

@@ -66,6 +66,17 @@ pub fn total(component: usize, key: u16, (count, sum, distinct): (u64, u64, u64)
     Item::rootless(id, Class::Total)
 }
 
+/// Where something may go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// Handling an item.
+    Item,
+    Tick,
+    Callback,
+    Last,
+    Poll,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Op {
     Source,
@@ -162,7 +173,7 @@ pub struct Troubles {
     pub reject_one_in: u64,
     /// Panics at whatever descends from these inputs, always.
     pub poison: BTreeSet<u64>,
-    /// A service is away, from when until when, in virtual time.
+    /// A service is away, from when until when, since the process has started.
     pub outage_ns: Option<(u64, u64)>,
     pub retry: f64,
     pub panic: f64,
@@ -213,8 +224,28 @@ pub struct Ends {
     pub drains: bool,
 }
 
+/// How much a drawn topology has to do.
+pub struct Size {
+    pub inputs_max: u64,
+    /// The same, with so many in flight: what is held waits for a tick of 10 ms.
+    pub inputs_of_pending_max: [(usize, u64); 4],
+    /// Tuples in an undisturbed run.
+    pub deliveries_max: u64,
+    pub rates: [u64; 3],
+    pub outages_ms: [u64; 5],
+}
+
+/// In virtual time, many a second.
+pub const SIMULATED: Size = Size {
+    inputs_max: 40,
+    inputs_of_pending_max: [(1, 40), (2, 40), (5, 40), (1_000, 40)],
+    deliveries_max: 700,
+    rates: [300, 3_000, 100_000],
+    outages_ms: [1, 20, 1_000, 10_000, 30_000],
+};
+
 impl Spec {
-    pub fn draw(seed: u64) -> Self {
+    pub fn draw(seed: u64, size: &Size) -> Self {
         let mut random = Random::new(seed).fork(0x67656e);
         let guarantee = match random.below(10) {
             0..2 => Guarantee::AtMostOnce,
@@ -248,13 +279,16 @@ impl Spec {
         for edge in &edges {
             components[edge.to].fixed |= edge.grouping == Grouping::All;
         }
+        let checkpoint_every =
+            has_checkpoints.then(|| Duration::from_millis([10, 30, 100][random.below(3) as usize]));
+        let (max_spout_pending, inputs_of_pending_max) = size.inputs_of_pending_max[random.below(4) as usize];
         let mut spec = Spec {
             seed,
             guarantee,
-            checkpoint_every: has_checkpoints.then(|| Duration::from_millis([10, 30, 100][random.below(3) as usize])),
-            max_spout_pending: [1, 2, 5, 1_000][random.below(4) as usize],
-            inputs: 2 + random.below(40),
-            rate: [300, 3_000, 100_000][random.below(3) as usize],
+            checkpoint_every,
+            max_spout_pending,
+            inputs: 2 + random.below(size.inputs_max).min(inputs_of_pending_max),
+            rate: size.rates[random.below(3) as usize],
             components,
             edges,
             chances_max: random.below(13) as u32,
@@ -264,16 +298,16 @@ impl Spec {
                 drains: guarantee != Guarantee::ExactlyOnce && random.chance(0.1),
             },
         };
-        while spec.inputs > 1 && super::oracle::expected(&spec).deliveries > DELIVERIES_MAX {
+        while spec.inputs > 1 && super::oracle::expected(&spec).deliveries > size.deliveries_max {
             spec.inputs /= 2;
         }
         if random.chance(0.85) {
-            spec.draw_troubles(sources, &mut random);
+            spec.draw_troubles(sources, size, &mut random);
         }
         spec
     }
 
-    fn draw_troubles(&mut self, sources: usize, random: &mut Random) {
+    fn draw_troubles(&mut self, sources: usize, size: &Size, random: &mut Random) {
         let inputs = self.inputs;
         let bolts = self.components.len() - sources;
         for (number, component) in self.components.iter_mut().enumerate() {
@@ -299,8 +333,7 @@ impl Spec {
             }
             if random.chance(0.15) {
                 let from_ns = random.below(50_000_000);
-                let lengths_ms = [1, 20, 1_000, 10_000, 30_000];
-                let length_ns = lengths_ms[random.below(5) as usize] * 1_000_000;
+                let length_ns = size.outages_ms[random.below(5) as usize] * 1_000_000;
                 troubles.outage_ns = Some((from_ns, from_ns + length_ns));
             }
             let mut some = |chance: f64| if random.chance(0.25) { chance } else { 0.0 };
@@ -351,9 +384,6 @@ impl Spec {
 pub fn custom_copies(item: &Item) -> usize {
     (item.id >> 23) as usize % 3
 }
-
-/// Tuples in an undisturbed run.
-const DELIVERIES_MAX: u64 = 700;
 
 fn draw_edges(
     components: &mut Vec<Component>,

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::draw::{Item, Op, Spec, custom_copies, total};
-use super::world::{At, World};
+use super::draw::{At, Item, Op, Spec, custom_copies, total};
+use super::world::World;
 use crate::connect::Generator;
-use crate::connect::transaction::TransactionalSink;
 use crate::error::Failure;
-use crate::state::store::CheckpointId;
 use crate::state::{AtEnd, CurrentKey, ListState, MapState, StateVisitor, Timers, Ttl, ValueState};
 use crate::sys::offload::Offload;
 use crate::sys::sync::Arc;
@@ -19,8 +17,7 @@ use crate::task::held::{Anchors, Tuple};
 use crate::task::held_state::Held;
 use crate::task::keyed::Timer;
 use crate::task::outlet::Outlet;
-use crate::task::payload::{Emission2, Nothing, Ports};
-use crate::task::snapshot::DurableJob;
+use crate::task::payload::{Emission2, Ports};
 
 pub type Out = Ports<(Item, Item)>;
 
@@ -54,7 +51,7 @@ impl Part {
         }
     }
 
-    fn strike(&self, item: Option<&Item>, at: At, now_ns: u64) -> Outcome {
+    pub fn strike(&self, item: Option<&Item>, at: At, now_ns: u64) -> Outcome {
         self.world.strike(self.number, item, at, now_ns)
     }
 }
@@ -285,7 +282,7 @@ impl<const IN_STATE: bool> Manual<IN_STATE> {
     fn offload(&self, tuple: Tuple<Item>) {
         let (part, task) = (self.part.clone(), self.info.as_ref().expect("prepared").task.0);
         let (door, offload) = self.outside.clone().expect("prepared");
-        offload.run(move || {
+        let job = move || {
             let (item, anchor) = tuple.split();
             for (port, child) in part.spec.children(part.number, &item) {
                 let child = part.world.stamp(child, (task, true));
@@ -297,7 +294,8 @@ impl<const IN_STATE: bool> Manual<IN_STATE> {
             }
             part.world.hit("door");
             anchor.ack();
-        });
+        };
+        self.part.world.elsewhere(&offload, Box::new(job));
     }
 }
 
@@ -346,6 +344,10 @@ impl<const IN_STATE: bool> ManualBolt for Manual<IN_STATE> {
         Ok(())
     }
 
+    fn works_elsewhere(&self) -> bool {
+        self.part.world.has_threads()
+    }
+
     fn tick(&mut self, out: &mut Outlet<Out>) -> Outcome {
         self.part.strike(None, At::Tick, 0)?;
         self.release(out);
@@ -355,99 +357,6 @@ impl<const IN_STATE: bool> ManualBolt for Manual<IN_STATE> {
     fn finish(&mut self, out: &mut Outlet<Out>) -> Outcome {
         self.part.strike(None, At::Last, 0)?;
         self.release(out);
-        Ok(())
-    }
-}
-
-/// Writes at once.
-pub struct Plain {
-    part: Part,
-    info: Option<TaskInfo>,
-}
-
-impl Plain {
-    pub fn new(part: Part) -> Self {
-        Plain { part, info: None }
-    }
-}
-
-impl Bolt for Plain {
-    type In = Item;
-    type Out = Nothing;
-
-    fn prepare(&mut self, ctx: &mut BoltContext<Nothing>) -> Outcome {
-        self.info = Some(ctx.info().clone());
-        Ok(())
-    }
-
-    fn execute(&mut self, item: Item, out: &mut Outlet<Nothing>) -> Outcome {
-        let part = &self.part;
-        part.world.came(part.number, self.info.as_ref().expect("prepared"), &item, false);
-        part.strike(Some(&item), At::Item, out.now_ns())?;
-        part.world.write(part.number, &item);
-        Ok(())
-    }
-}
-
-/// Transactions in the world.
-pub struct Ledger {
-    part: Part,
-    info: Option<TaskInfo>,
-}
-
-impl Ledger {
-    pub fn new(part: Part) -> Self {
-        Ledger { part, info: None }
-    }
-
-    fn task(&self) -> (usize, usize) {
-        let info = self.info.as_ref().expect("opened");
-        (info.index, info.count)
-    }
-}
-
-impl TransactionalSink for Ledger {
-    type In = Item;
-    type Transaction = u64;
-
-    fn open(&mut self, task: &TaskInfo) -> Outcome {
-        self.info = Some(task.clone());
-        Ok(())
-    }
-
-    fn begin(&mut self, after: Option<CheckpointId>) -> Result<u64, Failure> {
-        Ok(self.part.world.begin(self.part.number, self.task().0, after))
-    }
-
-    fn write(&mut self, transaction: &mut u64, item: Item) -> Outcome {
-        let part = &self.part;
-        part.world.came(part.number, self.info.as_ref().expect("opened"), &item, false);
-        part.strike(Some(&item), At::Item, u64::MAX)?;
-        part.world.add(*transaction, &item);
-        Ok(())
-    }
-
-    fn pre_commit(&mut self, transaction: &mut u64) -> Result<Option<DurableJob>, Failure> {
-        self.part.world.advance(*transaction, true);
-        let (world, transaction) = (self.part.world.clone(), *transaction);
-        Ok(Some(Box::new(move || {
-            world.advance(transaction, false);
-            Ok(())
-        })))
-    }
-
-    fn commit(&mut self, transaction: &u64) -> Outcome {
-        self.part.world.commit(*transaction);
-        Ok(())
-    }
-
-    fn abort(&mut self, transaction: &u64) -> Outcome {
-        self.part.world.abort(*transaction);
-        Ok(())
-    }
-
-    fn abort_unknown(&mut self, resumed: Option<CheckpointId>) -> Outcome {
-        self.part.world.abort_unknown(self.part.number, self.task(), resumed);
         Ok(())
     }
 }

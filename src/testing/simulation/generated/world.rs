@@ -1,10 +1,12 @@
-//! What outlives processes: the world outside, in which transactions are kept, chance strikes, and everything is noted.
+//! What outlives processes: the world outside, in which chance strikes and everything is noted.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
 
-use super::draw::{Class, Item, NO_ROOT, Op, Spec};
+use super::draw::{At, Class, Item, NO_ROOT, Op, Spec};
 use crate::error::Failure;
-use crate::state::store::CheckpointId;
+use crate::sys::offload::Offload;
 use crate::sys::random::Random;
 use crate::sys::sync::{Arc, Mutex, MutexGuard};
 use crate::task::component::Outcome;
@@ -23,8 +25,6 @@ pub struct State {
     seen: BTreeMap<((u32, bool), u32), u64>,
     sequences: BTreeMap<(u32, bool), u64>,
     ticks: u64,
-    transactions: BTreeMap<u64, Transaction>,
-    next_transaction: u64,
     /// Items written at once, by sink and id.
     pub written: BTreeMap<(usize, u64), u64>,
     /// What happened, for the count of what the campaign reaches.
@@ -32,37 +32,22 @@ pub struct State {
     pub fatal: bool,
     /// A source has failed, so that what it had read may come again.
     pub source_failed: bool,
+    real: Option<Real>,
     /// Told by the variable `SQUALL_TRACE`, to look at one seed.
     traces: bool,
     wrong: Vec<String>,
 }
 
-struct Transaction {
-    sink: usize,
-    task: usize,
-    after: Option<CheckpointId>,
-    items: Vec<u64>,
-    stage: Stage,
+/// Of a process with threads and a clock of its own, which may be killed at any time.
+pub struct Real {
+    /// Keeps what later processes have to know, as lines.
+    pub note: Box<dyn FnMut(&str) + Send>,
+    /// Does work on a thread of the user's.
+    pub threads: Sender<Job>,
+    pub started: Instant,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Open,
-    Prepared,
-    Durable,
-    Committed,
-}
-
-/// Where something may go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
-    /// Handling an item.
-    Item,
-    Tick,
-    Callback,
-    Last,
-    Poll,
-}
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// So few that no input is taken for poison: it takes five.
 const CHANCES_OF_ROOT_MAX: u32 = 2;
@@ -77,15 +62,26 @@ impl World {
             seen: BTreeMap::new(),
             sequences: BTreeMap::new(),
             ticks: 0,
-            transactions: BTreeMap::new(),
-            next_transaction: 0,
             written: BTreeMap::new(),
             hits: BTreeMap::new(),
             fatal: false,
             source_failed: false,
+            real: None,
             traces: std::env::var_os("SQUALL_TRACE").is_some(),
             wrong: Vec::new(),
         })))
+    }
+
+    /// Of a real process, the `start`th, with what earlier ones have noted.
+    pub fn real(spec: Arc<Spec>, start: u64, real: Real, notes: &str) -> Self {
+        let world = World::new(spec);
+        {
+            let mut state = world.state();
+            state.random = state.random.fork(start);
+            notes.lines().for_each(|line| state.recall(line));
+            state.real = Some(real);
+        }
+        world
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -111,15 +107,20 @@ impl World {
         state.trace(|| "-- the process ends".to_owned());
         state.seen.clear();
         state.sequences.clear();
-        state.transactions.retain(|_, t| matches!(t.stage, Stage::Durable | Stage::Committed));
     }
 
     /// Marks an item with its producer and the number of the emit.
     pub fn stamp(&self, mut item: Item, producer: (u32, bool)) -> Item {
         let mut state = self.state();
+        item.producer = producer;
+        // Several threads emit through one door.
+        if producer.1 && state.real.is_some() {
+            item.sequence = 0;
+            return item;
+        }
         let sequence = state.sequences.entry(producer).or_default();
         *sequence += 1;
-        (item.producer, item.sequence) = (producer, *sequence);
+        item.sequence = *sequence;
         item
     }
 
@@ -145,6 +146,9 @@ impl World {
         let mut state = self.state();
         let spec = state.spec.clone();
         let troubles = &spec.components[component].troubles;
+        // Of virtual time, a process begins at 0.
+        let real_ns = state.real.as_ref().map(|real| real.started.elapsed().as_nanos() as u64);
+        let now_ns = if now_ns == u64::MAX { now_ns } else { real_ns.unwrap_or(now_ns) };
         if let Some(item) = item {
             if spec.is_poison(component, item) {
                 state.hit("poison");
@@ -165,10 +169,14 @@ impl World {
         if !state.may_strike(item, retry + panic + fatal) {
             return Ok(());
         }
-        state.source_failed |= at == At::Poll;
+        if at == At::Poll {
+            state.source_failed = true;
+            state.note("source failed");
+        }
         let kind = state.random.unit() * (retry + panic + fatal);
         if kind < fatal {
             state.fatal = true;
+            state.note("fatal");
             state.hit("fatal");
             return Err(Failure::fatal("told to stop"));
         }
@@ -192,6 +200,27 @@ impl World {
         drops
     }
 
+    /// Work that is done on another thread.
+    pub fn elsewhere(&self, offload: &Offload, job: Job) {
+        let mut state = self.state();
+        let threads = match &state.real {
+            Some(real) => real.threads.clone(),
+            None => {
+                drop(state);
+                return offload.run(job);
+            }
+        };
+        let own = state.random.chance(0.5);
+        state.hit(if own { "a thread of the user's" } else { "offload" });
+        drop(state);
+        if own { threads.send(job).expect("the thread lives as long as the process") } else { offload.run(job) }
+    }
+
+    /// Some of it is done on threads of which the engine knows nothing.
+    pub fn has_threads(&self) -> bool {
+        self.state().real.is_some()
+    }
+
     pub fn tick_item(&self) -> Item {
         let mut state = self.state();
         state.ticks += 1;
@@ -200,104 +229,53 @@ impl World {
 
     pub fn write(&self, sink: usize, item: &Item) {
         if item.class != Class::Tick {
-            *self.state().written.entry((sink, item.id)).or_default() += 1;
-        }
-    }
-
-    pub fn begin(&self, sink: usize, task: usize, after: Option<CheckpointId>) -> u64 {
-        let mut state = self.state();
-        state.next_transaction += 1;
-        let id = state.next_transaction;
-        state.trace(|| format!("transaction {id} of c{sink:02}[{task}] begins after {after:?}"));
-        state.transactions.insert(id, Transaction { sink, task, after, items: Vec::new(), stage: Stage::Open });
-        id
-    }
-
-    pub fn add(&self, transaction: u64, item: &Item) {
-        let mut state = self.state();
-        match state.transactions.get_mut(&transaction) {
-            Some(t) if t.stage == Stage::Open => {
-                if item.class != Class::Tick {
-                    t.items.push(item.id);
-                }
-            }
-            _ => {
-                state.wrong(format!("protocol: {item:?} is written into transaction {transaction}, which is not open"))
-            }
-        }
-    }
-
-    pub fn advance(&self, transaction: u64, prepared: bool) {
-        let mut state = self.state();
-        let (from, to) = if prepared { (Stage::Open, Stage::Prepared) } else { (Stage::Prepared, Stage::Durable) };
-        match state.transactions.get_mut(&transaction) {
-            Some(t) if t.stage == from => t.stage = to,
-            // Its instance is gone, and so has it: nobody will commit it.
-            None if !prepared => {}
-            other => {
-                let stage = other.map(|t| t.stage);
-                state.wrong(format!("protocol: transaction {transaction} becomes {to:?}, and is {stage:?}"));
-            }
-        }
-    }
-
-    pub fn commit(&self, transaction: u64) {
-        let mut state = self.state();
-        let Some(t) = state.transactions.get_mut(&transaction) else {
-            return state.wrong(format!("protocol: transaction {transaction} is committed and is not there"));
-        };
-        let stage = t.stage;
-        match stage {
-            Stage::Committed => {}
-            Stage::Durable => {
-                t.stage = Stage::Committed;
-                let (sink, items) = (t.sink, std::mem::take(&mut t.items));
-                for id in items {
-                    *state.written.entry((sink, id)).or_default() += 1;
-                }
-                state.hit("commit");
-                state.trace(|| format!("transaction {transaction} is committed"));
-            }
-            stage => state.wrong(format!("protocol: transaction {transaction} is committed and is {stage:?}")),
-        }
-    }
-
-    pub fn abort(&self, transaction: u64) {
-        let mut state = self.state();
-        let stage = state.transactions.remove(&transaction).map(|t| t.stage);
-        state.trace(|| format!("transaction {transaction}, {stage:?}, is aborted"));
-        if stage == Some(Stage::Committed) {
-            state.wrong(format!("protocol: transaction {transaction} is aborted and is committed"));
-        }
-    }
-
-    pub fn abort_unknown(&self, sink: usize, (task, tasks): (usize, usize), resumed: Option<CheckpointId>) {
-        let mut state = self.state();
-        let is_unknown = |t: &Transaction| t.sink == sink && t.task % tasks == task && t.after >= resumed;
-        let unknown: Vec<u64> = state.transactions.iter().filter(|(_, t)| is_unknown(t)).map(|(id, _)| *id).collect();
-        for id in unknown {
-            if state.transactions[&id].stage == Stage::Committed {
-                state.wrong(format!("protocol: transaction {id} is committed, before any checkpoint that has it"));
-            }
-            state.transactions.remove(&id);
-            state.trace(|| format!("transaction {id} is aborted, resumed from {resumed:?}"));
+            self.state().wrote(sink, item.id);
         }
     }
 }
 
 impl State {
     pub fn hit(&mut self, what: impl Into<String>) {
-        *self.hits.entry(what.into()).or_default() += 1;
+        let what = what.into();
+        let times = self.hits.entry(what.clone()).or_default();
+        *times += 1;
+        if *times == 1 {
+            self.note(&format!("hit {what}"));
+        }
     }
 
-    fn trace(&self, what: impl FnOnce() -> String) {
+    pub fn wrote(&mut self, sink: usize, id: u64) {
+        *self.written.entry((sink, id)).or_default() += 1;
+    }
+
+    fn note(&mut self, line: &str) {
+        if let Some(real) = &mut self.real {
+            (real.note)(line);
+        }
+    }
+
+    /// What an earlier process has noted.
+    fn recall(&mut self, line: &str) {
+        match line.split_once(' ') {
+            Some(("struck", root)) => {
+                let root = root.parse().expect("as it was noted");
+                *self.of_root.entry(root).or_default() += 1;
+                self.chances_left = self.chances_left.saturating_sub(1);
+            }
+            Some(("source", _)) => self.source_failed = true,
+            _ => self.fatal |= line == "fatal",
+        }
+    }
+
+    pub fn trace(&self, what: impl FnOnce() -> String) {
         if self.traces {
             eprintln!("{}", what());
         }
     }
 
-    fn wrong(&mut self, what: String) {
+    pub fn wrong(&mut self, what: String) {
         if self.wrong.len() < 5 {
+            self.note(&format!("wrong {what}"));
             self.wrong.push(what);
         }
     }
@@ -313,6 +291,7 @@ impl State {
         }
         *of_root += 1;
         self.chances_left -= 1;
+        self.note(&format!("struck {root}"));
         true
     }
 }

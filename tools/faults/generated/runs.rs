@@ -1,0 +1,322 @@
+//! Brings topologies to their ends, one seed after the other, through faults.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use squall::Guarantee;
+use squall::sys::random::Random;
+
+use super::REAL;
+use super::draw::{Grouping, Op, Spec};
+use super::judge::{Ran, judge};
+use super::program::ARGUMENTS;
+use super::sinks::{self, Kind};
+use crate::below;
+use crate::campaign::Outcome;
+use crate::fault::Fault;
+use crate::process::HANGS;
+use crate::way::{OTHER_TASKS, Way, listed};
+
+/// What to do.
+pub struct Runs {
+    /// The program that calls `run_if_asked`, and what it has to be given for that.
+    pub program: (PathBuf, Vec<String>),
+    /// An empty folder of its own.
+    pub dir: PathBuf,
+    pub store: String,
+    /// Of the first topology; each further one has the next.
+    pub seed: u64,
+    pub runs: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Table {
+    pub runs: u64,
+    /// By guarantee, with and without checkpoints.
+    pub guarantees: BTreeMap<String, u64>,
+    /// Processes, and what they met.
+    pub met: Outcome,
+    /// Topologies that were told to stop, and have.
+    pub told_to_stop: u64,
+    /// Lines in sinks.
+    pub lines: u64,
+    pub lost: u64,
+    pub duplicated: u64,
+    pub out_of_order: u64,
+    pub hung: u64,
+    pub unaccounted: u64,
+    /// In how many topologies each kind of component, grouping, failure has occurred.
+    pub hits: BTreeMap<String, u64>,
+    /// What was wrong, with the seed.
+    pub wrong: Vec<String>,
+}
+
+impl Table {
+    pub fn holds(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
+    /// What the draw never came to.
+    pub fn missing(&self) -> Vec<String> {
+        let ops = Op::ALL.into_iter().filter(|op| *op != Op::Source);
+        let ops = ops.flat_map(|op| {
+            let of = |guarantee: Guarantee| format!("{op:?} under {guarantee}");
+            [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce].map(of)
+        });
+        let groupings = Grouping::ALL.into_iter().map(|grouping| format!("{grouping:?}"));
+        let kinds = Kind::ALL.into_iter().map(|kind| format!("{kind:?}"));
+        let failures = ["poison", "reject", "outage", "drop", "dead letter", "timer", "door", "a thread of the user's"];
+        let chance = ["retry at Item", "panic at Item", "another parallelism", "lanes of one"];
+        let all = ops.chain(groupings).chain(kinds).chain(failures.into_iter().chain(chance).map(str::to_owned));
+        all.filter(|what| !self.hits.contains_key(what)).collect()
+    }
+}
+
+/// How long after a checkpoint a process is killed at random, at most.
+const KILL_WITHIN: Duration = Duration::from_millis(200);
+const FAULTS_MAX: u64 = 3;
+/// Failing seeds after which the campaign stops.
+const FAILING_MAX: usize = 5;
+
+impl Runs {
+    /// # Errors
+    /// What keeps the campaign itself from going on.
+    pub fn run(&self) -> Result<Table, String> {
+        let library = below::build(&self.dir)?;
+        let mut table = Table::default();
+        for number in 0..self.runs {
+            let seed = self.seed.wrapping_add(number);
+            let dir = self.dir.join(format!("{}-{seed}", self.store));
+            let mut one = One::new(self, seed, Way::new(dir, &library, KILL_WITHIN));
+            let outcome = one.run(&mut table);
+            table.runs += 1;
+            if let Err(error) = outcome {
+                table.hung += u64::from(error.contains(HANGS));
+                let (met, left) = (one.way.history.join("\n  "), listed(&one.way.dir));
+                table.wrong.push(format!("{} store, topology {seed}: {error}\n  {met}\n{left}", self.store));
+                eprintln!("{}", table.wrong.last().expect("just pushed"));
+            }
+            if table.runs.is_multiple_of(20) {
+                eprintln!("{} of {} topologies at their end, {} wrong", table.runs, self.runs, table.wrong.len());
+            }
+            if table.wrong.len() == FAILING_MAX {
+                break;
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// One topology.
+struct One<'a> {
+    runs: &'a Runs,
+    spec: Spec,
+    way: Way<'a>,
+    random: Random,
+    /// Numbers of tasks of the starts so far.
+    tasks: Vec<Vec<usize>>,
+    starts: u32,
+    drained: bool,
+}
+
+impl<'a> One<'a> {
+    fn new(runs: &'a Runs, seed: u64, way: Way<'a>) -> Self {
+        let random = Random::new(seed).fork(0x72756e73);
+        let spec = Spec::draw(seed, &REAL);
+        One { runs, spec, way, random, tasks: Vec::new(), starts: 0, drained: false }
+    }
+
+    fn has_state(&self) -> bool {
+        self.spec.checkpoint_every.is_some()
+    }
+
+    /// Beside its folder, where no fault is injected.
+    fn beside(&self, what: &str) -> PathBuf {
+        self.way.dir.with_extension(what)
+    }
+
+    fn run(&mut self, table: &mut Table) -> Result<(), String> {
+        fs::create_dir_all(&self.way.dir).map_err(|error| format!("{}: {error}", self.way.dir.display()))?;
+        let state = if self.has_state() { "with checkpoints" } else { "without checkpoints" };
+        *table.guarantees.entry(format!("{}, {state}", self.spec.guarantee)).or_default() += 1;
+        let mut faults = self.random.below(FAULTS_MAX + 1);
+        let ended = loop {
+            let fault = (faults > 0).then(|| self.draw_fault());
+            faults = faults.saturating_sub(1);
+            let said = self.way.stderr().len();
+            let status = self.process(fault, table)?;
+            let since = self.way.stderr().split_off(said);
+            if self.notes().lines().any(|line| line == "fatal") {
+                break self.was_told_to_stop(status, &since).map(|()| table.told_to_stop += 1);
+            }
+            if let Some(status) = status {
+                break self.judge(status, table);
+            }
+        };
+        self.count(table);
+        ended?;
+        self.remove()
+    }
+
+    fn draw_fault(&mut self) -> Fault {
+        match self.random.below(8) {
+            0 => Fault::Pause,
+            1 if !self.has_state() => Fault::Drain,
+            _ if !self.has_state() => Fault::Pause,
+            _ => Fault::drawn(&self.runs.store, &mut self.random),
+        }
+    }
+
+    fn draw_tasks(&mut self) -> Vec<usize> {
+        let mut tasks: Vec<usize> = self.spec.components.iter().map(|component| component.tasks).collect();
+        if self.tasks.is_empty() {
+            return tasks;
+        }
+        for (number, tasks) in tasks.iter_mut().enumerate() {
+            let component = &self.spec.components[number];
+            let is_single = component.op.is_sink() && Kind::of(&self.spec, number).is_single();
+            if !component.fixed && !is_single && self.random.chance(0.5) {
+                *tasks = 1 + self.random.below(5) as usize;
+            }
+        }
+        tasks
+    }
+
+    /// One process, with another number of tasks if it may have one.
+    fn process(&mut self, fault: Option<Fault>, table: &mut Table) -> Result<Option<ExitStatus>, String> {
+        let mut tasks = self.draw_tasks();
+        loop {
+            if self.tasks.last().is_some_and(|before| *before != tasks) {
+                *table.hits.entry("another parallelism".to_owned()).or_default() += 1;
+            }
+            let said = self.way.stderr().len();
+            let command = self.command(&tasks, table);
+            self.drained |= matches!(fault, Some(Fault::Drain));
+            let status = self.way.process(command, fault, &mut self.random, &mut table.met)?;
+            self.starts += 1;
+            let is_refused = status.and_then(|status| status.code()) == Some(2);
+            // Something is held in the checkpoint, or the input had ended for some tasks: does as it is told.
+            match self.tasks.pop() {
+                Some(before) if is_refused && self.way.stderr()[said..].contains(OTHER_TASKS) => tasks = before,
+                before => {
+                    self.tasks.extend(before);
+                    self.tasks.push(tasks);
+                    return Ok(status);
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, tasks: &[usize], table: &mut Table) -> Command {
+        let tasks: Vec<String> = tasks.iter().map(usize::to_string).collect();
+        let path = |path: &Path| path.display().to_string();
+        let (executors, lanes) = (1 + self.random.below(2), [1, 2, 7, 1_024][self.random.below(4) as usize]);
+        let wait = ["spin", "adaptive", "park"][self.random.below(3) as usize];
+        if lanes == 1 {
+            *table.hits.entry("lanes of one".to_owned()).or_default() += 1;
+        }
+        let mut arguments = vec![
+            ("--topology-seed", self.spec.seed.to_string()),
+            ("--tasks", tasks.join(",")),
+            ("--out", path(&self.way.dir.join("out"))),
+            ("--notes", path(&self.beside("notes"))),
+            ("--report", path(&self.beside("report"))),
+            ("--start", self.starts.to_string()),
+            ("--executors", executors.to_string()),
+            ("--wait", wait.to_owned()),
+            ("--set", format!("lane_capacity={lanes}")),
+        ];
+        if self.has_state() {
+            arguments.extend([("--state", path(&self.way.state())), ("--store", self.runs.store.clone())]);
+        }
+        self.way.history.push(format!("{executors} executors that {wait}, lanes of {lanes}, tasks {}", tasks.join(",")));
+        let arguments: Vec<String> = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+        let (program, own) = &self.runs.program;
+        let mut command = Command::new(program);
+        command.args(own).env(ARGUMENTS, format!("run\n--quiet\n{}", arguments.join("\n"))).env_remove("RUST_LOG");
+        command
+    }
+
+    fn notes(&self) -> String {
+        fs::read_to_string(self.beside("notes")).unwrap_or_default()
+    }
+
+    fn was_told_to_stop(&self, status: Option<ExitStatus>, since: &str) -> Result<(), String> {
+        match status.map(|status| status.code()) {
+            // It may have been ended before it could stop.
+            None => Ok(()),
+            Some(Some(1)) if since.contains("told to stop") => Ok(()),
+            _ => Err(format!("told to stop by a fatal failure, and: {status:?}")),
+        }
+    }
+
+    fn judge(&self, status: ExitStatus, table: &mut Table) -> Result<(), String> {
+        let may_end_with = |code| match code {
+            0 => true,
+            // What fails after its source has ended.
+            3 => self.spec.guarantee == Guarantee::AtLeastOnce,
+            _ => false,
+        };
+        let code = status.code();
+        // Unaccounted: the rest is worth knowing too.
+        if !code.is_some_and(|code| may_end_with(code) || code == 4) {
+            return Err(format!("{status}"));
+        }
+        let written = sinks::written(&self.spec, &self.way.dir.join("out"))?;
+        let (counted, unaccounted) = self.reported()?;
+        let source_failed = self.notes().lines().any(|line| line == "source failed");
+        let (starts, drained) = (self.starts, self.drained);
+        let ran = Ran { written: &written, starts, source_failed, drained, counted, unaccounted };
+        let difference = judge(&self.spec, &ran);
+        table.lines += written.values().sum::<u64>();
+        table.lost += difference.lost;
+        table.duplicated += difference.duplicated;
+        table.unaccounted += difference.unaccounted;
+        let mut wrong = difference.wrong;
+        wrong.truncate(6);
+        wrong.extend(code.filter(|code| *code == 4).map(|_| status.to_string()));
+        let notes = self.notes();
+        let told = notes.lines().filter_map(|line| line.strip_prefix("wrong "));
+        table.out_of_order += told.clone().filter(|what| what.starts_with("out of order")).count() as u64;
+        wrong.extend(told.take(6).map(str::to_owned));
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+
+    /// Dead letters, and inputs unaccounted for, of the last process.
+    fn reported(&self) -> Result<(u64, u64), String> {
+        let path = self.beside("report");
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let text = fs::read(&path).map_err(|error| failed(&error))?;
+        let report: serde_json::Value = serde_json::from_slice(&text).map_err(|error| failed(&error))?;
+        let components = report["components"].as_array().ok_or_else(|| failed(&"no components"))?;
+        let sum = |what: &str| components.iter().map(|component| component[what].as_u64()).sum::<Option<u64>>();
+        let both = sum("dead_lettered").zip(sum("unaccounted"));
+        both.ok_or_else(|| failed(&"a component without counts"))
+    }
+
+    /// What has occurred.
+    fn count(&self, table: &mut Table) {
+        let notes = self.notes();
+        let hits: std::collections::BTreeSet<&str> =
+            notes.lines().filter_map(|line| line.strip_prefix("hit ")).collect();
+        hits.into_iter().for_each(|hit| *table.hits.entry(hit.to_owned()).or_default() += 1);
+    }
+
+    fn remove(&self) -> Result<(), String> {
+        fs::remove_dir_all(&self.way.dir).map_err(|error| format!("{}: {error}", self.way.dir.display()))?;
+        for beside in ["notes", "report"] {
+            let path = self.beside(beside);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(format!("{}: {error}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
