@@ -158,7 +158,6 @@ impl Shared {
     pub fn checkpoints(&self) -> Option<Checkpoints> {
         let checkpointing = self.checkpointing.as_ref();
         checkpointing.map(|checkpointing| {
-            let spouts = self.spout_tasks().into_iter();
             let policy = Policy {
                 patience: self.patience(),
                 restarts: Limits {
@@ -167,7 +166,7 @@ impl Shared {
                     window_ns: self.settings.restart_window.as_nanos() as u64,
                 },
                 seed: self.seed,
-                spouts: spouts.map(|task| self.metrics[task.component][task.index].clone()).collect(),
+                spouts: self.spout_metrics(),
                 wall_offset_ns: self.wall_offset_ns,
             };
             Checkpoints::new(checkpointing, policy)
@@ -196,6 +195,10 @@ impl Shared {
         spouts
             .flat_map(|(component, plan)| (0..plan.tasks.len()).map(move |index| TaskRef { component, index }))
             .collect()
+    }
+
+    fn spout_metrics(&self) -> Vec<Arc<TaskMetrics>> {
+        self.spout_tasks().into_iter().map(|task| self.metrics[task.component][task.index].clone()).collect()
     }
 
     fn pacer_of(&self, task: TaskRef) -> Option<Pacer> {
@@ -454,6 +457,8 @@ fn build_task(
     });
     let settings = &shared.settings;
     let feeders = if wiring.lane_feedback.contains(&true) { shared.plan.loop_feeders(component) } else { Vec::new() };
+    let late_port = shared.topology.late_port(component);
+    let spouts = late_port.map_or_else(Vec::new, |_| shared.spout_metrics());
     let parts = TaskParts {
         info: TaskInfo {
             topology: shared.plan.name.as_str().into(),
@@ -469,7 +474,8 @@ fn build_task(
         lane_feedback: wiring.lane_feedback,
         loop_feeders: feeders.into_iter().flat_map(|feeder| shared.metrics[feeder].iter().cloned()).collect(),
         edges: edges.collect(),
-        late_port: shared.topology.late_port(component),
+        late_port,
+        spouts,
         acks: acks.clone(),
         ledger: wiring.ledger,
         max_spout_pending: settings.max_spout_pending_of(&plan.id),

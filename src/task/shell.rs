@@ -181,6 +181,8 @@ pub(crate) struct TaskParts {
     pub edges: Vec<(usize, Box<dyn Any>)>,
     /// Of a spout: the port of its dead letters, if no subscriber of it subscribes to another port too.
     pub late_port: Option<usize>,
+    /// Then: all spout tasks.
+    pub spouts: Vec<Arc<TaskMetrics>>,
     pub acks: Rc<Acks>,
     /// The spout task's ledger; none for bolts and with tracking off.
     pub ledger: Option<Rc<RefCell<Ledger>>>,

@@ -80,6 +80,8 @@ impl<'a> Way<'a> {
         {
             self.copy = Some((copy_state(&self.dir)?, below.name()));
         }
+        let name = fault.map_or("no fault", Fault::name);
+        self.history.push(format!("{name}: did not end"));
         let start = Instant::now();
         let mut process = self.start(command, below)?;
         let mut ended = None;
@@ -97,7 +99,8 @@ impl<'a> Way<'a> {
         }
         drop(process);
         let ending = ended.map_or("ended by the campaign".to_owned(), |status| status.to_string());
-        self.history.push(format!("{}: {ending}", fault.map_or("no fault", Fault::name)));
+        self.history.pop();
+        self.history.push(format!("{name}: {ending}"));
         let stderr = self.stderr();
         let since = stderr.get(said..).unwrap_or_default();
         let is_injected = since.contains(INJECTED);

@@ -93,7 +93,9 @@ impl<S: Spout> Task for SpoutShell<S> {
     }
 
     fn can_use_quiet(&self) -> bool {
-        self.appetite == Appetite::Finished && !self.is_over() && !self.owes_checkpoint()
+        // While another spout goes on, what is held may still be let go.
+        let may_end = !self.end_sent || self.parts.spouts.iter().all(|spout| spout.state() == TaskState::Done);
+        self.appetite == Appetite::Finished && !self.is_over() && !self.owes_checkpoint() && may_end
     }
 
     fn take_fatal(&mut self) -> Option<Fatal> {

@@ -52,7 +52,8 @@ fn topology(args: &Args) -> squall::Result<Topology> {
     let file = fs::File::options().append(true).create(true).open(&args.notes);
     let mut file = file.map_err(|error| failed(&args.notes, error))?;
     // One write a line: whoever kills the process finds whole ones.
-    let note = move |line: &str| file.write_all(format!("{line}\n").as_bytes()).expect("notes have a disk of their own");
+    let note =
+        move |line: &str| file.write_all(format!("{line}\n").as_bytes()).expect("notes have a disk of their own");
     let real = Real { note: Box::new(note), threads: user_threads(args.topology_seed), started: Instant::now() };
     let world = World::real(spec.clone(), args.start, real, &notes);
     let sinks = |t: &mut _, id, part, tasks| sinks::declare(&args.out, t, id, part, tasks);

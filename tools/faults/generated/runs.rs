@@ -233,7 +233,9 @@ impl<'a> One<'a> {
         if self.has_state() {
             arguments.extend([("--state", path(&self.way.state())), ("--store", self.runs.store.clone())]);
         }
-        self.way.history.push(format!("{executors} executors that {wait}, lanes of {lanes}, tasks {}", tasks.join(",")));
+        self.way
+            .history
+            .push(format!("{executors} executors that {wait}, lanes of {lanes}, tasks {}", tasks.join(",")));
         let arguments: Vec<String> = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
         let (program, own) = &self.runs.program;
         let mut command = Command::new(program);
@@ -255,22 +257,18 @@ impl<'a> One<'a> {
     }
 
     fn judge(&self, status: ExitStatus, table: &mut Table) -> Result<(), String> {
-        let may_end_with = |code| match code {
-            0 => true,
-            // What fails after its source has ended.
-            3 => self.spec.guarantee == Guarantee::AtLeastOnce,
-            _ => false,
-        };
         let code = status.code();
         // Unaccounted: the rest is worth knowing too.
-        if !code.is_some_and(|code| may_end_with(code) || code == 4) {
+        if !code.is_some_and(|code| [0, 4].contains(&code)) {
             return Err(format!("{status}"));
         }
         let written = sinks::written(&self.spec, &self.way.dir.join("out"))?;
         let (counted, unaccounted) = self.reported()?;
-        let source_failed = self.notes().lines().any(|line| line == "source failed");
+        let notes = self.notes();
+        let source_failed = notes.lines().any(|line| line == "source failed");
+        let ended = notes.lines().filter_map(|line| line.strip_prefix("ended ")?.parse().ok()).collect();
         let (starts, drained) = (self.starts, self.drained);
-        let ran = Ran { written: &written, starts, source_failed, drained, counted, unaccounted };
+        let ran = Ran { written: &written, starts, source_failed, ended: &ended, drained, counted, unaccounted };
         let difference = judge(&self.spec, &ran);
         table.lines += written.values().sum::<u64>();
         table.lost += difference.lost;
@@ -279,7 +277,6 @@ impl<'a> One<'a> {
         let mut wrong = difference.wrong;
         wrong.truncate(6);
         wrong.extend(code.filter(|code| *code == 4).map(|_| status.to_string()));
-        let notes = self.notes();
         let told = notes.lines().filter_map(|line| line.strip_prefix("wrong "));
         table.out_of_order += told.clone().filter(|what| what.starts_with("out of order")).count() as u64;
         wrong.extend(told.take(6).map(str::to_owned));

@@ -60,6 +60,10 @@ pub fn build(
             let world = world.clone();
             Handle::Sink(sink.global(letters.via(move |letter| {
                 world.hit("dead letter");
+                if letter.error.starts_with("ended: ") {
+                    world.hit("ended");
+                    world.state().ended(letter.value.root);
+                }
                 // Of the input itself, however its value has come.
                 Item { id: letter.value.root, ..letter.value }
             })))

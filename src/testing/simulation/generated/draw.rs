@@ -279,8 +279,7 @@ impl Spec {
         for edge in &edges {
             components[edge.to].fixed |= edge.grouping == Grouping::All;
         }
-        let checkpoint_every =
-            has_checkpoints.then(|| Duration::from_millis([10, 30, 100][random.below(3) as usize]));
+        let checkpoint_every = has_checkpoints.then(|| Duration::from_millis([10, 30, 100][random.below(3) as usize]));
         let (max_spout_pending, inputs_of_pending_max) = size.inputs_of_pending_max[random.below(4) as usize];
         let mut spec = Spec {
             seed,

@@ -182,6 +182,7 @@ impl Case {
             written: &state.written,
             starts: self.starts,
             source_failed: state.source_failed,
+            ended: &state.ended,
             drained: self.spec.ends.drains,
             counted: report.components.iter().map(|component| component.counts.dead_lettered).sum(),
             unaccounted: report.unaccounted(),

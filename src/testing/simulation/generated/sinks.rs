@@ -100,9 +100,7 @@ impl Books {
                     t.items.push(item.id);
                 }
             }
-            _ => {
-                self.wrong(format!("protocol: {item:?} is written into transaction {transaction}, which is not open"))
-            }
+            _ => self.wrong(format!("protocol: {item:?} is written into transaction {transaction}, which is not open")),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What outlives processes: the world outside, in which chance strikes and everything is noted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
@@ -32,6 +32,8 @@ pub struct State {
     pub fatal: bool,
     /// A source has failed, so that what it had read may come again.
     pub source_failed: bool,
+    /// Inputs whose trees failed after their source had ended.
+    pub ended: BTreeSet<u64>,
     real: Option<Real>,
     /// Told by the variable `SQUALL_TRACE`, to look at one seed.
     traces: bool,
@@ -66,6 +68,7 @@ impl World {
             hits: BTreeMap::new(),
             fatal: false,
             source_failed: false,
+            ended: BTreeSet::new(),
             real: None,
             traces: std::env::var_os("SQUALL_TRACE").is_some(),
             wrong: Vec::new(),
@@ -248,6 +251,12 @@ impl State {
         *self.written.entry((sink, id)).or_default() += 1;
     }
 
+    /// A tree of this input has failed after its source had ended.
+    pub fn ended(&mut self, root: u64) {
+        self.ended.insert(root);
+        self.note(&format!("ended {root}"));
+    }
+
     fn note(&mut self, line: &str) {
         if let Some(real) = &mut self.real {
             (real.note)(line);
@@ -262,6 +271,7 @@ impl State {
                 *self.of_root.entry(root).or_default() += 1;
                 self.chances_left = self.chances_left.saturating_sub(1);
             }
+            Some(("ended", root)) => drop(self.ended.insert(root.parse().expect("as it was noted"))),
             Some(("source", _)) => self.source_failed = true,
             _ => self.fatal |= line == "fatal",
         }
