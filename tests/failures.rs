@@ -605,3 +605,32 @@ fn dead_letters_may_be_held_until_their_stream_ends() {
     assert_eq!((counts.acked, counts.dead_lettered, counts.untaken, report.unaccounted()), (90, 10, 0, 0));
     assert!(report.wall_s < 3_600.0, "nothing waited for a deadline: {} s", report.wall_s);
 }
+
+/// A bolt whose last call never succeeds.
+struct NeverDone;
+
+impl Bolt for NeverDone {
+    type In = u64;
+    type Out = Nothing;
+    fn execute(&mut self, _: u64, _: &mut Outlet<Nothing>) -> Outcome {
+        Ok(())
+    }
+    fn finish(&mut self, _: &mut Outlet<Nothing>) -> Outcome {
+        Err(Failure::retry("the disk is full"))
+    }
+}
+
+#[test]
+fn trouble_of_no_input_stops_by_name_when_retry_for_is_over() {
+    let mut t = TopologyBuilder::new("full");
+    let source = t.source("numbers", numbers(100, 1_000));
+    t.bolt("disk", || NeverDone).shuffle(&source);
+    t.guarantee(Guarantee::ExactlyOnce).settings(|s| s.retry_for = Some(Duration::from_secs(600)));
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    let error = driver.run_to_end().expect_err("it never ends");
+    assert_eq!(error.state(), Some("retry_limit"), "{error}");
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    let report = driver.report();
+    assert!((600.0..700.0).contains(&report.wall_s), "{} s", report.wall_s);
+    assert_eq!(report.components[0].counts.dead_lettered, 0, "no input is blamed");
+}

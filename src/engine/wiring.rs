@@ -164,6 +164,7 @@ impl Shared {
                     backoff: self.settings.restart_backoff,
                     max: self.settings.restarts_max,
                     window_ns: self.settings.restart_window.as_nanos() as u64,
+                    trouble_ns: self.patience().retry_for_ns,
                 },
                 seed: self.seed,
                 spouts: self.spout_metrics(),

@@ -14,6 +14,15 @@ pub(crate) struct Limits {
     pub backoff: Backoff,
     pub max: u32,
     pub window_ns: u64,
+    /// How long trouble that belongs to no input is borne; none: without end.
+    pub trouble_ns: Option<u64>,
+}
+
+/// Which limit another restart would be beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    Restarts,
+    Trouble,
 }
 
 #[derive(Debug)]
@@ -31,6 +40,8 @@ pub(crate) struct Restarts {
     allowance: Option<u64>,
     /// Restarts since a checkpoint was last completed.
     since_checkpoint: u32,
+    /// When the first of those was.
+    trouble_since_ns: u64,
     /// Checkpoints behind the last place, which was given up.
     behind_given_up: u32,
 }
@@ -64,29 +75,42 @@ impl Restarts {
             last_place: Place::NONE,
             allowance: None,
             since_checkpoint: 0,
+            trouble_since_ns: 0,
             behind_given_up: 0,
         }
     }
 
-    /// Another failure: how long to wait before the restart; none if there have been too many.
-    pub fn next(&mut self, fatal: &Fatal, now_ns: u64) -> Option<u64> {
+    /// Another failure: how long to wait before the restart.
+    ///
+    /// # Errors
+    /// There is none: a limit is reached.
+    pub fn next(&mut self, fatal: &Fatal, now_ns: u64) -> Result<u64, Beyond> {
         if fatal.place.is_none() && now_ns.saturating_sub(self.last_at_ns) >= QUIET_NS {
             self.in_row = 0;
         }
         self.in_row += 1;
         self.since_checkpoint += 1;
+        if self.since_checkpoint == 1 {
+            self.trouble_since_ns = now_ns;
+        }
         self.behind_given_up = 0;
         (self.last_at_ns, self.last_place) = (now_ns, fatal.place);
         // What asks to be tried again is tried without end; the growing pause keeps it cheap.
         if !matches!(fatal.failure.kind(), FailureKind::Retry | FailureKind::Timeout) {
             self.counted_at_ns.push_back(now_ns);
+        } else if fatal.place.is_none()
+            && self.limits.trouble_ns.is_some_and(|trouble_ns| now_ns - self.trouble_since_ns >= trouble_ns)
+        {
+            return Err(Beyond::Trouble);
         }
         let from_ns = now_ns.saturating_sub(self.limits.window_ns);
         while self.counted_at_ns.front().is_some_and(|&at_ns| at_ns < from_ns) {
             self.counted_at_ns.pop_front();
         }
-        let is_beyond = self.counted_at_ns.len() > self.limits.max as usize;
-        (!is_beyond).then(|| self.limits.backoff.draw_ns(self.in_row, &mut self.jitter))
+        if self.counted_at_ns.len() > self.limits.max as usize {
+            return Err(Beyond::Restarts);
+        }
+        Ok(self.limits.backoff.draw_ns(self.in_row, &mut self.jitter))
     }
 
     /// A checkpoint is durable.
@@ -137,7 +161,7 @@ mod tests {
 
     fn restarts(max: u32) -> Restarts {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(10));
-        Restarts::new(Limits { backoff, max, window_ns: 600 * S }, 1)
+        Restarts::new(Limits { backoff, max, window_ns: 600 * S, trouble_ns: Some(900 * S) }, 1)
     }
 
     fn at(position: u64, failure: Failure) -> Fatal {
@@ -148,11 +172,11 @@ mod tests {
     fn panics_without_progress_reach_the_limit_and_retries_do_not() {
         let mut panicking = restarts(3);
         let panic = at(1, Failure::panic("boo"));
-        assert!((0..3).all(|n| panicking.next(&panic, n * S).is_some()));
-        assert_eq!(panicking.next(&panic, 4 * S), None);
+        assert!((0..3).all(|n| panicking.next(&panic, n * S).is_ok()));
+        assert_eq!(panicking.next(&panic, 4 * S), Err(Beyond::Restarts));
         let mut retrying = restarts(3);
         let retry = at(1, Failure::retry("away"));
-        let pauses: Vec<u64> = (0..40).filter_map(|n| retrying.next(&retry, n * S)).collect();
+        let pauses: Vec<u64> = (0..40).filter_map(|n| retrying.next(&retry, n * S).ok()).collect();
         assert_eq!(pauses.len(), 40);
         assert!(pauses[0] <= 50_000_000 && pauses[39] > 7 * S && pauses[39] <= 10 * S, "{pauses:?}");
     }
@@ -162,22 +186,34 @@ mod tests {
         let mut restarts = restarts(2);
         let panic = at(1, Failure::panic("boo"));
         for n in 0..2 {
-            assert!(restarts.next(&panic, n * S).is_some());
+            assert!(restarts.next(&panic, n * S).is_ok());
             restarts.checkpointed(Passed::No);
             restarts.checkpointed(Passed::GivenUp { has_input: true });
         }
-        assert_eq!(restarts.next(&panic, 3 * S), None);
+        assert_eq!(restarts.next(&panic, 3 * S), Err(Beyond::Restarts));
         restarts.checkpointed(Passed::Handled);
-        assert!(restarts.next(&panic, 4 * S).is_some_and(|pause_ns| pause_ns <= 50_000_000));
+        assert!(restarts.next(&panic, 4 * S).is_ok_and(|pause_ns| pause_ns <= 50_000_000));
     }
 
     #[test]
     fn old_restarts_do_not_count() {
         let mut restarts = restarts(1);
         let panic = at(1, Failure::panic("boo"));
-        assert!(restarts.next(&panic, S).is_some());
-        assert!(restarts.next(&panic, 700 * S).is_some());
-        assert_eq!(restarts.next(&panic, 701 * S), None);
+        assert!(restarts.next(&panic, S).is_ok());
+        assert!(restarts.next(&panic, 700 * S).is_ok());
+        assert_eq!(restarts.next(&panic, 701 * S), Err(Beyond::Restarts));
+    }
+
+    #[test]
+    fn trouble_of_no_input_has_an_end_in_time_and_a_checkpoint_is_progress() {
+        let mut restarts = restarts(1);
+        let full = Fatal::of(&Failure::retry("the disk is full"), true, Place::NONE);
+        assert!((0..900).step_by(10).all(|s| restarts.next(&full, s * S).is_ok()));
+        restarts.checkpointed(Passed::No);
+        assert!(restarts.next(&full, 900 * S).is_ok());
+        assert_eq!(restarts.next(&full, 1_800 * S), Err(Beyond::Trouble));
+        let of_input = at(1, Failure::retry("away"));
+        assert!(restarts.next(&of_input, 9_000 * S).is_ok(), "an input has limits of its own");
     }
 
     #[test]
@@ -186,15 +222,15 @@ mod tests {
         let tick = Fatal::of(&Failure::panic("boo"), true, Place::NONE);
         let allowed: Vec<_> = (0..5)
             .map(|n| {
-                restarts.next(&tick, n * S);
+                restarts.next(&tick, n * S).expect("within the limits");
                 restarts.allow(10).expect("there is no input to suspect")
             })
             .collect();
         assert_eq!(allowed, [5, 2, 1, 1, 1]);
         restarts.checkpointed(Passed::No);
-        restarts.next(&at(1, Failure::panic("boo")), 9 * S);
+        restarts.next(&at(1, Failure::panic("boo")), 9 * S).expect("within the limits");
         assert_eq!(restarts.allow(10), None, "setting the input apart comes first");
-        restarts.next(&at(1, Failure::panic("boo")), 10 * S);
+        restarts.next(&at(1, Failure::panic("boo")), 10 * S).expect("within the limits");
         assert_eq!(restarts.allow(10), Some(5));
     }
 }

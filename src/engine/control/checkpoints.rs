@@ -5,7 +5,7 @@ use crossbeam::channel::Sender;
 use crate::engine::checkpoint::Checkpointing;
 use crate::engine::checkpoint::blame::{Blame, Verdict};
 use crate::engine::checkpoint::keeper::Durable;
-use crate::engine::checkpoint::restarts::{Limits, Passed, Restarts};
+use crate::engine::checkpoint::restarts::{Beyond, Limits, Passed, Restarts};
 use crate::engine::checkpoint::schedule::{Purpose, Schedule};
 use crate::engine::checkpoint::stats::CheckpointStats;
 use crate::engine::control::{Command, Control, Phase, Request};
@@ -93,6 +93,28 @@ impl Checkpoints {
     fn watched(&self) -> Arc<[Place]> {
         let last = Some(self.restarts.last_place()).filter(|place| !place.is_none());
         self.blame.apart().iter().copied().chain(last).collect()
+    }
+
+    /// What the topology stops with, at a limit of restarts.
+    fn gives_up(&self, beyond: Beyond, fatal: &Fatal) -> Error {
+        let last = &fatal.message;
+        match beyond {
+            Beyond::Restarts => {
+                let times = self.restarts.counted() - 1;
+                let message = format!(
+                    "restarted {times} times from the last checkpoint, which is kept, without getting past the \
+                     failure; the last one: {last}"
+                );
+                Error::failed("restart_limit", message)
+            }
+            Beyond::Trouble => {
+                let message = format!(
+                    "tried again for as long as retry_for says, without a checkpoint between; the last one is kept, \
+                     and the next start goes on from it; the last failure: {last}"
+                );
+                Error::failed("retry_limit", message)
+            }
+        }
     }
 
     fn tell_keeper(&self, message: ToKeeper) {
@@ -262,14 +284,12 @@ impl Control {
             _ => return self.fail(Error::failed(fatal.state, fatal.message.clone())),
         }
         let verdict = checkpoints.blame.on(fatal, now_ns.saturating_add(checkpoints.wall_offset_ns));
-        let Some(pause_ns) = checkpoints.restarts.next(fatal, now_ns) else {
-            let message = format!(
-                "restarted {} times from the last checkpoint, which is kept, without getting past the failure; the \
-                 last one: {}",
-                checkpoints.restarts.counted() - 1,
-                fatal.message
-            );
-            return self.fail(Error::failed("restart_limit", message));
+        let pause_ns = match checkpoints.restarts.next(fatal, now_ns) {
+            Ok(pause_ns) => pause_ns,
+            Err(beyond) => {
+                let error = checkpoints.gives_up(beyond, fatal);
+                return self.fail(error);
+            }
         };
         let pause_ms = pause_ns / 1_000_000;
         let kind = fatal.failure.kind();

@@ -123,8 +123,10 @@ settings! {
         kill_wait: Duration = Duration::ZERO, Duration::ZERO..=DAY;
         /// A task that has not returned for this long is reported as stalled.
         stall_limit: Duration = SECOND, MS..=HOUR;
-        /// How long an input that asks to be tried again is emitted again, before it becomes a dead letter. Not set: 10
-        /// minutes at least once, without end exactly once.
+        /// How long an input that asks to be tried again is emitted again, before it becomes a dead letter. With
+        /// checkpoints also how long trouble that belongs to no input (a full disk, a last call that fails) is borne
+        /// without a checkpoint, before the topology stops in the state `retry_limit`. Not set: 10 minutes at least
+        /// once, without end exactly once.
         retry_for: Option<Duration> = None, MS..=YEAR;
         /// Failures that an input itself has caused, by a panic or the death of a process, before it becomes a dead
         /// letter.
