@@ -606,6 +606,31 @@ fn dead_letters_may_be_held_until_their_stream_ends() {
     assert!(report.wall_s < 3_600.0, "nothing waited for a deadline: {} s", report.wall_s);
 }
 
+#[test]
+fn a_subscriber_of_dead_letters_that_fails_by_chance_is_got_past_exactly_once() {
+    let mut t = TopologyBuilder::new("letters");
+    let source = t.source("numbers", numbers(200, 1_000));
+    let parse = |n: u64, _: &mut Outlet<Nothing>| if n % 10 == 7 { Err(Failure::reject("bad")) } else { Ok(()) };
+    t.bolt("parse", parse).shuffle(&source);
+    let calls = Arc::new(AtomicU64::new(0));
+    let keep = move |letter: DeadLetter<u64>, out: &mut Outlet<u64>| {
+        if calls.fetch_add(1, Ordering::Relaxed) % 3 == 2 {
+            return Err(Failure::retry("the disk is full"));
+        }
+        out.emit(letter.value);
+        Ok(())
+    };
+    let kept = t.bolt("keep", keep).global(source.dead_letters());
+    let kept = capture(&mut t, &kept);
+    // All letters between two checkpoints.
+    t.guarantee(Guarantee::ExactlyOnce).settings(|s| s.checkpoint_interval = Some(Duration::from_secs(1)));
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    let kept: BTreeSet<u64> = kept.take().into_iter().collect();
+    assert_eq!(kept, (0..20).map(|n| 10 * n + 7).collect());
+    assert_eq!(driver.counts("numbers").dead_lettered, 20);
+}
+
 /// A bolt whose last call never succeeds.
 struct NeverDone;
 

@@ -1,6 +1,7 @@
 //! Timers and evictions, in virtual time: when they are called back, what becomes of them at the end, and of those that
 //! fail.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -421,4 +422,53 @@ fn an_eviction_that_fails_is_called_again_a_few_times() {
         assert_eq!(expired.lock().unwrap().iter().filter(|(key, _)| *key == 0).count(), reported);
         assert_eq!(driver.counts("sessions").errors, fails);
     }
+}
+
+/// Every key has one timer, all at the same time; one call in 31 fails, whichever it is.
+struct AtOnce {
+    timers: Timers<u64>,
+    calls: Arc<AtomicU64>,
+}
+
+impl KeyedBolt for AtOnce {
+    type Key = u64;
+    type In = u64;
+    type Out = u64;
+
+    fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
+        visit.state(&mut self.timers);
+    }
+
+    fn execute(&mut self, key: CurrentKey<u64>, n: u64, _: &mut Outlet<u64>) -> Outcome {
+        if n < 300 {
+            self.timers.set(&key, 0, HOUR);
+        }
+        Ok(())
+    }
+
+    fn on_timer(&mut self, key: CurrentKey<u64>, _: Timer, out: &mut Outlet<u64>) -> Outcome {
+        if self.calls.fetch_add(1, Ordering::Relaxed) % 31 == 30 {
+            return Err(Failure::retry("the service is away"));
+        }
+        out.emit(*key);
+        Ok(())
+    }
+}
+
+#[test]
+fn callbacks_that_fail_by_chance_are_got_past_though_all_are_due_at_once() {
+    let calls = Arc::new(AtomicU64::new(0));
+    let mut t = TopologyBuilder::new("at-once");
+    // One a second, for three hours.
+    let numbers = t.source("numbers", || Generator::new(3 * 3_600, |n| n).rate(1));
+    let of_bolt = calls.clone();
+    let at_once = move || AtOnce { timers: Timers::new("timers"), calls: of_bolt.clone() };
+    let at_once = t.bolt("at_once", at_once).fields_by(&numbers, |n| *n);
+    let fired = capture(&mut t, &at_once);
+    t.guarantee(Guarantee::ExactlyOnce).settings(|s| s.checkpoint_interval = Some(Duration::from_secs(10)));
+    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+    driver.run_to_end().unwrap();
+    let keys: BTreeSet<u64> = fired.take().into_iter().collect();
+    assert_eq!(keys, (0..300).collect());
+    assert!(driver.report().checkpoints.unwrap().step_backs >= 300 / 31, "some have failed");
 }

@@ -138,6 +138,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         let core = EmitCore::new(parts.acks.clone(), Random::new(seed), &parts.info.component, parts.carries_places);
         let lane_count = lanes.len();
+        let allowance = parts.snapshots.as_ref().and_then(|port| port.caution.allowance);
         let align = Alignment::new(lane_count);
         let mut held = HeldTable::new(parts.waker.clone(), mix(seed), keeps_values::<L>(&parts));
         held.tree_life_ns = parts.tree_life_ns;
@@ -154,7 +155,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             input: 0,
             align,
             snapshot_due: None,
-            states: States::default(),
+            states: States::new(allowance),
             held,
             redelivered: VecDeque::new(),
             let_go_at_ns: None,

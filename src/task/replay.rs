@@ -181,30 +181,29 @@ impl<S: Source> Replaying<S> {
         }
     }
 
-    /// Makes dead letters of items that were given up where they failed, by reading them again. None once there are no
+    /// Makes a dead letter of an item that was given up where it failed, by reading it again. None once there are no
     /// more.
     #[cold]
     fn bury_given_up(&mut self, out: &mut Emits<S::Item>) -> Result<Option<Next>, Failure> {
-        while let Some(given_up) = out.given_up.front() {
-            let split = self.split_names.iter().position(|name| *name == given_up.place.split());
-            let Some(split) = split.map(|number| &self.splits[number]) else {
-                return Err(Failure::fatal_in("dead_letter", again::gone(&self.component, given_up)));
-            };
-            match self.again.read(split, Position(given_up.place.position))? {
-                Polled::Item { value, .. } => {
-                    if let Some(given_up) = out.given_up.pop_front() {
-                        bury(out, value, &given_up)?;
-                    }
+        let Some(given_up) = out.given_up.front() else {
+            self.again.rest();
+            return Ok(None);
+        };
+        let split = self.split_names.iter().position(|name| *name == given_up.place.split());
+        let Some(split) = split.map(|number| &self.splits[number]) else {
+            return Err(Failure::fatal_in("dead_letter", again::gone(&self.component, given_up)));
+        };
+        match self.again.read(split, Position(given_up.place.position))? {
+            Polled::Item { value, .. } => {
+                if let Some(given_up) = out.given_up.pop_front() {
+                    bury(out, value, &given_up)?;
                 }
-                Polled::Idle => return Ok(Some(Next::Idle)),
-                Polled::WakeAfter(after) => return Ok(Some(Next::WakeAfter(after))),
-                Polled::Finished => {
-                    return Err(Failure::fatal_in("dead_letter", again::gone(&self.component, given_up)));
-                }
+                Ok(Some(Next::Emitted))
             }
+            Polled::Idle => Ok(Some(Next::Idle)),
+            Polled::WakeAfter(after) => Ok(Some(Next::WakeAfter(after))),
+            Polled::Finished => Err(Failure::fatal_in("dead_letter", again::gone(&self.component, given_up))),
         }
-        self.again.rest();
-        Ok(None)
     }
 }
 

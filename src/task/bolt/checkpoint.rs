@@ -66,6 +66,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.states.ending || self.out.handover.is_some() || !self.held_is_safe() || !self.door_inside.is_empty();
         let Some(bolt) = self.bolt.as_mut().filter(|_| !half_done) else { return };
         self.snapshot_due = None;
+        self.states.called_at_barrier = self.states.called;
         self.out.core.no_event();
         let began_ns = self.parts.clock.now_ns();
         let own = guarded(&self.origin, || match bolt.checkpointed() {
@@ -107,6 +108,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// The checkpoint is the truth now.
     pub(super) fn committed(&mut self, id: CheckpointId) {
         self.rejected.committed(id);
+        self.states.epoch.committed(self.states.called_at_barrier);
         let Some(bolt) = &mut self.bolt else { return };
         let committed = guarded(&self.origin, || match bolt.checkpointed() {
             Some(checkpointed) => checkpointed.committed(id),

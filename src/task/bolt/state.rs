@@ -10,6 +10,7 @@ use crate::task::context::TaskInfo;
 use crate::task::header::Header;
 use crate::task::key::KEY_GROUPS_DEFAULT;
 use crate::task::keyed::as_failure;
+use crate::task::outlet::Epoch;
 use crate::task::pieces::PIECE_BYTES;
 use crate::task::shell::guarded;
 use crate::task::snapshot::{PartBody, SnapshotPort, TaskSnapshot};
@@ -46,6 +47,12 @@ pub(super) struct States {
     got_on_ns: u64,
     /// Being suspended: what is due then is for whoever resumes.
     pub suspended: bool,
+    /// After restarts without progress: how many callbacks may be made between two checkpoints, as a source then may
+    /// emit so much only. One that fails by chance is got past that way.
+    pub epoch: Epoch,
+    /// Callbacks so far, and at the last barrier.
+    pub called: u64,
+    pub called_at_barrier: u64,
 }
 
 /// How a callback went.
@@ -60,6 +67,11 @@ enum CalledBack {
 }
 
 impl States {
+    /// With this bound on callbacks between two checkpoints.
+    pub fn new(allowance: Option<u64>) -> Self {
+        States { epoch: Epoch { allowance, ..Epoch::default() }, ..States::default() }
+    }
+
     /// They have been frozen for this checkpoint: from now on slices are encoded.
     pub fn encode(&mut self, id: CheckpointId, snapshot: Box<TaskSnapshot>) {
         self.frozen = Some(id);
@@ -132,11 +144,18 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     pub(super) fn call_back(&mut self, left: &mut usize) {
         if self.states.any && !self.finish_called && !self.states.ending && !self.states.suspended {
             while self.may_go_on(*left)
+                && !self.owes_checkpoint()
                 && matches!(self.call_back_once(Callbacks::All), CalledBack::Well | CalledBack::Badly)
             {
                 *left -= 1;
+                self.states.called += 1;
             }
         }
+    }
+
+    /// No callback is made before the next checkpoint is durable.
+    pub(super) fn owes_checkpoint(&self) -> bool {
+        self.states.epoch.left(self.states.called) == 0
     }
 
     /// At the end of input: what is due fires, in order, and what is declared to; the other timers are dropped. True
@@ -328,7 +347,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
 
     /// When the next callback is due, by the engine's clock.
     pub(super) fn timer_due_ns(&self) -> Option<u64> {
-        let due_wall_ns = self.states.timer_due_wall_ns.filter(|_| !self.states.suspended)?;
+        let waits = self.states.suspended || self.owes_checkpoint();
+        let due_wall_ns = self.states.timer_due_wall_ns.filter(|_| !waits)?;
         Some(due_wall_ns.saturating_sub(self.parts.wall_offset_ns))
     }
 }

@@ -13,7 +13,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             due_ns: self.next_due_ns(),
             quiet: self.wants_quiet(),
             done,
-            checkpoint: false,
+            checkpoint: self.owes_checkpoint() && self.states.timer_due_wall_ns.is_some(),
             aside_ns: self.states.slice_ns,
         }
     }
