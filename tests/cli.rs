@@ -4,11 +4,15 @@
 //! Nothing here sleeps: a child says by its output when it is ready, and waiting for its end has a generous bound that
 //! is only reached by a bug.
 
+#[path = "needs/program.rs"]
+mod program;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use program::{be_program, program};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use squall::connect::Generator;
@@ -24,22 +28,10 @@ fn squall(args: &[&str]) -> Command {
     command
 }
 
-/// The program of `child_program` with these arguments.
-fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["child_program", "--exact", "--nocapture"]).env_remove("RUST_LOG");
-    command.env(ARGUMENTS, args.join("\n"));
-    command
-}
-
-const ARGUMENTS: &str = "SQUALL_TEST_ARGUMENTS";
-
-/// No test, but the program that tests start: does nothing unless it is started by one.
+/// No test, but the program that tests start.
 #[test]
 fn child_program() {
-    let Ok(args) = std::env::var(ARGUMENTS) else { return };
-    let args = std::iter::once("numbers").chain(args.lines()).map(Into::into);
-    std::process::exit(squall::cli::run_from(args, build).into());
+    be_program("numbers", build);
 }
 
 /// Counts numbers

@@ -6,6 +6,8 @@
 #![cfg(target_os = "linux")]
 
 mod needs;
+#[path = "needs/program.rs"]
+mod program;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};
@@ -15,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use program::be_program;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -32,21 +35,15 @@ fn squall(args: &[&str]) -> Command {
 
 /// The program of `child_program` with these arguments.
 fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["child_program", "--exact", "--nocapture"]).env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
-    command.env(ARGUMENTS, args.join("\n"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut command = program::program(args);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     command
 }
 
-const ARGUMENTS: &str = "SQUALL_TEST_ARGUMENTS";
-
-/// No test, but the program that tests start: does nothing unless it is started by one.
+/// No test, but the program that tests start.
 #[test]
 fn child_program() {
-    let Ok(args) = std::env::var(ARGUMENTS) else { return };
-    let args = std::iter::once("numbers").chain(args.lines()).map(Into::into);
-    std::process::exit(squall::cli::run_from(args, build).into());
+    be_program("numbers", build);
 }
 
 /// Counts numbers
