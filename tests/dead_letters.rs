@@ -1,25 +1,25 @@
 //! The file of dead letters, as a user meets it: `--dead-letters FILE` of a run, then `squall dead-letters`.
 
+#[path = "needs/program.rs"]
+mod program;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
+use program::be_program;
+use serde_json::{Value as Json, json};
 use squall::connect::Generator;
 use squall::{Failure, Nothing, Outcome, Outlet, Topology, TopologyBuilder};
 
 /// Long after anything here is over on any machine.
 const DEADLINE: Duration = Duration::from_secs(300);
 
-const ARGUMENTS: &str = "SQUALL_TEST_ARGUMENTS";
-
-/// No test, but the program that tests start: does nothing unless it is started by one.
+/// No test, but the program that tests start.
 #[test]
 fn child_program() {
-    let Ok(args) = std::env::var(ARGUMENTS) else { return };
-    let args = std::iter::once("sevens").chain(args.lines()).map(Into::into);
-    std::process::exit(squall::cli::run_from(args, build).into());
+    be_program("sevens", build);
 }
 
 /// Takes numbers, but none that seven divides
@@ -49,10 +49,8 @@ fn takes(text: String, _: &mut Outlet<Nothing>) -> Outcome {
 }
 
 fn program(args: &[&str]) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["child_program", "--exact", "--nocapture"]).env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
-    command.env(ARGUMENTS, args.join("\n"));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut command = program::program(args);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
 
@@ -129,14 +127,97 @@ fn a_file_that_cannot_be_written_is_refused_before_anything_starts() {
     assert!(said(&output).contains("same file as --dead-letters"), "{}", said(&output));
 }
 
+/// A file with letters of two sources, and lines that are none: half a line, JSON of something else, and a last one that
+/// was cut off within a character.
+fn a_damaged_file(folder: &Path) -> String {
+    let letter = |source: &str, value: &str| {
+        let error = format!("{value} is too much");
+        json!({ "source": source, "value": value, "position": 7, "error": error, "origin": "b[0]", "kind": "reject",
+                "attempts": 1, "first_failed": "-", "last_failed": "-" })
+        .to_string()
+    };
+    let lines =
+        [letter("a", "one"), letter("a", "two")[..30].to_owned(), r#"{"level":"warn"}"#.into(), letter("b", "three")];
+    let mut bytes = lines.map(|line| line + "\n").concat().into_bytes();
+    bytes.extend_from_slice(br#"{"source":"a","value":""#);
+    bytes.push("ä".as_bytes()[0]);
+    let file = folder.join("damaged.jsonl");
+    std::fs::write(&file, bytes).unwrap();
+    file.display().to_string()
+}
+
+#[test]
+fn a_line_that_is_no_letter_is_named_and_the_others_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (a_damaged_file(folder.path()), folder.path().join("out.txt"));
+    let listed = squall(&["dead-letters", "ls", &file]);
+    let replayed = squall(&["dead-letters", "replay", &file, &out.display().to_string()]);
+    for output in [&listed, &replayed] {
+        let said = said(output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for what in
+            ["jsonl:2: this line is no dead letter", "jsonl:3: this line is JSON, but", "jsonl:5: the last line"]
+        {
+            assert!(said.contains(what), "{said}");
+        }
+        assert!(!said.contains("jsonl:1:") && !said.contains("jsonl:4:"), "{said}");
+    }
+    let table = String::from_utf8(listed.stdout).unwrap();
+    assert_eq!(table.lines().filter(|line| line.contains("is too much")).count(), 2, "{table}");
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "one\nthree\n");
+}
+
+#[test]
+fn a_source_that_is_not_there_is_answered_with_those_that_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (a_damaged_file(folder.path()), folder.path().join("out.txt"));
+    let replay =
+        |source: &str| squall(&["dead-letters", "replay", &file, &out.display().to_string(), "--source", source]);
+    let output = replay("nosuch");
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("--source nosuch") && said(&output).contains("a, b"), "{}", said(&output));
+    assert_eq!(names_in(folder.path()), ["damaged.jsonl"]);
+    replay("b");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "three\n");
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = entries.collect();
+    names.sort();
+    names
+}
+
+/// The limit on the size of a file stands for a disk that is full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_replay_that_fails_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("dead.jsonl"), folder.path().join("out.txt"));
+    let letter = json!({ "source": "a", "value": "x".repeat(100_000), "error": "", "kind": "reject" });
+    std::fs::write(&file, format!("{letter}\n")).unwrap();
+    let command =
+        format!("trap '' XFSZ; ulimit -f 8; exec {} dead-letters replay \"$@\"", env!("CARGO_BIN_EXE_squall"));
+    let output = Command::new("sh").args(["-c", &command, "sh"]).args([&file, &out]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("out.txt"), "{}", said(&output));
+    assert_eq!(names_in(folder.path()), ["dead.jsonl"]);
+}
+
 #[test]
 fn a_file_of_something_else_is_no_file_of_dead_letters() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("notes.txt");
-    std::fs::write(&file, "{}\nnot json\n").unwrap();
-    let output = squall(&["dead-letters", "ls", &file.display().to_string()]);
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("notes.txt:2"), "{}", said(&output));
+    std::fs::write(&file, "{}\nnot json\n".repeat(10)).unwrap();
+    let out = folder.path().join("out.txt").display().to_string();
+    let file = file.display().to_string();
+    for args in [&["ls", &file][..], &["replay", &file, &out]] {
+        let output = squall(&[&["dead-letters"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains("notes.txt:2") && said(&output).contains("10 more lines"), "{}", said(&output));
+        assert!(output.stdout.is_empty(), "{}", said(&output));
+    }
+    assert_eq!(names_in(folder.path()), ["notes.txt"]);
 }
 
 /// What a killed run has left may end in the middle of a line.

@@ -1,17 +1,20 @@
 //! `dead-letters`: what a file of dead letters holds, and its values for another run.
 
-use std::collections::BTreeMap;
+mod new_file;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, FromArgMatches, Subcommand};
 use serde_json::Value as Json;
 
-use crate::cli::output::{BAD_USAGE, complain, note, print};
+use crate::cli::output::{BAD_USAGE, DONE, FAILED, complain, note, print};
 use crate::cli::run::code_of;
 use crate::error::{Error, Result};
 use crate::observe::{Align, Table};
+use new_file::NewFile;
 
 const PLACE: &str = "dead-letters";
 
@@ -19,12 +22,15 @@ const PLACE: &str = "dead-letters";
 #[derive(Subcommand, Clone, Debug)]
 enum What {
     /// Show what was given up, by source and reason, and the last few of each
+    ///
+    /// Lines that are no dead letters, such as half a line that a killed run has left, are named and left out, and then
+    /// the exit code is 1.
     Ls(Ls),
     /// Write the values as lines, for a run that reads lines
     ///
-    /// A value that is a text is written as it is, any other one as JSON; one that nobody knew how to write down is
-    /// left out and counted, and then the exit code is 1. OUT is made anew and must not be there yet; the file of dead
-    /// letters stays as it is.
+    /// A value that is a text is written as it is, any other one as JSON. One that nobody knew how to write down is left
+    /// out and counted, a line that is no dead letter is left out and named, and then the exit code is 1. OUT is made
+    /// anew and must not be there yet, and is there only once it is complete; the file of dead letters stays as it is.
     Replay(Replay),
 }
 
@@ -67,41 +73,99 @@ pub(super) fn act(matches: &clap::ArgMatches) -> u8 {
             return BAD_USAGE;
         }
     };
-    code_of(
-        PLACE,
-        match what {
-            What::Ls(ls) => list(&ls),
-            What::Replay(replay) => write_values(&replay),
-        },
-    )
+    let outcome = match what {
+        What::Ls(ls) => list(&ls),
+        What::Replay(replay) => write_values(&replay),
+    };
+    outcome.unwrap_or_else(|error| code_of(PLACE, Err(error)))
 }
 
-/// Every letter of a file, in order.
-fn letters(path: &Path, mut each: impl FnMut(Json) -> Result<()>) -> Result<()> {
+/// What a file held.
+#[derive(Default)]
+struct Found {
+    letters: u64,
+    /// Lines that are no letters.
+    others: u64,
+}
+
+/// Lines that are no letters are named, the first of them.
+const NAMED_MAX: u64 = 10;
+
+impl Found {
+    fn name(&mut self, place: &str, number: u64, what: &str) {
+        self.others += 1;
+        if self.others <= NAMED_MAX {
+            note(format_args!("error: {place}:{number}: {what}"));
+        }
+    }
+
+    /// A file without any letter is a file of something else.
+    fn is_another_file(&self) -> bool {
+        self.letters == 0 && self.others > 0
+    }
+
+    fn code(&self) -> u8 {
+        match self.others {
+            0 => DONE,
+            _ if self.is_another_file() => BAD_USAGE,
+            _ => FAILED,
+        }
+    }
+}
+
+/// Every letter of a file, in order; what is none is named and passed over.
+fn letters(path: &Path, mut each: impl FnMut(Json) -> Result<()>) -> Result<Found> {
     let place = path.display().to_string();
     let file = File::open(path).map_err(|error| Error::usage(&place, format!("cannot be read: {error}")))?;
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(|error| Error::io(format!("reading {place}"), &error))?;
-        let letter: Json = serde_json::from_str(&line).map_err(|error| {
-            Error::usage(format!("{place}:{}", number + 1), format!("this line is no dead letter: {error}"))
-        })?;
-        each(letter)?;
+    let (mut file, mut line, mut found) = (BufReader::new(file), Vec::new(), Found::default());
+    for number in 1.. {
+        line.clear();
+        let read = file.read_until(b'\n', &mut line);
+        if read.map_err(|error| Error::io(format!("reading {place}"), &error))? == 0 {
+            break;
+        }
+        match letter_of(&line) {
+            Ok(letter) => {
+                found.letters += 1;
+                each(letter)?;
+            }
+            Err(what) => found.name(&place, number, &what),
+        }
     }
-    Ok(())
+    if found.others > NAMED_MAX {
+        note(format_args!("error: {place}: {} more lines are no dead letters", found.others - NAMED_MAX));
+    }
+    Ok(found)
+}
+
+/// The letter in a line, or why there is none.
+fn letter_of(line: &[u8]) -> Result<Json, String> {
+    let letter: Json = serde_json::from_slice(line).map_err(|error| match line.last() {
+        Some(b'\n') => format!("this line is no dead letter: {error}"),
+        _ => "the last line is not whole: its run was ended in the middle of it, or is still going on".to_owned(),
+    })?;
+    let has = |name: &str| letter[name].is_string();
+    let missing = ["source", "kind", "error"].into_iter().find(|name| !has(name));
+    match missing.or(letter.get("value").is_none().then_some("value")) {
+        Some(name) => Err(format!("this line is JSON, but no dead letter: it has no {name}")),
+        None => Ok(letter),
+    }
 }
 
 fn text_of<'a>(letter: &'a Json, name: &str) -> &'a str {
     letter[name].as_str().unwrap_or("-")
 }
 
-fn list(ls: &Ls) -> Result<()> {
-    #[derive(Default)]
-    struct Reason {
-        count: u64,
-        last: Vec<Json>,
-    }
+/// Letters that were given up for the same reason.
+#[derive(Default)]
+struct Reason {
+    count: u64,
+    last: Vec<Json>,
+}
+
+fn list(ls: &Ls) -> Result<u8> {
     let mut reasons: BTreeMap<[String; 3], Reason> = BTreeMap::new();
-    letters(&ls.file, |letter| {
+    let found = letters(&ls.file, |letter| {
         let key = ["source", "kind", "origin"].map(|name| text_of(&letter, name).to_owned());
         let reason = reasons.entry(key).or_default();
         reason.count += 1;
@@ -111,9 +175,13 @@ fn list(ls: &Ls) -> Result<()> {
         }
         Ok(())
     })?;
-    if reasons.is_empty() {
-        return print("no dead letters\n");
+    if !found.is_another_file() {
+        print(if reasons.is_empty() { "no dead letters\n".to_owned() } else { table(&reasons).to_string() })?;
     }
+    Ok(found.code())
+}
+
+fn table(reasons: &BTreeMap<[String; 3], Reason>) -> Table {
     let mut table = Table::new(&[
         ("source", Align::Left),
         ("kind", Align::Left),
@@ -124,7 +192,7 @@ fn list(ls: &Ls) -> Result<()> {
         ("attempts", Align::Right),
         ("error", Align::Left),
     ]);
-    for ([source, kind, origin], reason) in &reasons {
+    for ([source, kind, origin], reason) in reasons {
         for (row, letter) in reason.last.iter().rev().enumerate() {
             let of_reason = if row == 0 {
                 [source.clone(), kind.clone(), origin.clone(), reason.count.to_string()]
@@ -140,46 +208,103 @@ fn list(ls: &Ls) -> Result<()> {
             table.row(of_reason.into_iter().chain(own));
         }
     }
-    print(table.to_string())
+    table
 }
 
-fn write_values(replay: &Replay) -> Result<()> {
-    let place = replay.out.display().to_string();
-    let io_error = |error: std::io::Error| Error::io(format!("writing {place}"), &error);
-    let mut out: Box<dyn Write> = if replay.out == Path::new("-") {
-        Box::new(std::io::stdout())
-    } else {
-        let file = File::create_new(&replay.out).map_err(|error| Error::usage(&place, error.to_string()))?;
-        Box::new(BufWriter::new(file))
-    };
-    let (mut written, mut left_out) = (0u64, 0u64);
-    letters(&replay.file, |letter| {
-        if replay.source.as_deref().is_some_and(|source| source != text_of(&letter, "source")) {
+fn write_values(replay: &Replay) -> Result<u8> {
+    let mut out = Values::open(&replay.out)?;
+    let (mut sources, mut left_out) = (BTreeSet::new(), 0u64);
+    let found = letters(&replay.file, |letter| {
+        let source = text_of(&letter, "source");
+        if !sources.contains(source) {
+            sources.insert(source.to_owned());
+        }
+        if replay.source.as_deref().is_some_and(|only| only != source) {
             return Ok(());
         }
         match &letter["value"] {
-            Json::Null => left_out += 1,
-            Json::String(text) => {
-                written += 1;
-                writeln!(out, "{text}").map_err(io_error)?;
+            Json::Null => {
+                left_out += 1;
+                Ok(())
             }
-            other => {
-                written += 1;
-                writeln!(out, "{other}").map_err(io_error)?;
-            }
+            Json::String(text) => out.write(text),
+            other => out.write(other),
         }
-        Ok(())
     })?;
-    out.flush().map_err(io_error)?;
-    note(format_args!("{written} values written"));
-    match left_out {
-        0 => Ok(()),
-        _ => Err(Error::failed(
-            "left_out",
-            format!(
-                "{left_out} letters have no value: nobody knew how to write it down; say how where the source is \
-                 declared (`.describe(..)`)"
-            ),
-        )),
+    if found.is_another_file() {
+        return Ok(found.code());
+    }
+    if let Some(only) = replay.source.as_deref().filter(|only| found.letters > 0 && !sources.contains(*only)) {
+        let there = sources.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Error::usage(
+            format!("--source {only}"),
+            format!("no letter is of it; there are letters of {there}"),
+        ));
+    }
+    let written = out.complete()?;
+    note(format_args!("{written} {} written", if written == 1 { "value" } else { "values" }));
+    if left_out == 0 {
+        return Ok(found.code());
+    }
+    note(format_args!(
+        "error: {PLACE}: {left_out} {} no value: nobody knew how to write it down; say how where the source is declared \
+         (`.describe(..)`)",
+        if left_out == 1 { "letter has" } else { "letters have" }
+    ));
+    Ok(FAILED)
+}
+
+/// Where the values go.
+struct Values {
+    name: String,
+    to: To,
+    written: u64,
+}
+
+enum To {
+    Output(BufWriter<io::Stdout>),
+    File(NewFile),
+    /// Whoever read standard output has gone, as `head` does, and wanted no more.
+    Nobody,
+}
+
+impl Values {
+    fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let to = if path == Path::new("-") {
+            To::Output(BufWriter::new(io::stdout()))
+        } else {
+            To::File(NewFile::create(path).map_err(|error| Error::usage(&name, error.to_string()))?)
+        };
+        Ok(Values { name, to, written: 0 })
+    }
+
+    fn write(&mut self, value: impl std::fmt::Display) -> Result<()> {
+        self.written += 1;
+        self.pass(|to| writeln!(to, "{value}"))
+    }
+
+    /// How many there are, once all of them can be read.
+    fn complete(mut self) -> Result<u64> {
+        self.pass(|to| to.flush())?;
+        if let To::File(file) = self.to {
+            file.show().map_err(|error| Error::io(format!("writing {}", self.name), &error))?;
+        }
+        Ok(self.written)
+    }
+
+    fn pass(&mut self, give: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+        let given = match &mut self.to {
+            To::Output(out) => give(out),
+            To::File(file) => give(file),
+            To::Nobody => Ok(()),
+        };
+        match (given, &self.to) {
+            (Err(error), To::Output(_)) if error.kind() == ErrorKind::BrokenPipe => {
+                self.to = To::Nobody;
+                Ok(())
+            }
+            (given, _) => given.map_err(|error| Error::io(format!("writing {}", self.name), &error)),
+        }
     }
 }

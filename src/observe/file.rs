@@ -114,7 +114,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// A file of this process in the same folder, so that renaming it is one step.
-fn neighbour(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn neighbour(path: &Path) -> io::Result<PathBuf> {
     let Some(name) = path.file_name() else { return Err(io::Error::from(io::ErrorKind::IsADirectory)) };
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);

@@ -14,7 +14,7 @@ mod table;
 pub(crate) mod units;
 
 pub use crate::topology::Progress;
-pub(crate) use file::WholeFile;
+pub(crate) use file::{WholeFile, neighbour};
 pub use live::{Live, Show, above};
 pub(crate) use output::{END_WAIT, note, print, print_at_end};
 pub(crate) use steps::Steps;
