@@ -238,17 +238,25 @@ fn wait_for(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn full_devices_are_said_where_it_is_possible_and_only_what_was_asked_for_is_an_error() {
+fn full_devices_are_said_where_it_is_possible_and_only_a_report_or_listing_asked_for_is_an_error() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
     let flux = Flux::new(500, 0, "squall.Log");
     let mut errors = flux.run(&["--progress", "always"]);
     errors.stderr(full());
     assert_eq!(run(errors), Some(0), "the log is not the result");
 
-    // The table was asked for.
     let mut output = flux.run(&[]);
     output.stdout(full()).stderr(Stdio::piped());
     let output = output.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "nor is the table, all was handled: {said}");
+    assert!(said.contains("warning: terminal: the table") && said.contains("No space left"), "{said}");
+    assert_eq!(flux.lines_out(), 500);
+
+    // What a command prints that does nothing else is its result.
+    let mut listing = squall(&["topologies"]);
+    listing.stdout(full()).stderr(Stdio::piped());
+    let output = listing.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("standard output") && said.contains("No space left"), "{said}");

@@ -151,14 +151,23 @@ impl Prepared {
         say_what_was_resumed(&running);
         let outcome = watch(&running, Live::start(self.show, progress), duration);
         let report = running.report();
-        let shown = if self.is_quiet { Ok(()) } else { print_at_end(format_args!("\n{}", report::to_text(&report))) };
+        if !self.is_quiet {
+            show(&report);
+        }
         // A report that cannot be written is an error of the run, but not before the run's own.
         let written = self.report_file.map_or(Ok(()), |file| file.write(&report, &outcome));
         warn(&report);
         if let (Err(error), true) = (&written, outcome.is_err()) {
             complain(&report.topology, error);
         }
-        Ok((outcome.and(written).and(shown), report))
+        Ok((outcome.and(written), report))
+    }
+}
+
+/// Prints the table at the end, which is for people: the exit code tells of the data, whatever becomes of the terminal.
+fn show(report: &Report) {
+    if let Err(error) = print_at_end(format_args!("\n{}", report::to_text(report))) {
+        note(format_args!("warning: {}: the table at the end could not be printed: {error}", report.topology));
     }
 }
 
