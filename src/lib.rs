@@ -81,6 +81,7 @@ pub mod sys;
 pub mod task;
 pub mod testing;
 pub mod topology;
+mod words;
 
 pub use engine::Running;
 pub use error::{Error, Failure, Result};

@@ -440,7 +440,7 @@ fn a_failed_run_is_exit_code_1_and_still_reports() {
 fn what_went_wrong_without_failing_the_run_is_a_warning() {
     let run = done(program(&["--count", "4", "--mode", "dropping", "--quiet"]));
     assert_eq!(run.code, Some(0));
-    assert_eq!(lines_with(&run.err, "warning: sink: 4 held tuples were dropped").len(), 1, "{}", run.err);
+    assert_eq!(lines_with(&run.err, "warning: sink: 4 held tuples dropped").len(), 1, "{}", run.err);
 
     // What is given up and taken by nobody has an exit code of its own, and is said last.
     let run = done(program(&["--count", "4", "--mode", "rejecting"]));

@@ -1,6 +1,7 @@
 //! Who holds tuples while nothing moves: told from the counters alone.
 
 use crate::engine::report::ComponentCounts;
+use crate::words::counted;
 
 /// So long nothing may move before somebody is named.
 pub(crate) const STANDSTILL_NS: u64 = 2_000_000_000;
@@ -60,10 +61,10 @@ fn waits(components: &[ComponentCounts], consumers: impl Fn(usize) -> Vec<String
         let ComponentCounts { id, pending, waiting, .. } = component;
         let is_spout = component.kind == "spout";
         if waiting.held_back > 0 {
-            waits.push(format!("{id} is held back by max_spout_pending ({pending} trees open)"));
+            waits.push(format!("{id} is held back by max_spout_pending ({} open)", counted(*pending, "tree")));
         }
         if waiting.finishing > 0 && *pending > 0 && is_spout {
-            waits.push(format!("{id} has ended and waits for its last {pending} trees"));
+            waits.push(format!("{id} has ended and waits for its last {}", counted(*pending, "tree")));
         }
         if waiting.finishing > 0 && *pending > 0 && !is_spout {
             waits.push(format!("the end waits for {id}"));
@@ -83,8 +84,7 @@ fn holders(components: &[ComponentCounts]) -> String {
     let mut holders = Vec::new();
     for ComponentCounts { id, pending, waiting, .. } in components.iter().filter(|c| c.kind != "spout") {
         if *pending > 0 {
-            let tuples = if *pending == 1 { "tuple" } else { "tuples" };
-            holders.push(format!("{id} holds {pending} {tuples} and has neither acked nor failed them"));
+            holders.push(format!("{id} holds {}, neither acked nor failed", counted(*pending, "tuple")));
         }
         if waiting.unready > 0 {
             holders.push(format!("{id} takes no more input before what it has is done"));
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(
             said(&components),
             "words is held back by max_spout_pending (10 trees open); forgets holds 10 \
-             tuples and has neither acked nor failed them"
+             tuples, neither acked nor failed"
         );
     }
 

@@ -9,6 +9,7 @@ use crate::engine::standstill::{Look, Standstill};
 use crate::engine::wiring::Shared;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::task::metrics::TaskMetrics;
+use crate::words::grouped;
 
 /// Between two looks at the counters, and between two lines about the failures of one component.
 const LOOK_NS: u64 = 500_000_000;
@@ -169,18 +170,6 @@ fn more(tasks: &[Arc<TaskMetrics>], told: &mut u64) -> Option<(String, u64, Stri
     *told += more;
     let last = tasks.iter().flat_map(|task| task.reported().noted()).max_by_key(|noted| noted.last_wall_ns)?;
     Some((reasons.component().to_owned(), more, last.last.to_string()))
-}
-
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

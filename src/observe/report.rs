@@ -8,6 +8,7 @@ use crate::observe::table::{Align, Table};
 use crate::observe::units::{grouped, percentile, size, time};
 use crate::task::metrics::Counts;
 use crate::topology::settings::Guarantee;
+use crate::words::{counted, times};
 
 /// The report as a person reads it at the end of a run.
 pub fn to_text(report: &Report) -> String {
@@ -49,7 +50,8 @@ fn checkpoints_text(checkpoints: &CheckpointReport) -> String {
     }
     if checkpoints.step_backs > 0 {
         let took = us(checkpoints.last_recovery_ns);
-        let _ = write!(text, "; stepped back {} times, the last in {took}", grouped(checkpoints.step_backs));
+        let again = if checkpoints.step_backs == 1 { "in" } else { "the last in" };
+        let _ = write!(text, "; restarted {}, {again} {took}", times(checkpoints.step_backs));
     }
     if checkpoints.health == Health::Red {
         let _ = write!(text, "; {}", red_health(checkpoints));
@@ -117,8 +119,7 @@ pub fn nothing_succeeded(report: &Report) -> Option<String> {
         () => return None,
     };
     let reason = commonest(report, |_| true).map_or_else(String::new, |reason| format!(", {reason}"));
-    let plural = if count == 1 { "" } else { "s" };
-    Some(format!("no tuple succeeded: {} {what}{plural} failed and none was completed{reason}", grouped(count)))
+    Some(format!("no tuple succeeded: {} failed and none was completed{reason}", counted(count, what)))
 }
 
 /// Says how many dead letters nobody took, and why the last were given up, if there are any.
@@ -147,50 +148,48 @@ pub fn warnings(report: &Report) -> Vec<String> {
     for component in &report.components {
         let (id, counts) = (&component.id, &component.counts);
         if counts.dead_lettered > 0 {
-            let letters = if counts.dead_lettered == 1 { "dead letter" } else { "dead letters" };
-            let count = grouped(counts.dead_lettered);
+            let letters = counted(counts.dead_lettered, "dead letter");
             let kept = if counts.untaken == 0 { ", kept in its dead-letter stream" } else { "" };
-            warnings.push(format!("{id}: {count} {letters}: values that were given up{kept}"));
+            warnings.push(format!("{id}: {letters}: values that were given up{kept}"));
         }
         if counts.dropped > 0 {
-            let count = grouped(counts.dropped);
-            warnings.push(format!("{id}: {count} held tuples were dropped without ack or fail, and so failed"));
+            let tuples = counted(counts.dropped, "held tuple");
+            warnings.push(format!("{id}: {tuples} dropped without ack or fail, and so failed"));
         }
         if counts.timers_dropped > 0 {
-            let count = grouped(counts.timers_dropped);
+            let timers = counted(counts.timers_dropped, "timer");
             warnings.push(format!(
-                "{id}: {count} timers were dropped at the end of input, most likely because their time had not come; \
-                 to have them fire then, declare them with at_end(AtEnd::Fire)"
+                "{id}: {timers} dropped at the end of input, most likely before the time had come; to have timers fire \
+                 then, declare them with at_end(AtEnd::Fire)"
             ));
         }
         if component.errors_reported > 0 {
-            let count = grouped(component.errors_reported);
+            let errors = counted(component.errors_reported, "error");
             let last = component.last_error.as_deref().unwrap_or("unknown");
-            warnings.push(format!("{id}: reported {count} errors, the last: {last}"));
+            warnings.push(format!("{id}: reported {errors}, the last: {last}"));
         }
         if counts.rebuilt > 0 {
-            let count = grouped(counts.rebuilt);
+            let times = times(counts.rebuilt);
             let last = component.last_error.as_deref().unwrap_or("unknown");
-            warnings.push(format!("{id}: rebuilt {count} times, the last error: {last}"));
+            warnings.push(format!("{id}: rebuilt {times}, the last error: {last}"));
         }
         if counts.errors > 0 {
-            let count = grouped(counts.errors);
-            warnings.push(format!("{id}: {count} errors that belong to no tuple (ticks, callbacks, the end)"));
+            let errors = counted(counts.errors, "error");
+            warnings.push(format!("{id}: {errors} outside of all tuples (in ticks, callbacks, the end)"));
         }
     }
     if report.stalls > 0 {
-        let (count, limit) = (report.stalls, humantime::format_duration(report.settings.stall_limit));
-        warnings.push(format!("{count} times a task did not return within stall_limit ({limit}); the log names it"));
+        let (times, limit) = (times(report.stalls), humantime::format_duration(report.settings.stall_limit));
+        warnings.push(format!("{times} a task did not return within stall_limit ({limit}); the log names it"));
     }
     if report.standstills > 0 {
         let last = report.held_up.as_deref().unwrap_or("unknown");
-        let times =
-            if report.standstills == 1 { "once".into() } else { format!("{} times", grouped(report.standstills)) };
+        let times = times(report.standstills);
         warnings.push(format!("{times} nothing moved for seconds; the last: {last}"));
     }
     if report.messages_lost > 0 {
-        let count = grouped(report.messages_lost);
-        warnings.push(format!("{count} messages were left out of the log: standard error was not read, or was full"));
+        let messages = counted(report.messages_lost, "message");
+        warnings.push(format!("{messages} left out: standard error or standard output was not read, or was full"));
     }
     warnings
 }
@@ -202,11 +201,13 @@ fn heading(report: &Report) -> String {
         let _ = write!(text, ", at most {} of memory", size(bytes));
     }
     let cpus = report.executor_cpus.iter().map(|cpu| cpu.map_or_else(|| "any".to_owned(), |cpu| cpu.to_string()));
-    let (cpus, plural) = (cpus.collect::<Vec<_>>(), if report.executor_cpus.len() == 1 { "" } else { "s" });
-    let _ = writeln!(text, ", {} executor{plural} on CPU {}", cpus.len(), cpus.join(", "));
-    if report.injected.fails + report.injected.panics > 0 {
-        let (fails, panics) = (grouped(report.injected.fails), grouped(report.injected.panics));
-        let _ = writeln!(text, "injected on purpose: {fails} fails, {panics} panics");
+    let cpus: Vec<_> = cpus.collect();
+    let _ = writeln!(text, ", {} on CPU {}", counted(cpus.len() as u64, "executor"), cpus.join(", "));
+    let injected = [(report.injected.fails, "fail"), (report.injected.panics, "panic")];
+    let injected = injected.into_iter().filter(|(count, _)| *count > 0);
+    let injected: Vec<_> = injected.map(|(count, what)| counted(count, what)).collect();
+    if !injected.is_empty() {
+        let _ = writeln!(text, "injected on purpose: {}", injected.join(", "));
     }
     text
 }
@@ -251,7 +252,7 @@ fn complete_latency(latency: &LatencyReport) -> String {
     if latency.count == 0 {
         return "complete latency: no tree was completed\n".to_owned();
     }
-    let mut text = format!("complete latency of {} trees:", grouped(latency.count));
+    let mut text = format!("complete latency of {}:", counted(latency.count, "tree"));
     for (name, us) in latency.printable() {
         let _ = write!(text, "  {name} {}", percentile(us));
     }

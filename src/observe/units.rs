@@ -2,18 +2,7 @@
 
 use std::time::Duration;
 
-/// `31,102`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(crate) use crate::words::grouped;
 
 /// `950 ns`, `12.3 µs`, `1.24 ms`, `30.1 s`.
 pub(crate) fn time(us: f64) -> String {
@@ -66,12 +55,6 @@ pub(crate) fn three_digits(number: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counts_are_exact_and_grouped() {
-        let cases = [(0, "0"), (999, "999"), (1_000, "1,000"), (31_102, "31,102"), (1_234_567_890, "1,234,567,890")];
-        cases.into_iter().for_each(|(number, text)| assert_eq!(grouped(number), text));
-    }
 
     #[test]
     fn times_and_sizes_carry_three_digits_and_their_unit() {

@@ -17,7 +17,7 @@ const ROOMS: [&[&str]; 14] = [
     &["task"],
     &["state"],
     &["sys"],
-    &["error"],
+    &["error", "words"],
 ];
 
 const LINE_CHARS_MAX: usize = 120;

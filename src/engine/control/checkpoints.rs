@@ -17,6 +17,7 @@ use crate::task::metrics::TaskMetrics;
 use crate::task::replay::Patience;
 use crate::task::shell::{Fatal, Order};
 use crate::task::snapshot::{Restored, ToKeeper};
+use crate::words::times;
 
 pub(crate) struct Checkpoints {
     schedule: Schedule,
@@ -100,11 +101,11 @@ impl Checkpoints {
         let last = &fatal.message;
         match beyond {
             Beyond::Restarts => {
-                let times = self.restarts.counted() - 1;
-                let message = format!(
-                    "restarted {times} times from the last checkpoint, which is kept, without getting past the \
-                     failure; the last one: {last}"
-                );
+                let before = match self.restarts.counted() - 1 {
+                    0 => "no restart is allowed (restarts_max)".to_owned(),
+                    count => format!("restarted {} without getting past the failure", times(count as u64)),
+                };
+                let message = format!("{before}; the last checkpoint is kept; the last failure: {last}");
                 Error::failed("restart_limit", message)
             }
             Beyond::Trouble => {
