@@ -9,8 +9,13 @@ use crate::state::manifest::{Generation, OperatorEntry, StateEntry};
 use crate::sys::sync::Arc;
 use crate::task::lineage::Caution;
 use crate::task::snapshot::{Catalogue, CatalogueEntry, Restored, read_given_up};
-use crate::topology::Topology;
 use crate::topology::plan::{Kind, Plan};
+use crate::topology::{DEAD_LETTERS_ID, Topology};
+
+/// Remedies for state that nobody owns.
+const OLD_NAMES: &str = "give components and states their old names back";
+const GIVE_FILE_AGAIN: &str =
+    "the run before had a file for dead letters, so give the same one again (--dead-letters FILE)";
 
 /// The components and their states.
 #[derive(Debug)]
@@ -86,9 +91,15 @@ impl Roster {
             .chain(kept.iter().map(|operator| format!("{} (positions or transactions)", operator.component)))
             .collect();
         if !ownerless.is_empty() && !allow_ownerless {
+            let had_file = kept.iter().any(|operator| operator.component == DEAD_LETTERS_ID);
+            let remedy = match (had_file, ownerless.len()) {
+                (true, 1) => GIVE_FILE_AGAIN.to_owned(),
+                (true, _) => format!("{OLD_NAMES}; {GIVE_FILE_AGAIN}"),
+                (false, _) => OLD_NAMES.to_owned(),
+            };
             return Err(Error::bad_state(format!(
-                "the checkpoint holds state that no component of this topology owns: {}; give components and states \
-                 their old names back, or set allow_ownerless_state = true to leave that state where it is",
+                "the checkpoint holds state that no component of this topology owns: {}; {remedy}, or set \
+                 allow_ownerless_state = true to leave that state where it is",
                 ownerless.join(", ")
             )));
         }
