@@ -128,11 +128,11 @@ impl<S: Source> Replaying<S> {
     fn take(&mut self, value: S::Item, split: usize, position: Position, out: &mut Emits<S::Item>) -> Outcome {
         let place = self.split_names.get(split).map_or(Place::NONE, |name| Place::at(*name, position.0));
         if let Some(poison) = find(&self.caution.poison, place) {
-            return bury(out, value, poison);
+            return bury(out, value, poison, false);
         }
         let suspect = find(&self.caution.suspects, place);
         if let Some(suspect) = suspect.filter(|suspect| self.pending.is_beyond_replays(suspect.attempts)) {
-            return bury(out, value, suspect);
+            return bury(out, value, suspect, false);
         }
         let is_suspected = suspect.is_some();
         let id = self.pending.insert(value.clone(), split, position);
@@ -196,7 +196,7 @@ impl<S: Source> Replaying<S> {
         match self.again.read(split, Position(given_up.place.position))? {
             Polled::Item { value, .. } => {
                 if let Some(given_up) = out.given_up.pop_front() {
-                    bury(out, value, &given_up)?;
+                    bury(out, value, &given_up, true)?;
                 }
                 Ok(Some(Next::Emitted))
             }
@@ -223,8 +223,8 @@ type Emits<T> = SpoutOutlet<Ports<(T, DeadLetter<T>)>, u64>;
 /// # Errors
 /// Fatal, where nobody takes it and it must not be lost.
 #[cold]
-fn bury<T: Payload>(out: &mut Emits<T>, value: T, why: &GivenUp) -> Outcome {
-    out.note_dead_letter_for::<1>(why)?;
+fn bury<T: Payload>(out: &mut Emits<T>, value: T, why: &GivenUp, in_checkpoint: bool) -> Outcome {
+    out.note_dead_letter_for::<1>(why, in_checkpoint)?;
     out.emit_on::<1>(letter(value, why));
     Ok(())
 }
@@ -324,9 +324,9 @@ impl<S: Source> Spout for Replaying<S> {
                 let first_failed_ns = first_failed_ns.saturating_add(self.wall_offset_ns);
                 let why = GivenUp { attempts, first_failed_ns, ..GivenUp::at_once(place, why, last_failed_ns) };
                 if !takes_letters {
-                    return bury(out, value, &why);
+                    return bury(out, value, &why, false);
                 }
-                out.note_dead_letter_for::<1>(&why)?;
+                out.note_dead_letter_for::<1>(&why, false)?;
                 out.emit_tracked_on::<1>(id, letter(value, &why));
                 self.letters.insert(id, why);
             }

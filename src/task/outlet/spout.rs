@@ -71,6 +71,11 @@ const ALLOWANCE_MAX: u64 = 1 << 24;
 const LOGGED_MAX: u64 = 5;
 const LOGGED_EVERY: u64 = 1_000;
 
+/// What the next start does after a stop for a dead letter that nobody takes.
+const TRIES_AGAIN: &str = "the last checkpoint is kept, and the next start goes on from it and tries the input again";
+const STOPS_AGAIN: &str = "that it is given up is part of the last checkpoint, which is kept: whatever is mended, the next \
+                           start stops here again until somebody takes it";
+
 /// A queue of ids that mostly holds one at a time.
 #[derive(Debug)]
 pub(crate) struct SelfAcked<Id> {
@@ -219,11 +224,12 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         self.out.core.counts.untaken += 1;
     }
 
-    /// Counts a dead letter that is about to be emitted on port `N`.
+    /// Counts a dead letter that is about to be emitted on port `N`. That the input is given up may be part of the
+    /// checkpoint, for whoever resumes from it.
     ///
     /// # Errors
     /// Under exactly-once, if nobody subscribes to the port: the topology stops rather than lose it.
-    pub(crate) fn note_dead_letter_for<const N: usize>(&mut self, why: &GivenUp) -> Outcome
+    pub(crate) fn note_dead_letter_for<const N: usize>(&mut self, why: &GivenUp, in_checkpoint: bool) -> Outcome
     where
         O: PortAt<N>,
     {
@@ -236,8 +242,8 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
                 "dead_letter",
                 format!(
                     "the input at position {position} is given up ({kind} by {by}: {error}) and nobody takes it: \
-                     subscribe to the dead letters of its source, or give a file for them (--dead-letters FILE); the \
-                     last checkpoint is kept, and the next start goes on from it"
+                     subscribe to the dead letters of its source, or give a file for them (--dead-letters FILE); {}",
+                    if in_checkpoint { STOPS_AGAIN } else { TRIES_AGAIN }
                 ),
             ));
         }

@@ -75,7 +75,7 @@ pub(super) fn gone(component: &str, given_up: &GivenUp) -> String {
     let by = given_up.origin.as_ref().map_or_else(String::new, |origin| format!(" by {origin}"));
     format!(
         "the input at position {} of {component} was given up{by} ({error}) and cannot be read again to make a dead \
-         letter of it; the last checkpoint is kept",
+         letter of it: put the input back as it was, or start over (--fresh); the last checkpoint is kept",
         place.position
     )
 }
