@@ -30,6 +30,12 @@ struct Sevens {
     /// Numbers per second; as fast as may be without it
     #[arg(long)]
     rate: Option<u64>,
+    /// Takes those that seven divides too
+    #[arg(long)]
+    mended: bool,
+    /// Stops the topology at this number
+    #[arg(long)]
+    fatal_at: Option<u64>,
 }
 
 fn build(args: &Sevens) -> squall::Result<Topology> {
@@ -39,13 +45,18 @@ fn build(args: &Sevens) -> squall::Result<Topology> {
         let numbers = Generator::new(count, |number| format!("number {number}"));
         if let Some(rate) = rate { numbers.rate(rate) } else { numbers }
     });
+    let (mended, fatal_at) = (args.mended, args.fatal_at);
+    let takes = move |text: String, _: &mut Outlet<Nothing>| takes(&text, mended, fatal_at);
     t.bolt("takes", takes).shuffle(&numbers);
     t.build()
 }
 
-fn takes(text: String, _: &mut Outlet<Nothing>) -> Outcome {
+fn takes(text: &str, mended: bool, fatal_at: Option<u64>) -> Outcome {
     let number: u64 = text.strip_prefix("number ").and_then(|number| number.parse().ok()).expect("a number");
-    if number.is_multiple_of(7) { Err(Failure::reject(format!("seven divides {number}"))) } else { Ok(()) }
+    if fatal_at == Some(number) {
+        return Err(Failure::fatal(format!("{number} is the end")));
+    }
+    if number.is_multiple_of(7) && !mended { Err(Failure::reject(format!("seven divides {number}"))) } else { Ok(()) }
 }
 
 fn program(args: &[&str]) -> Command {
@@ -113,6 +124,59 @@ fn without_a_file_the_exit_code_says_that_something_was_given_up() {
     let output = program(&["--guarantee", "exactly-once"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("(dead_letter)"), "stopped before it is lost: {}", said(&output));
+}
+
+#[test]
+fn a_second_run_adds_to_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dead.jsonl");
+    for guarantee in ["at-least-once", "exactly-once"] {
+        let before = std::fs::read(&file).unwrap_or_default();
+        let args = ["--guarantee", guarantee, "--count", "15", "--dead-letters", &file.display().to_string()];
+        let output = program(&args).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let after = std::fs::read(&file).unwrap();
+        let added = after.strip_prefix(&before[..]).unwrap_or_else(|| panic!("{guarantee}: earlier ones are gone"));
+        assert_eq!(added.iter().filter(|byte| **byte == b'\n').count(), 3, "{guarantee}");
+    }
+}
+
+#[test]
+fn a_rejection_is_not_undone_by_mending_the_bolt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (state, file) = (path("state"), path("dead.jsonl"));
+    let args = ["--guarantee", "exactly-once", "--state", &state];
+    for more in [&[][..], &["--mended"]] {
+        let output = program(&[&args[..], more].concat()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let said = said(&output);
+        assert!(said.contains("whatever is mended, the next start stops here again"), "{said}");
+        assert!(said.contains("seven divides") && said.contains("--dead-letters FILE"), "{said}");
+    }
+    let output = program(&[&args[..], &["--mended", "--dead-letters", &file]].concat()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let found = numbers(&letters(Path::new(&file)));
+    assert!(!found.is_empty(), "what was rejected before is still given up");
+}
+
+#[test]
+fn a_run_that_goes_on_is_given_its_file_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (state, file) = (path("state"), path("dead.jsonl"));
+    let args = ["--guarantee", "exactly-once", "--state", &state, "--mended"];
+    let run = |more: &[&str]| program(&[&args[..], more].concat()).output().unwrap();
+    let output = run(&["--fatal-at", "50", "--dead-letters", &file]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("give the same one again (--dead-letters FILE)"), "{}", said(&output));
+    assert!(!said(&output).contains("old names"), "nothing was renamed: {}", said(&output));
+    let output = run(&["--fatal-at", "60", "--set", "allow_ownerless_state=true"]);
+    assert!(said(&output).contains("60 is the end"), "it goes on without: {}", said(&output));
+    let output = run(&["--dead-letters", &file]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
 }
 
 #[test]

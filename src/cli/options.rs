@@ -47,8 +47,8 @@ struct RunSettings {
     /// What keeps the checkpoints in that folder: log, sled or fjall [default: log]
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
-    /// Write dead letters that no component takes into this file, as lines of JSON [default: stop at the first under
-    /// exactly-once, else count them and exit with 3]
+    /// Add dead letters that no component takes to this file, as lines of JSON; what earlier runs have left in it stays
+    /// [default: stop at the first under exactly-once, else count them and exit with 3]
     #[arg(long, value_name = "FILE")]
     dead_letters: Option<String>,
     /// Start over: what the folder holds is moved aside, not removed

@@ -133,8 +133,9 @@ settings! {
         failures_max: u32 = 5, 1..=1_000_000;
         /// Pauses between the failure of an input and its replay, at least once.
         replay_backoff: Backoff = Backoff::new(MS_10, SECOND_10), Duration::ZERO..=HOUR;
-        /// The file that takes dead letters which no component of the topology takes, as lines of JSON. Not set:
-        /// exactly-once stops at the first of them, and otherwise they are counted and the run ends with exit code 3.
+        /// The file to which dead letters are added that no component of the topology takes, as lines of JSON; what it
+        /// holds of earlier runs stays. Not set: exactly-once stops at the first of them, and otherwise they are counted
+        /// and the run ends with exit code 3.
         dead_letters: Option<String> = None;
         /// Restarts from the last checkpoint within `restart_window`, without getting past the place of the failure,
         /// before the topology stops. Failures that ask to be tried again do not count.
