@@ -83,7 +83,7 @@ pub trait TransactionalSink: Sized + 'static {
     /// checkpoint is ever committed, so that task and checkpoint make a name for it.
     ///
     /// # Errors
-    /// Steps the topology back.
+    /// Restarts the topology from its last checkpoint.
     fn begin(&mut self, after: Option<CheckpointId>) -> Result<Self::Transaction, Failure>;
 
     /// Adds a value.
@@ -96,7 +96,7 @@ pub trait TransactionalSink: Sized + 'static {
     /// before that.
     ///
     /// # Errors
-    /// With checkpoints steps the topology back; without, stops it.
+    /// With checkpoints restarts the topology from the last one; without, stops it.
     fn finish(&mut self, _transaction: &mut Self::Transaction) -> Outcome {
         Ok(())
     }
@@ -105,13 +105,14 @@ pub trait TransactionalSink: Sized + 'static {
     /// to succeed, also after a crash. The job runs on the thread that keeps checkpoints.
     ///
     /// # Errors
-    /// Steps the topology back; one of the job makes its checkpoint fail, and the next one steps back.
+    /// Restarts the topology from its last checkpoint; one of the job makes its checkpoint fail, and the next one
+    /// restarts.
     fn pre_commit(&mut self, transaction: &mut Self::Transaction) -> Result<Option<DurableJob>, Failure>;
 
     /// Makes it visible. Must be idempotent.
     ///
     /// # Errors
-    /// Steps the topology back to the checkpoint, and the commit is tried again. If it is fatal, or comes after the
+    /// Restarts the topology from the checkpoint, and the commit is tried again. If it is fatal, or comes after the
     /// end, it stops the topology, and the next start tries again.
     fn commit(&mut self, transaction: &Self::Transaction) -> Outcome;
 
@@ -166,7 +167,7 @@ pub trait TransactionalSink: Sized + 'static {
 /// not made again by whoever resumes after it.
 ///
 /// Trouble with the world outside is nobody's input: a failing [`pre_commit`](TransactionalSink::pre_commit) or
-/// [`commit`](TransactionalSink::commit) steps the topology back to its last checkpoint, from where both are tried
+/// [`commit`](TransactionalSink::commit) restarts the topology from its last checkpoint, from where both are tried
 /// again.
 ///
 /// **Without checkpoints** there is one transaction from the start to the end. It is committed when all input has
@@ -375,7 +376,7 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
 
     fn committed(&mut self, checkpoint: CheckpointId) -> Outcome {
         let mut first_error = None;
-        // All are tried; what is not committed now is committed after a step back, or by the next start.
+        // All are tried; what is not committed now is committed after a restart, or by the next start.
         for prepared in self.pending.extract_if(.., |prepared| prepared.checkpoint <= checkpoint) {
             if mutation::is(Mutation::CommitSkipped) {
                 continue;

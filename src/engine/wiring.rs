@@ -488,6 +488,7 @@ fn build_task(
             rebuilds_max: settings.rebuilds_max,
             rebuild_progress_tuples: settings.rebuild_progress_tuples,
             rebuild_backoff: settings.rebuild_backoff,
+            failures_max: settings.failures_max,
         },
         patience: shared.patience(),
         carries_places: shared.traces() || shared.is_exactly_once(),

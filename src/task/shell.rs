@@ -163,6 +163,7 @@ pub(crate) struct Supervision {
     pub rebuilds_max: u32,
     pub rebuild_progress_tuples: u64,
     pub rebuild_backoff: Backoff,
+    pub failures_max: u32,
 }
 
 /// Everything a task is joined to.
@@ -269,24 +270,21 @@ pub(crate) struct Rebuilds {
     acked_at_last: u64,
 }
 
-/// The longest pause after an instance that broke over an input, which is given up by itself if it goes on: another one
-/// is waiting.
-const PAUSE_OVER_INPUT_MAX_NS: u64 = 100_000_000;
-
 impl Rebuilds {
     pub fn new(limits: Supervision) -> Self {
         Rebuilds { limits, streak: 0, executed_at_last: 0, over_inputs: 0, acked_at_last: 0 }
     }
 
     /// An input has broken an instance of a task in which so many went well: when to rebuild. There is no limit here:
-    /// each input that does so again and again becomes a dead letter.
+    /// each input that does so again and again becomes a dead letter. So the pause grows no further than one input can
+    /// take it before it is given up: others are waiting.
     pub fn next_over_input(&mut self, now_ns: u64, acked: u64) -> u64 {
         if acked > self.acked_at_last {
             self.over_inputs = 0;
         }
         self.acked_at_last = acked;
         self.over_inputs = self.over_inputs.saturating_add(1);
-        now_ns + self.limits.rebuild_backoff.pause_ns(self.over_inputs).min(PAUSE_OVER_INPUT_MAX_NS)
+        now_ns + self.limits.rebuild_backoff.pause_ns(self.over_inputs.min(self.limits.failures_max))
     }
 
     /// Another failure, after `executed` units of work in all: when to rebuild, or that the limit is reached.
@@ -320,5 +318,24 @@ impl Rebuilds {
             });
         }
         Ok(now_ns + self.limits.rebuild_backoff.pause_ns(self.streak))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_pause_over_inputs_grows_for_as_long_as_one_of_them_is_borne() {
+        let rebuild_backoff = Backoff::new(Duration::from_millis(1), Duration::from_secs(10));
+        let limits = Supervision { rebuilds_max: 10, rebuild_progress_tuples: 1_000, rebuild_backoff, failures_max: 5 };
+        let mut rebuilds = Rebuilds::new(limits);
+        let mut pauses_ms = |acked: u64, count: usize| -> Vec<u64> {
+            (0..count).map(|_| rebuilds.next_over_input(0, acked) / 1_000_000).collect()
+        };
+        assert_eq!(pauses_ms(1, 8), [1, 2, 4, 8, 16, 16, 16, 16]);
+        assert_eq!(pauses_ms(2, 3), [1, 2, 4], "one went well meanwhile");
     }
 }

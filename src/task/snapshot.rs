@@ -59,7 +59,7 @@ pub trait Checkpointed {
     /// All input before the barrier of this checkpoint has been executed, and none after it.
     ///
     /// # Errors
-    /// Steps the topology back to its last checkpoint.
+    /// Restarts the topology from its last checkpoint.
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure>;
 
     /// Called once per instance, after `prepare` and before any input: the checkpoint that is resumed, none at a fresh
@@ -67,7 +67,7 @@ pub trait Checkpointed {
     /// gets those of several, or none. Nothing to do for what stores nothing of its own.
     ///
     /// # Errors
-    /// Stops the start; after a step back, one that asks for a retry is tried again.
+    /// Stops the start; after a restart, one that asks for a retry is tried again.
     fn restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
         Ok(())
     }
@@ -77,7 +77,7 @@ pub trait Checkpointed {
     /// Called at least once for the last of them. Not called for a checkpoint that a later one subsumes.
     ///
     /// # Errors
-    /// Steps the topology back to this checkpoint, from where [`restore`](Self::restore) tries again. A fatal one, or
+    /// Restarts the topology from this checkpoint, from where [`restore`](Self::restore) tries again. A fatal one, or
     /// one after the end, stops the topology: the next start tries again.
     fn committed(&mut self, _checkpoint: CheckpointId) -> Outcome {
         Ok(())
@@ -234,7 +234,7 @@ impl SnapshotPort {
 /// A checkpoint as read back, for all tasks.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
-    /// None after a step back before the first checkpoint was durable: from the beginning.
+    /// None after a restart before the first checkpoint was durable: from the beginning.
     pub checkpoint: Option<CheckpointId>,
     /// The topology had come to its end.
     pub finished: bool,

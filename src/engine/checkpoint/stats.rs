@@ -64,7 +64,7 @@ pub struct CheckpointReport {
     pub last_failure: Option<String>,
     /// Times the topology went back to its last checkpoint.
     pub step_backs: u64,
-    /// How long the last step back took, until spouts could emit again.
+    /// How long the last restart took, until spouts could emit again.
     pub last_recovery_ns: u64,
     /// The newest.
     pub last: Option<Completed>,

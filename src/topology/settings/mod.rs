@@ -144,11 +144,13 @@ settings! {
         restart_window: Duration = 10 * MINUTE, SECOND..=YEAR;
         /// Pauses before a restart from the last checkpoint.
         restart_backoff: Backoff = Backoff::new(MS_50, SECOND_10), Duration::ZERO..=HOUR;
-        /// Rebuilds of one task in a row, without progress between them, before the topology stops.
+        /// Rebuilds of one task in a row, without progress between them, before the topology stops. A task in which inputs
+        /// have gone well is rebuilt without limit after one that breaks it: that input becomes a dead letter by itself.
         rebuilds_max: u32 = 10, 0..=1_000_000;
-        /// Tuples that a rebuilt task must execute to count as making progress.
+        /// Tuples that a rebuilt task must execute to count as making progress, so that `rebuilds_max` is counted anew.
         rebuild_progress_tuples: u64 = 1_000, 1..=1_000_000_000;
-        /// Pauses before a task is rebuilt.
+        /// Pauses before a task is rebuilt. After inputs that break it, where others have gone well, they grow over
+        /// `failures_max` rebuilds and no longer: then the input is given up, and the next one waits.
         rebuild_backoff: Backoff = Backoff::new(MS, SECOND_10), Duration::ZERO..=HOUR;
         /// Tuples that a task handles in one turn, at most; with over four consumer tasks a quarter of it for each.
         turn_tuples_max: usize = 64, 1..=65_536;
