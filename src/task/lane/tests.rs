@@ -60,7 +60,15 @@ fn a_ring_carries_values_across_threads_and_notes_the_peer() {
     assert!(peers.popped.get(0));
 }
 
+/// Under Miri a case takes a hundred times as long.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases / if cfg!(miri) { 16 } else { 1 }, ..config }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     /// Against a queue of the standard library: the same items in the same order, refused at the same length, and
     /// each dropped once.
     #[test]
@@ -174,6 +182,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     /// However full the lane gets: every tuple comes under its input, all in the order in which they were sent, and
     /// whenever there is overflow one edge, and one alone, has been told to drain it.
     #[test]
