@@ -127,6 +127,47 @@ fn without_a_file_the_exit_code_says_that_something_was_given_up() {
 }
 
 #[test]
+fn lines_of_a_flux_file_become_dead_letters_as_those_of_any_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("in.txt"), "1\ntwo\n3\n").unwrap();
+    let text = format!(
+        "name: sums\nspouts:\n  - {{id: lines, className: squall.Lines, constructorArgs: [{:?}]}}\n\
+         bolts:\n  - {{id: digits, className: squall.Sum}}\n  \
+         - {{id: kept, className: squall.WriteLines, constructorArgs: [{:?}]}}\n\
+         streams:\n  - {{from: lines, to: digits, grouping: {{type: GLOBAL}}}}\n",
+        path("in.txt"),
+        path("kept.txt")
+    );
+    let taken = "  - {from: lines, to: kept, grouping: {type: GLOBAL, streamId: dead_letters}}\n";
+    std::fs::write(path("taken.yaml"), format!("{text}{taken}")).unwrap();
+    let from_digits = "  - {from: digits, to: kept, grouping: {type: GLOBAL}}\n";
+    std::fs::write(path("untaken.yaml"), format!("{text}{from_digits}")).unwrap();
+
+    let untaken = squall(&["run", &path("untaken.yaml")]);
+    assert_eq!(untaken.status.code(), Some(3), "{}", said(&untaken));
+    let file = path("dead.jsonl");
+    let kept = squall(&["run", &path("untaken.yaml"), "--dead-letters", &file]);
+    assert_eq!(kept.status.code(), Some(0), "{}", said(&kept));
+    let letters = letters(Path::new(&file));
+    assert_eq!(letters.len(), 3, "lines are texts, which have no sum: {letters:?}");
+    let what = ["source", "value", "position", "kind", "origin", "attempts"].map(|name| letters[1][name].clone());
+    assert_eq!(json!(what), json!(["lines", "two", 2, "reject", "digits[0]", 1]));
+    assert!(squall(&["dead-letters", "replay", &file, &path("again.txt")]).status.success());
+    assert_eq!(std::fs::read_to_string(path("again.txt")).unwrap(), "1\ntwo\n3\n");
+
+    let exactly_once = squall(&["run", &path("untaken.yaml"), "--guarantee", "exactly-once"]);
+    let refusal = said(&exactly_once);
+    assert_eq!(exactly_once.status.code(), Some(2), "native bolts keep what they know in memory: {refusal}");
+
+    let taken = squall(&["run", &path("taken.yaml")]);
+    assert_eq!(taken.status.code(), Some(0), "{}", said(&taken));
+    let lines = std::fs::read_to_string(path("kept.txt")).unwrap();
+    assert_eq!(lines.lines().count(), 3, "{lines}");
+    assert!(lines.contains("two\t2\t") && lines.contains("\tdigits[0]\treject\t1\t"), "{lines}");
+}
+
+#[test]
 fn a_second_run_adds_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dead.jsonl");

@@ -3,7 +3,7 @@
 //!
 //! | class | arguments, by property name or in this order | streams |
 //! | --- | --- | --- |
-//! | `squall.Lines` | `path` (`-`: standard input), `repeat` | `line` |
+//! | `squall.Lines` | `path` (`-`: standard input), `repeat` | `line`; what is given up as `dead_letters` |
 //! | `squall.Words` | `words`, `count` (endless unless given), `per_second` | `word` |
 //! | `squall.Numbers` | `count` (endless unless given), `per_second` | `number` |
 //! | `squall.Split` | `field` (the first) | `word` |

@@ -220,6 +220,9 @@ impl<S: Spout<Out = Many<StormTuple>>> Spout for RecordedSpout<S> {
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {
         self.spout.replayable()
     }
+    fn unaccounted(&self) -> u64 {
+        self.spout.unaccounted()
+    }
 }
 
 /// A bolt, recorded.

@@ -56,7 +56,8 @@ impl<T: 'static> DeadLetter<T> {
     }
 }
 
-fn time(since_epoch_ns: u64) -> String {
+/// As lines have it (RFC 3339).
+pub(crate) fn time(since_epoch_ns: u64) -> String {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_nanos(since_epoch_ns);
     humantime::format_rfc3339_millis(at).to_string()
 }

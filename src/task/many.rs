@@ -153,9 +153,14 @@ impl<T: Payload> Outlet<Many<T>> {
 }
 
 impl<T: Payload, Id> SpoutOutlet<Many<T>, Id> {
+    /// True if anything that is emitted on this port goes anywhere.
+    pub(crate) fn has_subscribers_at(&self, port: usize) -> bool {
+        self.is_open(port) && self.out.set.0.get(port).is_some_and(PortOut::has_subscribers)
+    }
+
     /// Emits untracked on a port, and tells which tasks got it.
     pub fn emit_at(&mut self, port: usize, value: T) -> &[TaskId] {
-        if self.ended {
+        if !self.is_open(port) {
             return &[];
         }
         self.out.emit_to_at(port, value)
@@ -166,7 +171,7 @@ impl<T: Payload, Id> SpoutOutlet<Many<T>, Id> {
     /// # Panics
     /// If this task has 4,194,304 open trees, the most a root id can name.
     pub fn emit_tracked_at(&mut self, id: Id, port: usize, value: T) -> &[TaskId] {
-        if self.ended {
+        if !self.is_open(port) {
             return &[];
         }
         self.tracked(id, |out| {
@@ -180,7 +185,7 @@ impl<T: Payload, Id> SpoutOutlet<Many<T>, Id> {
     /// # Panics
     /// As [`Outlet::emit_direct_at`].
     pub fn emit_direct_at(&mut self, port: usize, task: TaskId, value: T) -> bool {
-        !self.ended && self.out.emit_direct_at(port, task, value)
+        self.is_open(port) && self.out.emit_direct_at(port, task, value)
     }
 
     /// Emits as the root of a tree to one task of the direct subscribers of a port. A task that does not subscribe gets
@@ -190,7 +195,9 @@ impl<T: Payload, Id> SpoutOutlet<Many<T>, Id> {
     /// As [`Outlet::emit_direct_at`].
     pub fn emit_direct_tracked_at(&mut self, id: Id, port: usize, task: TaskId, value: T) -> bool {
         let mut sent = false;
-        self.tracked(id, |out| sent = out.emit_direct_at(port, task, value));
+        if self.is_open(port) {
+            self.tracked(id, |out| sent = out.emit_direct_at(port, task, value));
+        }
         sent
     }
 }

@@ -10,16 +10,19 @@ use crate::task::context::SpoutContext;
 pub use crate::task::dead_letter::DeadLetter;
 use crate::task::lineage::{Caution, GivenUp, Place, SplitName};
 use crate::task::outlet::SpoutOutlet;
-use crate::task::payload::{Payload, Ports};
+use crate::task::payload::Payload;
 
 mod again;
+mod exits;
 mod pending;
 
 use again::ReadAgain;
-pub(crate) use pending::{Dead, Patience, Pending, Verdict};
+pub use exits::{Exits, Typed};
+pub(crate) use pending::Patience;
+use pending::{Dead, Pending, Verdict};
 
 /// Items of one task that may wait for their replay before it takes in no new ones.
-pub(crate) const WAITING_MAX: usize = 16_384;
+const WAITING_MAX: usize = 16_384;
 
 /// The spout around every shipped source: port 0 carries the items, port 1 the dead letters.
 ///
@@ -48,7 +51,8 @@ pub(crate) const WAITING_MAX: usize = 16_384;
 ///
 /// An item costs one clone, and a constant number of steps whatever the order of acks; nothing allocates in steady
 /// state.
-pub struct Replaying<S: Source> {
+pub struct Replaying<S: Source, E = Typed> {
+    exits: E,
     /// The cell serves `positions`, which has only a shared reference; the event path goes around it by `get_mut`.
     source: RefCell<S>,
     pending: Pending<S::Item>,
@@ -75,11 +79,14 @@ impl<S: Source> Replaying<S> {
     ///
     /// Under exactly-once an item that a bolt rejects is read a second time, by a source that the factory makes.
     pub fn new(factory: impl Fn() -> S + Send + Sync + 'static) -> Self {
-        Self::made_by(Arc::new(factory))
+        Self::with(Arc::new(factory), Typed)
     }
+}
 
-    pub(crate) fn made_by(factory: Arc<dyn Fn() -> S + Send + Sync>) -> Self {
+impl<S: Source, E: Exits<S::Item>> Replaying<S, E> {
+    pub(crate) fn with(factory: Arc<dyn Fn() -> S + Send + Sync>, exits: E) -> Self {
         Replaying {
+            exits,
             source: RefCell::new(factory()),
             pending: Pending::new(Patience::default()),
             letters: HashMap::new(),
@@ -125,14 +132,14 @@ impl<S: Source> Replaying<S> {
 
     /// A new item: emitted, given up, or set apart until everything before it is in a checkpoint.
     #[inline]
-    fn take(&mut self, value: S::Item, split: usize, position: Position, out: &mut Emits<S::Item>) -> Outcome {
+    fn take(&mut self, value: S::Item, split: usize, position: Position, out: &mut Out<S, E>) -> Outcome {
         let place = self.split_names.get(split).map_or(Place::NONE, |name| Place::at(*name, position.0));
         if let Some(poison) = find(&self.caution.poison, place) {
-            return bury(out, value, poison, false);
+            return bury(&mut self.exits, out, value, poison, false);
         }
         let suspect = find(&self.caution.suspects, place);
         if let Some(suspect) = suspect.filter(|suspect| self.pending.is_beyond_replays(suspect.attempts)) {
-            return bury(out, value, suspect, false);
+            return bury(&mut self.exits, out, value, suspect, false);
         }
         let is_suspected = suspect.is_some();
         let id = self.pending.insert(value.clone(), split, position);
@@ -141,24 +148,24 @@ impl<S: Source> Replaying<S> {
             self.release(out);
             return Ok(());
         }
-        out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
+        out.emitting_at(place, |out| self.exits.emit(out, id, value));
         Ok(())
     }
 
     /// Emits an item, or its dead letter, once more.
     #[cold]
-    fn emit_again(&mut self, id: u64, value: S::Item, out: &mut Emits<S::Item>) {
+    fn emit_again(&mut self, id: u64, value: S::Item, out: &mut Out<S, E>) {
         out.note_replay();
         if let Some(why) = self.letters.get(&id) {
-            return out.emit_tracked_on::<1>(id, letter(value, why));
+            return self.exits.bury(out, Some(id), letter(value, why));
         }
         let place = self.place_of(id);
-        out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
+        out.emitting_at(place, |out| self.exits.emit(out, id, value));
     }
 
     /// Its subscriber has failed a dead letter.
     #[cold]
-    fn letter_failed(&mut self, id: u64, why: &Failure, out: &mut Emits<S::Item>) {
+    fn letter_failed(&mut self, id: u64, why: &Failure, out: &mut Out<S, E>) {
         if let Verdict::Dead(Dead { position, attempts, .. }) = self.pending.fail_letter(id, why, out.now_ns()) {
             self.letters.remove(&id);
             out.note_letter_lost();
@@ -169,7 +176,7 @@ impl<S: Source> Replaying<S> {
     /// Emits the item that is set apart, if nothing else has been emitted since the last checkpoint; else, and after
     /// it, nothing is emitted before the next one.
     #[cold]
-    fn release(&mut self, out: &mut Emits<S::Item>) {
+    fn release(&mut self, out: &mut Out<S, E>) {
         out.wait_for_checkpoint();
         if out.since_checkpoint() > 0 {
             return;
@@ -177,14 +184,14 @@ impl<S: Source> Replaying<S> {
         let Some(id) = self.set_apart.take() else { return };
         let (place, value) = (self.place_of(id), self.pending.value_of(id));
         if let Some(value) = value {
-            out.emitting_at(place, |out| out.emit_tracked_on::<0>(id, value));
+            out.emitting_at(place, |out| self.exits.emit(out, id, value));
         }
     }
 
     /// Makes a dead letter of an item that was given up where it failed, by reading it again. None once there are no
     /// more.
     #[cold]
-    fn bury_given_up(&mut self, out: &mut Emits<S::Item>) -> Result<Option<Next>, Failure> {
+    fn bury_given_up(&mut self, out: &mut Out<S, E>) -> Result<Option<Next>, Failure> {
         let Some(given_up) = out.given_up.front() else {
             self.again.rest();
             return Ok(None);
@@ -196,7 +203,7 @@ impl<S: Source> Replaying<S> {
         match self.again.read(split, Position(given_up.place.position))? {
             Polled::Item { value, .. } => {
                 if let Some(given_up) = out.given_up.pop_front() {
-                    bury(out, value, &given_up, true)?;
+                    bury(&mut self.exits, out, value, &given_up, true)?;
                 }
                 Ok(Some(Next::Emitted))
             }
@@ -216,16 +223,23 @@ fn find(inputs: &[GivenUp], place: Place) -> Option<&GivenUp> {
     inputs.binary_search_by_key(&place, |input| input.place).ok().map(|at| &inputs[at])
 }
 
-type Emits<T> = SpoutOutlet<Ports<(T, DeadLetter<T>)>, u64>;
+type Out<S, E> = SpoutOutlet<<E as Exits<<S as Source>::Item>>::Out, u64>;
 
 /// Makes a dead letter of an item.
 ///
 /// # Errors
 /// Fatal, where nobody takes it and it must not be lost.
 #[cold]
-fn bury<T: Payload>(out: &mut Emits<T>, value: T, why: &GivenUp, in_checkpoint: bool) -> Outcome {
-    out.note_dead_letter_for::<1>(why, in_checkpoint)?;
-    out.emit_on::<1>(letter(value, why));
+fn bury<T: Payload, E: Exits<T>>(
+    exits: &mut E,
+    out: &mut SpoutOutlet<E::Out, u64>,
+    value: T,
+    why: &GivenUp,
+    in_checkpoint: bool,
+) -> Outcome {
+    let is_taken = exits.is_taken(out);
+    out.note_letter(is_taken, why, in_checkpoint)?;
+    exits.bury(out, None, letter(value, why));
     Ok(())
 }
 
@@ -242,8 +256,8 @@ fn letter<T>(value: T, why: &GivenUp) -> DeadLetter<T> {
     }
 }
 
-impl<S: Source> Spout for Replaying<S> {
-    type Out = Ports<(S::Item, DeadLetter<S::Item>)>;
+impl<S: Source, E: Exits<S::Item>> Spout for Replaying<S, E> {
+    type Out = E::Out;
     type Id = u64;
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
@@ -254,6 +268,7 @@ impl<S: Source> Spout for Replaying<S> {
         (self.component, self.caution) = (ctx.info().component.clone(), ctx.caution.clone());
         self.wall_offset_ns = ctx.wall_offset_ns;
         self.again.set_context(ctx);
+        self.exits.open(ctx.info());
         let source = self.source.get_mut();
         source.open(ctx)?;
         self.is_replayable = source.replayable().is_some();
@@ -261,7 +276,7 @@ impl<S: Source> Spout for Replaying<S> {
     }
 
     #[inline]
-    fn next(&mut self, out: &mut Emits<S::Item>) -> Result<Next, Failure> {
+    fn next(&mut self, out: &mut Out<S, E>) -> Result<Next, Failure> {
         let now_ns = out.now_ns();
         if let Some((id, value)) = self.pending.take_due(now_ns) {
             self.emit_again(id, value, out);
@@ -296,7 +311,7 @@ impl<S: Source> Spout for Replaying<S> {
         })
     }
 
-    fn ack(&mut self, id: u64, out: &mut Emits<S::Item>) -> Outcome {
+    fn ack(&mut self, id: u64, out: &mut Out<S, E>) -> Outcome {
         // An unknown id needs nothing: its item belongs to someone else by now.
         self.pending.ack(id);
         if !self.letters.is_empty() && self.letters.remove(&id).is_some() {
@@ -305,13 +320,13 @@ impl<S: Source> Spout for Replaying<S> {
         Ok(())
     }
 
-    fn fail(&mut self, id: u64, why: &Failure, out: &mut Emits<S::Item>) -> Outcome {
+    fn fail(&mut self, id: u64, why: &Failure, out: &mut Out<S, E>) -> Outcome {
         if self.letters.contains_key(&id) {
             self.letter_failed(id, why, out);
             return Ok(());
         }
         let (place, now_ns) = (self.place_of(id), out.now_ns());
-        let takes_letters = out.tracks_on::<1>();
+        let takes_letters = out.is_tracking() && self.exits.is_taken(out);
         let verdict = match takes_letters {
             true => self.pending.fail_to_letter(id, why, now_ns),
             false => self.pending.fail(id, why, now_ns),
@@ -324,10 +339,10 @@ impl<S: Source> Spout for Replaying<S> {
                 let first_failed_ns = first_failed_ns.saturating_add(self.wall_offset_ns);
                 let why = GivenUp { attempts, first_failed_ns, ..GivenUp::at_once(place, why, last_failed_ns) };
                 if !takes_letters {
-                    return bury(out, value, &why, false);
+                    return bury(&mut self.exits, out, value, &why, false);
                 }
-                out.note_dead_letter_for::<1>(&why, false)?;
-                out.emit_tracked_on::<1>(id, letter(value, &why));
+                out.note_letter(true, &why, false)?;
+                self.exits.bury(out, Some(id), letter(value, &why));
                 self.letters.insert(id, why);
             }
             Verdict::Unknown if self.is_replayable => {}
@@ -357,7 +372,7 @@ impl<S: Source> Spout for Replaying<S> {
     }
 }
 
-impl<S: Source> Replayable for Replaying<S> {
+impl<S: Source, E: Exits<S::Item>> Replayable for Replaying<S, E> {
     fn default_splits(&self) -> Vec<SplitId> {
         self.source.borrow_mut().replayable().map_or_else(Vec::new, |source| source.default_splits())
     }

@@ -16,7 +16,7 @@ use crate::task::key::Key;
 use crate::task::many::Many;
 use crate::task::metrics::FaultCounters;
 use crate::task::payload::{Payload, Ports};
-use crate::task::replay::Replaying;
+use crate::task::replay::{Replaying, Typed};
 use crate::task::route;
 use crate::task::spout::SpoutKit;
 use crate::task::user_value::UserValue;
@@ -95,7 +95,7 @@ impl TopologyBuilder {
             let (replays_max, source): (Option<u32>, Arc<dyn Fn() -> S + Send + Sync>) =
                 (limit.get(), Arc::new(factory));
             let factory = move || {
-                let replaying = Replaying::made_by(source.clone());
+                let replaying = Replaying::with(source.clone(), Typed);
                 match replays_max {
                     Some(count) => replaying.max_replays(count),
                     None => replaying,
@@ -110,10 +110,7 @@ impl TopologyBuilder {
         let handle = self.declare(id, Kind::Spout, kit, ports);
         let describe = DescribeCell::<S::Item>::default();
         let of_edge = describe.clone();
-        let as_line = move |letter: DeadLetter<S::Item>| letter.line(&source, of_edge.get());
-        let as_lines = EdgeSpec { convert: Arc::new(By(as_line)), grouping: route::Global, types: PhantomData };
-        let port = DeadLetterPort { component: handle.index, port: 1, as_lines: Arc::new(as_lines) };
-        self.draft.borrow_mut().dead_letters.push(port);
+        handle.gives_up_on(1, move |letter: DeadLetter<S::Item>| letter.line(&source, of_edge.get()));
         SourceHandle { spout: SpoutHandle(handle), replays_max, describe }
     }
 
@@ -242,6 +239,13 @@ impl<O: Streams> ComponentHandle<O> {
         draft.layers.topology(place, |settings| change(settings.components.entry(id).or_default()));
     }
 
+    /// What is given up goes out on this port, and where nobody subscribes to it, as lines.
+    fn gives_up_on<T: Payload>(&self, port: usize, as_line: impl Fn(T) -> String + Send + Sync + 'static) {
+        let as_lines = EdgeSpec { convert: Arc::new(By(as_line)), grouping: route::Global, types: PhantomData };
+        let port = DeadLetterPort { component: self.index, port, as_lines: Arc::new(as_lines) };
+        self.draft.borrow_mut().dead_letters.push(port);
+    }
+
     fn set_outputs(&self, outputs: Vec<(String, String)>) {
         self.draft.borrow_mut().components[self.index].ports = outputs;
     }
@@ -336,6 +340,12 @@ macro_rules! many_streams {
 
 impl<T: Payload> SpoutHandle<Many<T>> {
     many_streams!(0);
+
+    /// As a source's: what is given up goes out on this port.
+    pub(crate) fn gives_up_on(self, port: usize, as_line: impl Fn(T) -> String + Send + Sync + 'static) -> Self {
+        self.0.gives_up_on(port, as_line);
+        self
+    }
 }
 
 impl<I: Payload, T: Payload, K: Keying> BoltHandle<I, Many<T>, K> {

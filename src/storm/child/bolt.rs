@@ -19,7 +19,6 @@ use crate::task::many::Many;
 use crate::task::outlet::{Outlet, SpoutOutlet};
 use crate::task::payload::Nothing;
 use crate::task::waker::Waker;
-use crate::topology::builder::TopologyBuilder;
 use crate::topology::component::{IntoBolt, Unkeyed};
 
 /// Tuples read and not yet taken; then the worker's pipe fills.
@@ -91,13 +90,7 @@ where
     let replies = Arc::new(Replies::new(output));
     let (parent, setup) = greet(input, &replies)?;
     let (own_id, streams) = (setup.own_id(), setup.streams.clone());
-    let mut t = TopologyBuilder::new("storm-child");
-    t.settings(|settings| {
-        settings.executors = Some(1);
-        settings.message_timeouts_enabled = false;
-        // The worker bounds what is under way.
-        settings.max_spout_pending = 1 << 20;
-    });
+    let mut t = super::topology();
     let (ids, reader) = (Ids::default(), Arc::new(Mutex::new(Some(parent))));
     let (ids_in, replies_in) = (ids.clone(), replies.clone());
     let entrance =

@@ -45,6 +45,20 @@ mod bolt;
 mod parent;
 mod spout;
 
+use crate::topology::builder::TopologyBuilder;
+
 pub use bolt::{run_bolt, run_manual_bolt, serve_bolt, serve_manual_bolt};
 pub use parent::Setup;
 pub use spout::{run_spout, serve_spout};
+
+/// What a component runs in.
+fn topology() -> TopologyBuilder {
+    let mut t = TopologyBuilder::new("storm-child");
+    t.settings(|settings| {
+        settings.executors = Some(1);
+        settings.message_timeouts_enabled = false;
+        // The worker bounds what is under way.
+        settings.max_spout_pending = 1 << 20;
+    });
+    t
+}

@@ -18,7 +18,6 @@ use crate::task::many::Many;
 use crate::task::outlet::{Outlet, SpoutOutlet};
 use crate::task::payload::Nothing;
 use crate::task::waker::Waker;
-use crate::topology::builder::TopologyBuilder;
 
 /// Runs a spout as the child of a Storm worker, until the worker ends it. One `next` order is one call of `next`;
 /// [`Next::Finished`] makes later orders bring nothing.
@@ -47,13 +46,7 @@ where
     let replies = Arc::new(Replies::new(output));
     let (parent, setup) = greet(input, &replies)?;
     let (own_id, streams) = (setup.own_id(), setup.streams.clone());
-    let mut t = TopologyBuilder::new("storm-child");
-    t.settings(|settings| {
-        settings.executors = Some(1);
-        settings.message_timeouts_enabled = false;
-        // The worker bounds what is under way.
-        settings.max_spout_pending = 1 << 20;
-    });
+    let mut t = super::topology();
     let turn = Arc::new(Turn { replies, state: Mutex::default() });
     let (reader, turn_out) = (Arc::new(Mutex::new(Some(parent))), turn.clone());
     let gate = move || Gate {

@@ -1,23 +1,27 @@
 //! Spouts: lines, words, numbers.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value as Json;
 
 use crate::connect::{FileLines, StdinLines};
 use crate::error::{Failure, Problem};
+use crate::storm::emitter::StreamDeclaration;
 use crate::storm::native::emits::Emits;
 use crate::storm::native::periodic::{Making, Periodic};
 use crate::storm::registry::arguments::fields_of;
 use crate::storm::registry::{Argument, Arguments, NativeSpout, Registry};
 use crate::storm::tuple::StormTuple;
-use crate::task::component::{Next, Outcome, Polled, Position, Source, Spout};
-use crate::task::context::SpoutContext;
+use crate::task::component::{Outcome, Polled, Source};
+use crate::task::context::{SpoutContext, TaskInfo};
+use crate::task::dead_letter::{self, DeadLetter, time};
 use crate::task::dynamic::Value;
 use crate::task::many::Many;
 use crate::task::outlet::SpoutOutlet;
-use crate::task::replay::{Dead, Patience, Pending, Verdict, WAITING_MAX};
+use crate::task::replay::{Exits, Replaying};
 
 pub(super) fn register(registry: &mut Registry) {
     registry.spout("squall.Lines", lines);
@@ -28,116 +32,111 @@ pub(super) fn register(registry: &mut Registry) {
 fn lines(args: &Arguments<'_>) -> Result<NativeSpout, Problem> {
     let path = args.text("path", 0)?;
     let repeat = args.number_or("repeat", 1, 1)?;
-    let stream = args.stream("default", &["line"])?;
-    let emits = Emits::new(std::slice::from_ref(&stream));
+    let (stream, letters) = (args.stream("default", &["line"])?, args.stream(dead_letter::STREAM, &LETTER_FIELDS)?);
     if path == "-" {
-        return Ok(NativeSpout::new([stream], move || Lines::new(StdinLines::new(), emits.clone())));
+        return Ok(replaying(stream, letters, StdinLines::new));
     }
     // As every file that a component is given: relative to where the topology is started, or else to its resources.
     let beside = args.resources().join(&path);
     let path = if Path::new(&path).exists() || !beside.exists() { path.into() } else { beside };
     let file = FileLines::new(path).repeat(repeat);
     file.check().map_err(|error| args.problem(error.to_string()))?;
-    Ok(NativeSpout::new([stream], move || Lines::new(file.clone(), emits.clone())))
+    Ok(replaying(stream, letters, move || file.clone()))
 }
 
-/// Lines of a source, each the root of a tree, emitted again as the settings say when that fails.
-struct Lines<S> {
-    source: S,
-    emits: Emits,
-    /// Of the next line.
-    number: u64,
-    pending: Pending<StormTuple>,
-    is_over: bool,
+/// The stream of what is given up. As with every source, a file takes it where nobody subscribes (`--dead-letters`).
+const LETTERS: usize = 1;
+const LETTER_FIELDS: [&str; 8] =
+    ["value", "position", "error", "origin", "kind", "attempts", "first_failed", "last_failed"];
+
+/// The spout around a source of lines.
+fn replaying<S: Source<Item = Bytes>>(
+    stream: StreamDeclaration,
+    letters: StreamDeclaration,
+    factory: impl Fn() -> S + Send + Sync + 'static,
+) -> NativeSpout {
+    let streams = [stream, letters];
+    let (emits, factory) = (Emits::new(&streams), Arc::new(factory));
+    let spout = move || {
+        let factory = factory.clone();
+        Replaying::with(Arc::new(move || Onward(factory())), Tuples(emits.clone()))
+    };
+    NativeSpout::new(streams, spout).gives_up_on(LETTERS, letter_as_line)
 }
 
-impl<S> Lines<S> {
-    fn new(source: S, emits: Emits) -> Self {
-        Lines { source, emits, number: 0, pending: Pending::new(Patience::default()), is_over: false }
-    }
-}
+/// A source that does not go back, although it could: exactly-once would then be promised for native bolts that keep
+/// what they know in memory.
+struct Onward<S>(S);
 
-impl<S: Source<Item = Bytes>> Spout for Lines<S> {
-    type Out = Many<StormTuple>;
-    type Id = u64;
+impl<S: Source> Source for Onward<S> {
+    type Item = S::Item;
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
-        self.emits.prepare(ctx.info());
-        let mut random = ctx.random();
-        self.pending.start_ids_at(random.next_u64() as u32);
-        self.pending.set_patience(ctx.patience, random);
-        self.source.open(ctx)?;
-        // The engine does this for spouts that can go back to a position, which this one does not offer.
-        if let Some(splits) = self.source.replayable() {
-            let all: Vec<_> = splits.default_splits().into_iter().map(|split| (split, None)).collect();
-            splits.assign(&all)?;
-        }
-        Ok(())
+        self.0.open(ctx)?;
+        // The engine does this for those that go back.
+        let Some(splits) = self.0.replayable() else { return Ok(()) };
+        let all: Vec<_> = splits.default_splits().into_iter().map(|split| (split, None)).collect();
+        splits.assign(&all)
     }
 
-    fn next(&mut self, out: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Result<Next, Failure> {
-        let now_ns = out.now_ns();
-        if let Some((id, tuple)) = self.pending.take_due(now_ns) {
-            out.note_replay();
-            out.emit_tracked_at(id, 0, tuple);
-            return Ok(Next::Emitted);
-        }
-        if self.is_over {
-            return Ok(self.pending.rest(now_ns, Next::Finished));
-        }
-        if self.pending.waiting() >= WAITING_MAX {
-            return Ok(self.pending.rest(now_ns, Next::Idle));
-        }
-        Ok(match self.source.poll()? {
-            Polled::Item { value, .. } => {
-                let line = String::from_utf8_lossy(&value);
-                let line = line.strip_suffix('\r').unwrap_or(&line);
-                let tuple = self.emits.tuple(0, [Value::from(line)]);
-                let id = self.pending.insert(tuple.clone(), 0, Position(self.number));
-                out.emit_tracked_at(id, 0, tuple);
-                self.number += 1;
-                Next::Emitted
-            }
-            Polled::Idle => self.pending.rest(now_ns, Next::Idle),
-            Polled::WakeAfter(after) => self.pending.rest(now_ns, Next::WakeAfter(after)),
-            Polled::Finished => {
-                self.is_over = true;
-                self.pending.rest(now_ns, Next::Finished)
-            }
-        })
-    }
-
-    fn ack(&mut self, id: u64, _: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Outcome {
-        self.pending.ack(id);
-        Ok(())
-    }
-
-    fn fail(&mut self, id: u64, why: &Failure, out: &mut SpoutOutlet<Many<StormTuple>, u64>) -> Outcome {
-        match self.pending.fail(id, why, out.now_ns()) {
-            Verdict::Waits => {}
-            Verdict::Dead(Dead { value, attempts, .. }) => {
-                tracing::warn!("given up after {attempts} attempts: {value}: {why}");
-                out.note_dead_letter();
-            }
-            Verdict::Unknown => {
-                tracing::warn!(%why, "a line emitted before the spout was rebuilt failed; it cannot be replayed");
-            }
-        }
-        Ok(())
-    }
-
-    fn unaccounted(&self) -> u64 {
-        self.pending.missing()
+    fn poll(&mut self) -> Result<Polled<S::Item>, Failure> {
+        self.0.poll()
     }
 
     fn close(&mut self) {
-        self.source.close();
+        self.0.close();
+    }
+}
+
+/// Lines as tuples.
+struct Tuples(Emits);
+
+impl Exits<Bytes> for Tuples {
+    type Out = Many<StormTuple>;
+
+    fn open(&mut self, info: &TaskInfo) {
+        self.0.prepare(info);
     }
 
-    fn wind_down(&mut self) -> bool {
-        self.is_over = true;
-        true
+    fn emit(&mut self, out: &mut SpoutOutlet<Self::Out, u64>, id: u64, line: Bytes) {
+        out.emit_tracked_at(id, 0, self.0.tuple(0, [text(&line)]));
     }
+
+    fn is_taken(&self, out: &mut SpoutOutlet<Self::Out, u64>) -> bool {
+        out.has_subscribers_at(LETTERS)
+    }
+
+    fn bury(&mut self, out: &mut SpoutOutlet<Self::Out, u64>, id: Option<u64>, letter: DeadLetter<Bytes>) {
+        let origin = letter.origin.as_ref().map_or(Value::Null, |origin| Value::from(origin.to_string()));
+        let values = [
+            text(&letter.value),
+            Value::Int(letter.id as i64),
+            Value::from(letter.error),
+            origin,
+            Value::from(letter.kind.word()),
+            Value::Int(i64::from(letter.attempts)),
+            Value::from(time(letter.first_failed_ns)),
+            Value::from(time(letter.last_failed_ns)),
+        ];
+        let tuple = self.0.tuple(LETTERS, values);
+        match id {
+            Some(id) => drop(out.emit_tracked_at(id, LETTERS, tuple)),
+            None => drop(out.emit_at(LETTERS, tuple)),
+        }
+    }
+}
+
+fn text(line: &[u8]) -> Value {
+    let line = String::from_utf8_lossy(line);
+    Value::from(line.strip_suffix('\r').unwrap_or(&line))
+}
+
+/// As the dead letters of other sources are written.
+fn letter_as_line(letter: StormTuple) -> String {
+    let source = letter.source();
+    let named = source.fields.names().iter().map(ToString::to_string).zip(letter.values().iter().map(Json::from));
+    let named = named.chain([("source".to_owned(), Json::from(&*source.component))]);
+    Json::Object(named.collect()).to_string()
 }
 
 /// The period of a rate per second; zero for none.

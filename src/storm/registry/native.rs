@@ -51,6 +51,13 @@ impl NativeSpout {
         NativeSpout { streams: streams.into_iter().collect(), conf: JsonMap::new(), declare }
     }
 
+    /// What the spout gives up goes out on this port, and where nobody subscribes to it, as lines.
+    pub(crate) fn gives_up_on(mut self, port: usize, as_line: fn(StormTuple) -> String) -> Self {
+        let declare = self.declare;
+        self.declare = Box::new(move |t, id, tape| declare(t, id, tape).gives_up_on(port, as_line));
+        self
+    }
+
     /// A configuration key that the component brings itself, as `getComponentConfiguration` does in Java. A file's
     /// `config` for the component overrides it.
     #[must_use]

@@ -142,7 +142,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        if !self.ended || self.late_port == Some(N) {
+        if self.is_open(N) {
             self.out.emit_on::<N>(value);
         }
     }
@@ -156,7 +156,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        if self.ended && self.late_port != Some(N) {
+        if !self.is_open(N) {
             return;
         }
         if self.ledger.is_some() {
@@ -182,7 +182,7 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     where
         O: PortAt<N>,
     {
-        !self.ended && self.out.emit_direct_on::<N>(task, value)
+        self.is_open(N) && self.out.emit_direct_on::<N>(task, value)
     }
 
     /// Emits as the root of a tree to one task of the direct subscribers of port `N`. A task that does not subscribe
@@ -197,7 +197,9 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         O: PortAt<N>,
     {
         let mut sent = false;
-        self.tracked(id, |out| sent = out.emit_direct_on::<N>(task, value));
+        if self.is_open(N) {
+            self.tracked(id, |out| sent = out.emit_direct_on::<N>(task, value));
+        }
         sent
     }
 
@@ -224,16 +226,20 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         self.out.core.counts.untaken += 1;
     }
 
-    /// Counts a dead letter that is about to be emitted on port `N`. That the input is given up may be part of the
-    /// checkpoint, for whoever resumes from it.
-    ///
-    /// # Errors
-    /// Under exactly-once, if nobody subscribes to the port: the topology stops rather than lose it.
-    pub(crate) fn note_dead_letter_for<const N: usize>(&mut self, why: &GivenUp, in_checkpoint: bool) -> Outcome
+    /// True if what is emitted on port `N` gets to somebody.
+    pub(crate) fn has_subscribers<const N: usize>(&mut self) -> bool
     where
         O: PortAt<N>,
     {
-        let is_taken = self.is_taken::<N>();
+        self.is_open(N) && O::port(&mut self.out.set).has_subscribers()
+    }
+
+    /// Counts a dead letter that is about to be emitted. That the input is given up may be part of the checkpoint, for
+    /// whoever resumes from it.
+    ///
+    /// # Errors
+    /// Under exactly-once, if nobody takes it: the topology stops rather than lose it.
+    pub(crate) fn note_letter(&mut self, is_taken: bool, why: &GivenUp, in_checkpoint: bool) -> Outcome {
         let counts = &mut self.out.core.counts;
         let (kind, position, error) = (why.kind, why.place.position, &why.error);
         let by = why.origin.as_ref().map_or_else(|| "nobody in particular".to_owned(), ToString::to_string);
@@ -256,20 +262,15 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         Ok(())
     }
 
-    /// True if what is emitted on port `N` gets to somebody: after the end of the source it may not.
-    fn is_taken<const N: usize>(&mut self) -> bool
-    where
-        O: PortAt<N>,
-    {
-        (!self.ended || self.late_port == Some(N)) && O::port(&mut self.out.set).has_subscribers()
+    /// False after the end of the source, but for the port that ends later.
+    #[inline]
+    pub(crate) fn is_open(&self, port: usize) -> bool {
+        !self.ended || self.late_port == Some(port)
     }
 
-    /// As `is_taken`, and a failure would come back.
-    pub(crate) fn tracks_on<const N: usize>(&mut self) -> bool
-    where
-        O: PortAt<N>,
-    {
-        self.ledger.is_some() && self.is_taken::<N>()
+    /// True if what is emitted in a tree may come back as a failure.
+    pub(crate) fn is_tracking(&self) -> bool {
+        self.ledger.is_some()
     }
 
     /// In `ack` of a dead letter's tree: its item is not one that was acked.
@@ -308,9 +309,6 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
     /// The call of `emit` stands here once, so that it can be inlined.
     #[inline(always)]
     pub(crate) fn tracked(&mut self, id: Id, emit: impl FnOnce(&mut Outlet<O>)) {
-        if self.ended {
-            return;
-        }
         let (slot, id) = if self.ledger.is_some() { (Some(self.open(|_| id)), None) } else { (None, Some(id)) };
         emit(&mut self.out);
         if let Some(slot) = slot {

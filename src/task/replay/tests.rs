@@ -7,6 +7,7 @@ use crate::sys::random::Random;
 use crate::task::acks::Acks;
 use crate::task::lane::Peers;
 use crate::task::outlet::{EmitCore, Epoch, Outlet, SelfAcked};
+use crate::task::payload::Ports;
 
 type Emits = SpoutOutlet<Ports<(u64, DeadLetter<u64>)>, u64>;
 
