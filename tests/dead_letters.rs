@@ -232,8 +232,8 @@ fn a_file_that_cannot_be_written_is_refused_before_anything_starts() {
     assert!(said(&output).contains("same file as --dead-letters"), "{}", said(&output));
 }
 
-/// A file with letters of two sources, and lines that are none: half a line, JSON of something else, and a last one that
-/// was cut off within a character.
+/// A file with letters of two sources, and lines that are none: half a line, JSON of something else, and a last one
+/// that was cut off within a character.
 fn a_damaged_file(folder: &Path) -> String {
     let letter = |source: &str, value: &str| {
         let error = format!("{value} is too much");

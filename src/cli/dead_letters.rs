@@ -28,9 +28,10 @@ enum What {
     Ls(Ls),
     /// Write the values as lines, for a run that reads lines
     ///
-    /// A value that is a text is written as it is, any other one as JSON. One that nobody knew how to write down is left
-    /// out and counted, a line that is no dead letter is left out and named, and then the exit code is 1. OUT is made
-    /// anew and must not be there yet, and is there only once it is complete; the file of dead letters stays as it is.
+    /// A value that is a text is written as it is, any other one as JSON. One that nobody knew how to write down is
+    /// left out and counted, a line that is no dead letter is left out and named, and then the exit code is 1. OUT is
+    /// made anew and must not be there yet, and is there only once it is complete; the file of dead letters stays as
+    /// it is.
     Replay(Replay),
 }
 
@@ -247,8 +248,8 @@ fn write_values(replay: &Replay) -> Result<u8> {
         return Ok(found.code());
     }
     note(format_args!(
-        "error: {PLACE}: {left_out} {} no value: nobody knew how to write it down; say how where the source is declared \
-         (`.describe(..)`)",
+        "error: {PLACE}: {left_out} {} no value: nobody knew how to write it down; say how where the source is \
+         declared (`.describe(..)`)",
         if left_out == 1 { "letter has" } else { "letters have" }
     ));
     Ok(FAILED)

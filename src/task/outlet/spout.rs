@@ -73,8 +73,8 @@ const LOGGED_EVERY: u64 = 1_000;
 
 /// What the next start does after a stop for a dead letter that nobody takes.
 const TRIES_AGAIN: &str = "the last checkpoint is kept, and the next start goes on from it and tries the input again";
-const STOPS_AGAIN: &str = "that it is given up is part of the last checkpoint, which is kept: whatever is mended, the next \
-                           start stops here again until somebody takes it";
+const STOPS_AGAIN: &str = "that it is given up is part of the last checkpoint, which is kept: whatever is mended, the \
+                           next start stops here again until somebody takes it";
 
 /// A queue of ids that mostly holds one at a time.
 #[derive(Debug)]

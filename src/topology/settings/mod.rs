@@ -134,8 +134,8 @@ settings! {
         /// Pauses between the failure of an input and its replay, at least once.
         replay_backoff: Backoff = Backoff::new(MS_10, SECOND_10), Duration::ZERO..=HOUR;
         /// The file to which dead letters are added that no component of the topology takes, as lines of JSON; what it
-        /// holds of earlier runs stays. Not set: exactly-once stops at the first of them, and otherwise they are counted
-        /// and the run ends with exit code 3.
+        /// holds of earlier runs stays. Not set: exactly-once stops at the first of them, and otherwise they are
+        /// counted and the run ends with exit code 3.
         dead_letters: Option<String> = None;
         /// Restarts from the last checkpoint within `restart_window`, without getting past the place of the failure,
         /// before the topology stops. Failures that ask to be tried again do not count.
@@ -144,8 +144,9 @@ settings! {
         restart_window: Duration = 10 * MINUTE, SECOND..=YEAR;
         /// Pauses before a restart from the last checkpoint.
         restart_backoff: Backoff = Backoff::new(MS_50, SECOND_10), Duration::ZERO..=HOUR;
-        /// Rebuilds of one task in a row, without progress between them, before the topology stops. A task in which inputs
-        /// have gone well is rebuilt without limit after one that breaks it: that input becomes a dead letter by itself.
+        /// Rebuilds of one task in a row, without progress between them, before the topology stops. A task in which
+        /// inputs have gone well is rebuilt without limit after one that breaks it: that input becomes a dead letter by
+        /// itself.
         rebuilds_max: u32 = 10, 0..=1_000_000;
         /// Tuples that a rebuilt task must execute to count as making progress, so that `rebuilds_max` is counted anew.
         rebuild_progress_tuples: u64 = 1_000, 1..=1_000_000_000;
