@@ -5,18 +5,31 @@ mod below;
 #[allow(dead_code, reason = "the program prints more than the test looks at")]
 #[path = "../tools/faults/campaign.rs"]
 mod campaign;
+#[path = "../tools/faults/fault.rs"]
+mod fault;
+#[allow(dead_code, reason = "the program prints more than the test looks at")]
+#[path = "../tools/faults/generated/mod.rs"]
+mod generated;
 #[path = "../tools/faults/oracle.rs"]
 mod oracle;
+#[path = "../tools/faults/process.rs"]
+mod process;
 #[path = "../tools/faults/subject.rs"]
 mod subject;
+#[path = "../tools/faults/way.rs"]
+mod way;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use below::Below;
 use campaign::Campaign;
+use generated::runs::{Runs, Table};
 use oracle::{Balances, Difference, compare, compare_words};
 use subject::Subject;
+
+/// Under the names that the simulation's files have for them, which are used here too.
+use squall::{connect, error, state, sys, task, topology};
 
 /// Faults per store.
 const KILLS: u64 = 60;
@@ -55,6 +68,54 @@ fn topologies_on_sled_survive_their_faults() {
 #[test]
 fn topologies_on_fjall_survive_their_faults() {
     survives("fjall");
+}
+
+/// No test, but the program of generated topologies: does nothing unless it is started by one.
+#[test]
+fn child_program() {
+    generated::run_if_asked();
+}
+
+/// Generated topologies per store.
+const RUNS: u64 = 60;
+
+fn generated(store: &str, seed: u64, runs: u64, environment: Vec<(String, String)>) -> Table {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().canonicalize().expect("it is there");
+    let program = std::env::current_exe().expect("this test is a file");
+    let own = ["child_program", "--exact", "--nocapture"].map(str::to_owned).to_vec();
+    let store = store.to_owned();
+    let runs = Runs { program: (program, own), dir, store, seed, runs, environment };
+    runs.run().unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn generated_survive(store: &str, seed: u64) {
+    let table = generated(store, seed, RUNS, Vec::new());
+    assert!(table.holds(), "{}", table.wrong.join("\n\n"));
+    assert_eq!(table.missing(), Vec::<String>::new());
+}
+
+#[test]
+fn generated_topologies_on_the_log_survive_their_faults() {
+    generated_survive("log", 1_000);
+}
+
+#[cfg(feature = "sled")]
+#[test]
+fn generated_topologies_on_sled_survive_their_faults() {
+    generated_survive("sled", 2_000);
+}
+
+#[cfg(feature = "fjall")]
+#[test]
+fn generated_topologies_on_fjall_survive_their_faults() {
+    generated_survive("fjall", 3_000);
+}
+
+#[test]
+fn a_tuple_that_is_forgotten_in_a_generated_topology_is_noticed() {
+    let table = generated("log", 4_000, 20, vec![("SQUALL_FORGET".into(), "queue:30".into())]);
+    assert!(table.unaccounted > 0 && !table.holds(), "{table:?}");
 }
 
 fn written(balances: &Balances) -> String {

@@ -102,6 +102,7 @@ fn run_generated(args: &Args) -> Result<bool, String> {
         store: args.store.clone(),
         seed: args.seed,
         runs: args.runs,
+        environment: Vec::new(),
     };
     let table = runs.run()?;
     print_generated(args, &table);

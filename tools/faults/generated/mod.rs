@@ -26,9 +26,9 @@ use draw::Size;
 
 /// In a second or so.
 const REAL: Size = Size {
-    inputs_max: 2_000,
-    inputs_of_pending_max: [(1, 30), (2, 60), (5, 150), (1_000, 2_000)],
-    deliveries_max: 10_000,
+    inputs_max: 600,
+    inputs_of_pending_max: [(1, 20), (2, 40), (5, 100), (1_000, 600)],
+    deliveries_max: 4_000,
     rates: [500, 3_000, 1_000_000],
-    outages_ms: [1, 20, 100, 300, 1_000],
+    outages_ms: [1, 5, 20, 100, 300],
 };

@@ -63,9 +63,9 @@ fn topology(args: &Args) -> squall::Result<Topology> {
 /// Many failures in a second.
 fn set(settings: &mut Settings) {
     let ms = Duration::from_millis;
-    settings.restart_backoff = Backoff::new(ms(5), ms(300));
-    settings.replay_backoff = Backoff::new(ms(2), ms(300));
-    settings.rebuild_backoff = Backoff::new(ms(1), ms(100));
+    settings.restart_backoff = Backoff::new(ms(2), ms(50));
+    settings.replay_backoff = Backoff::new(ms(2), ms(50));
+    settings.rebuild_backoff = Backoff::new(ms(1), ms(50));
 }
 
 const THREADS: usize = 2;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use squall::Guarantee;
 use squall::sys::random::Random;
 
@@ -30,6 +32,8 @@ pub struct Runs {
     /// Of the first topology; each further one has the next.
     pub seed: u64,
     pub runs: u64,
+    /// Variables of every process.
+    pub environment: Vec<(String, String)>,
 }
 
 /// What came of it.
@@ -97,7 +101,8 @@ impl Runs {
             if let Err(error) = outcome {
                 table.hung += u64::from(error.contains(HANGS));
                 let (met, left) = (one.way.history.join("\n  "), listed(&one.way.dir));
-                table.wrong.push(format!("{} store, topology {seed}: {error}\n  {met}\n{left}", self.store));
+                let what = format!("{} store, topology {seed}: {error}\n  {met}\n{left}\n{:?}", self.store, one.spec);
+                table.wrong.push(what);
                 eprintln!("{}", table.wrong.last().expect("just pushed"));
             }
             if table.runs.is_multiple_of(20) {
@@ -149,6 +154,10 @@ impl<'a> One<'a> {
             faults = faults.saturating_sub(1);
             let said = self.way.stderr().len();
             let status = self.process(fault, table)?;
+            // It was told to end before it could listen.
+            if status.is_some_and(|status| status.signal() == Some(Signal::TERM.as_raw())) {
+                continue;
+            }
             let since = self.way.stderr().split_off(said);
             if self.notes().lines().any(|line| line == "fatal") {
                 break self.was_told_to_stop(status, &since).map(|()| table.told_to_stop += 1);
@@ -215,7 +224,12 @@ impl<'a> One<'a> {
         let tasks: Vec<String> = tasks.iter().map(usize::to_string).collect();
         let path = |path: &Path| path.display().to_string();
         let (executors, lanes) = (1 + self.random.below(2), [1, 2, 7, 1_024][self.random.below(4) as usize]);
-        let wait = ["spin", "adaptive", "park"][self.random.below(3) as usize];
+        // Two that spin have no CPU for each other where there are two.
+        let spins = if executors == 1 { 1.0 / 3.0 } else { 0.1 };
+        let wait = match self.random.chance(spins) {
+            true => "spin",
+            false => ["adaptive", "park"][self.random.below(2) as usize],
+        };
         if lanes == 1 {
             *table.hits.entry("lanes of one".to_owned()).or_default() += 1;
         }
@@ -240,6 +254,7 @@ impl<'a> One<'a> {
         let (program, own) = &self.runs.program;
         let mut command = Command::new(program);
         command.args(own).env(ARGUMENTS, format!("run\n--quiet\n{}", arguments.join("\n"))).env_remove("RUST_LOG");
+        command.envs(self.runs.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

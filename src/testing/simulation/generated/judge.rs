@@ -31,10 +31,6 @@ pub struct Difference {
 }
 
 impl Difference {
-    pub fn holds(&self) -> bool {
-        self.wrong.is_empty()
-    }
-
     fn add(&mut self, found: u64, right: u64, wrong: String) {
         self.lost += right.saturating_sub(found);
         self.duplicated += found.saturating_sub(right);

@@ -188,7 +188,8 @@ impl Case {
             unaccounted: report.unaccounted(),
         };
         let difference = judge::judge(&self.spec, &ran);
-        if difference.holds() { Ok(()) } else { Err(difference.wrong[..difference.wrong.len().min(6)].join("\n")) }
+        let wrong = &difference.wrong[..difference.wrong.len().min(6)];
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     }
 }
 
