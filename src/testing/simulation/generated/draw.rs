@@ -361,12 +361,7 @@ impl Spec {
     pub fn rejects(&self, component: usize, item: &Item) -> bool {
         let one_in = self.components[component].troubles.reject_one_in;
         let dice = mix(item.id ^ mix(component as u64 + 0x7e1ec7));
-        // Whoever resumes gets what was held again, but its source may have ended: then there is nobody to give it up.
-        let may_be_given_up = match self.guarantee {
-            Guarantee::ExactlyOnce => item.class == Class::Placed,
-            _ => item.class <= Class::Held,
-        };
-        may_be_given_up && one_in > 0 && dice.is_multiple_of(one_in)
+        item.class <= Class::Held && one_in > 0 && dice.is_multiple_of(one_in)
     }
 
     pub fn is_poison(&self, component: usize, item: &Item) -> bool {
