@@ -12,7 +12,7 @@ use squall::Guarantee;
 use squall::sys::random::Random;
 
 use super::REAL;
-use super::draw::{Grouping, Op, Spec};
+use super::draw::{Grouping, Op, Spec, TOO_LATE};
 use super::judge::{Ran, judge};
 use super::program::ARGUMENTS;
 use super::sinks::{self, Kind};
@@ -46,6 +46,8 @@ pub struct Table {
     pub met: Outcome,
     /// Topologies that were told to stop, and have.
     pub told_to_stop: u64,
+    /// Topologies that stopped because what they had held was given up after its source had ended.
+    pub too_late: u64,
     /// Lines in sinks.
     pub lines: u64,
     pub lost: u64,
@@ -161,6 +163,10 @@ impl<'a> One<'a> {
             let since = self.way.stderr().split_off(said);
             if self.notes().lines().any(|line| line == "fatal") {
                 break self.was_told_to_stop(status, &since).map(|()| table.told_to_stop += 1);
+            }
+            if status.is_some() && since.contains(TOO_LATE) && self.spec.may_be_given_up_too_late() {
+                table.too_late += 1;
+                break Ok(());
             }
             if let Some(status) = status {
                 break self.judge(status, table);

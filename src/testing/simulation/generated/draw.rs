@@ -200,6 +200,8 @@ pub struct Edge {
 }
 
 pub const DEAD_LETTERS: usize = 2;
+/// Said by a topology that cannot go on.
+pub const TOO_LATE: &str = "given up after its source had ended";
 
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -362,6 +364,13 @@ impl Spec {
         let one_in = self.components[component].troubles.reject_one_in;
         let dice = mix(item.id ^ mix(component as u64 + 0x7e1ec7));
         item.class <= Class::Held && one_in > 0 && dice.is_multiple_of(one_in)
+    }
+
+    /// Where what a collector has held is rejected, its source may have ended: then there is nobody to give it up, and
+    /// the topology stops.
+    pub fn may_be_given_up_too_late(&self) -> bool {
+        let is_collector = |component: &Component| matches!(component.op, Op::Gather | Op::Join);
+        self.guarantee == Guarantee::ExactlyOnce && self.components.iter().any(is_collector)
     }
 
     pub fn is_poison(&self, component: usize, item: &Item) -> bool {

@@ -116,7 +116,10 @@ impl Judge<'_> {
                 let root = (source as u64) << 32 | n;
                 let (is_dead, found) = (self.expected.dead.contains(&root), self.found(sink, root));
                 let is_right = match self.spec.guarantee {
-                    Guarantee::ExactlyOnce => found == u64::from(is_dead),
+                    Guarantee::ExactlyOnce => {
+                        let later = self.expected.later.get(&root).copied().unwrap_or(0);
+                        found >= u64::from(is_dead) && found <= u64::from(is_dead) * (1 + later)
+                    }
                     Guarantee::AtMostOnce => found == 0,
                     _ => {
                         // Whoever reads it again, or goes back to a checkpoint before, gives it up again.

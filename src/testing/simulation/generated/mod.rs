@@ -24,7 +24,7 @@ use crate::sys::mutation::{self, Mutation};
 use crate::sys::random::Random;
 use crate::sys::sync::Arc;
 use crate::topology::settings::Settings;
-use draw::{Grouping, SIMULATED, Spec};
+use draw::{Grouping, SIMULATED, Spec, TOO_LATE};
 use sinks::Books;
 use world::World;
 
@@ -88,6 +88,13 @@ impl Case {
                     Err(error) => Err(format!("told to stop, and stopped as: {error}")),
                     Ok(_) => Err("told to stop by a fatal failure, and went on".to_owned()),
                 };
+            }
+            if let Err(error) = &outcome
+                && error.contains(TOO_LATE)
+                && self.spec.may_be_given_up_too_late()
+            {
+                self.world.hit("given up too late");
+                return Ok(None);
             }
             match outcome? {
                 Ended::Well(report) => return Ok(Some(report)),

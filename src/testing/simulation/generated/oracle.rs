@@ -22,6 +22,8 @@ pub struct Expected {
     pub exact: Leaves,
     /// Inputs that become dead letters.
     pub dead: BTreeSet<u64>,
+    /// How often each may be rejected once more, for what was held in a checkpoint when it had its dead letter.
+    pub later: BTreeMap<u64, u64>,
     pub deliveries: u64,
 }
 
@@ -33,7 +35,7 @@ pub fn expected(spec: &Spec) -> Expected {
     for (at, leaf) in &exact.leaves {
         every.entry(*at).or_insert(*leaf);
     }
-    Expected { all: every, exact: exact.leaves, dead, deliveries: all.deliveries }
+    Expected { all: every, exact: exact.leaves, dead, later: exact.rejected_later, deliveries: all.deliveries }
 }
 
 #[derive(Default)]
@@ -41,6 +43,7 @@ struct Flow {
     leaves: Leaves,
     poisoned: BTreeSet<u64>,
     rejected: BTreeSet<u64>,
+    rejected_later: BTreeMap<u64, u64>,
     deliveries: u64,
 }
 
@@ -64,6 +67,9 @@ fn flow(spec: &Spec, without: &BTreeSet<u64>) -> Flow {
             }
             if spec.rejects(component, &item) {
                 flow.rejected.insert(item.root);
+                if item.class == Class::Held {
+                    *flow.rejected_later.entry(item.root).or_default() += copies;
+                }
                 continue;
             }
             if op.is_sink() {
