@@ -56,7 +56,9 @@ impl<'a> Way<'a> {
             command.env("SQUALL_FAULT_UNDER", &self.dir);
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
-        child.map(|child| Process { child, dir: self.dir.clone() }).map_err(|error| format!("{}: {error}", Path::new(command.get_program()).display()))
+        child
+            .map(|child| Process { child, dir: self.dir.clone() })
+            .map_err(|error| format!("{}: {error}", Path::new(command.get_program()).display()))
     }
 
     /// One process, to its end: how it ended if that is the end of the topology.

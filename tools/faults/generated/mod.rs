@@ -2,6 +2,8 @@
 //!
 //! Draw, components, oracle and judgement are the simulation's; here are files for sinks, processes and faults.
 
+#[path = "../../../src/testing/simulation/generated/bare.rs"]
+mod bare;
 #[path = "../../../src/testing/simulation/generated/build.rs"]
 mod build;
 #[allow(dead_code, reason = "the simulation uses the rest")]

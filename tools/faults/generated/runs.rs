@@ -12,7 +12,7 @@ use squall::Guarantee;
 use squall::sys::random::Random;
 
 use super::REAL;
-use super::draw::{Grouping, Op, Spec, TOO_LATE};
+use super::draw::{Grouping, NOT_STARTED, Op, Spec, TOO_LATE};
 use super::judge::{Ran, judge};
 use super::program::ARGUMENTS;
 use super::sinks::{self, Kind};
@@ -68,7 +68,7 @@ impl Table {
 
     /// What the draw never came to.
     pub fn missing(&self) -> Vec<String> {
-        let ops = Op::ALL.into_iter().filter(|op| *op != Op::Source);
+        let ops = Op::ALL.into_iter().filter(|op| !op.is_source());
         let ops = ops.flat_map(|op| {
             let of = |guarantee: Guarantee| format!("{op:?} under {guarantee}");
             [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce].map(of)
@@ -161,6 +161,9 @@ impl<'a> One<'a> {
                 continue;
             }
             let since = self.way.stderr().split_off(said);
+            if status.is_some_and(|status| status.code() == Some(1)) && since.contains(NOT_STARTED) {
+                continue;
+            }
             if self.notes().lines().any(|line| line == "fatal") {
                 break self.was_told_to_stop(status, &since).map(|()| table.told_to_stop += 1);
             }

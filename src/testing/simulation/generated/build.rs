@@ -1,5 +1,6 @@
 //! From the topology as data to the topology.
 
+use super::bare::Bare;
 use super::draw::{At, Component, DEAD_LETTERS, Edge, Grouping, Item, Op, Spec};
 use super::parts::{Automatic, Copies, Inputs, Keyed, Manual, Out, Part};
 use super::world::World;
@@ -10,13 +11,14 @@ use crate::task::dead_letter::DeadLetter;
 use crate::task::outlet::Outlet;
 use crate::task::payload::Nothing;
 use crate::topology::Topology;
-use crate::topology::builder::{BoltHandle, SourceHandle, TopologyBuilder};
+use crate::topology::builder::{BoltHandle, SourceHandle, SpoutHandle, TopologyBuilder};
 use crate::topology::component::{ByKey, Unkeyed};
 use crate::topology::settings::Settings;
 use crate::topology::stream::{Stream, Streams};
 
 enum Handle {
     Source(SourceHandle<Item>),
+    Bare(SpoutHandle<Item>),
     Unkeyed(BoltHandle<Item, Out, Unkeyed>),
     Keyed(BoltHandle<Item, Out, ByKey<u16>>),
     Sink(BoltHandle<Item, Nothing, Unkeyed>),
@@ -90,6 +92,10 @@ fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: us
     let tick = std::time::Duration::from_millis(10);
     match component.op {
         Op::Source => Handle::Source(t.source(id, move || Inputs::new(part.clone())).parallelism(tasks)),
+        Op::Bare => {
+            part.world.hit(format!("Bare under {}", part.spec.guarantee));
+            Handle::Bare(t.spout(id, move || Bare::new(part.clone())).parallelism(tasks))
+        }
         Op::Function => {
             let function = move |item: Item, out: &mut Outlet<Out>| {
                 part.world.hit(format!("Function under {}", part.spec.guarantee));
@@ -128,6 +134,7 @@ impl Handle {
     fn streams(&self) -> Vec<Stream<Item>> {
         match self {
             Handle::Source(source) => vec![(**source).clone()],
+            Handle::Bare(spout) => vec![(**spout).clone()],
             Handle::Unkeyed(bolt) => vec![bolt.0.clone(), bolt.1.clone()],
             Handle::Keyed(bolt) => vec![bolt.0.clone(), bolt.1.clone()],
             Handle::Sink(_) => Vec::new(),
@@ -143,7 +150,7 @@ impl Handle {
 
     fn subscribe(self, stream: &Stream<Item>, edge: &Edge) -> Handle {
         match self {
-            Handle::Source(_) => unreachable!("nothing leads to a source"),
+            Handle::Source(_) | Handle::Bare(_) => unreachable!("nothing leads to a source"),
             Handle::Keyed(bolt) => Handle::Keyed(bolt.fields_by(stream, Item::key)),
             Handle::Unkeyed(bolt) => Handle::Unkeyed(subscribe(bolt, stream, edge.grouping)),
             Handle::Sink(sink) => Handle::Sink(subscribe(sink, stream, edge.grouping)),

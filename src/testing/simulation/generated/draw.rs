@@ -69,6 +69,7 @@ pub fn total(component: usize, key: u16, (count, sum, distinct): (u64, u64, u64)
 /// Where something may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
+    Prepare,
     /// Handling an item.
     Item,
     Tick,
@@ -80,6 +81,8 @@ pub enum At {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Op {
     Source,
+    /// A spout of the user's own, which cannot go back.
+    Bare,
     /// A closure.
     Function,
     /// A bolt of the automatic style, with ticks that emit.
@@ -105,8 +108,9 @@ pub enum Op {
 }
 
 impl Op {
-    pub const ALL: [Op; 12] = [
+    pub const ALL: [Op; 13] = [
         Op::Source,
+        Op::Bare,
         Op::Function,
         Op::Bolt,
         Op::Iterator,
@@ -122,6 +126,10 @@ impl Op {
 
     pub fn is_keyed(self) -> bool {
         matches!(self, Op::Count | Op::Timers | Op::Ttl)
+    }
+
+    pub fn is_source(self) -> bool {
+        matches!(self, Op::Source | Op::Bare)
     }
 
     pub fn is_sink(self) -> bool {
@@ -175,6 +183,7 @@ pub struct Troubles {
     pub poison: BTreeSet<u64>,
     /// A service is away, from when until when, since the process has started.
     pub outage_ns: Option<(u64, u64)>,
+    pub prepare: f64,
     pub retry: f64,
     pub panic: f64,
     pub drop: f64,
@@ -200,6 +209,8 @@ pub struct Edge {
 }
 
 pub const DEAD_LETTERS: usize = 2;
+/// Said by a start that fails, because an instance does before anything else.
+pub const NOT_STARTED: &str = "(not_started)";
 /// Said by a topology that cannot go on.
 pub const TOO_LATE: &str = "given up after its source had ended";
 
@@ -258,7 +269,7 @@ impl Spec {
             guarantee == Guarantee::ExactlyOnce || (guarantee == Guarantee::AtLeastOnce && random.chance(0.5));
         let sources = 1 + random.below(2) as usize;
         let bolts = 1 + random.below(5) as usize;
-        let op = |random: &mut Random| Op::ALL[1 + random.below(9) as usize];
+        let op = |random: &mut Random| Op::ALL[2 + random.below(9) as usize];
         let mut components: Vec<Component> = (0..sources + bolts)
             .map(|number| Component {
                 op: if number < sources { Op::Source } else { op(&mut random) },
@@ -267,8 +278,15 @@ impl Spec {
                 troubles: Troubles::default(),
             })
             .collect();
+        let mut bare = random.fork(0x62617265);
+        for component in components.iter_mut().take(sources).filter(|_| !has_checkpoints && bare.chance(0.3)) {
+            component.op = Op::Bare;
+        }
         let mut edges = draw_edges(&mut components, sources, has_checkpoints, &mut random);
         for source in 0..sources {
+            if components[source].op == Op::Bare {
+                continue;
+            }
             let to = components.len();
             components.push(Component {
                 op: if has_checkpoints { Op::Transactional } else { Op::Plain },
@@ -310,13 +328,15 @@ impl Spec {
 
     fn draw_troubles(&mut self, sources: usize, size: &Size, random: &mut Random) {
         let inputs = self.inputs;
-        let bolts = self.components.len() - sources;
+        let letters = self.edges.iter().filter(|edge| edge.port == DEAD_LETTERS).map(|edge| edge.to).min();
+        let mut prepare = random.fork(0x70726570);
         for (number, component) in self.components.iter_mut().enumerate() {
             // Where dead letters end, nothing fails.
-            if number >= sources + bolts - sources {
+            if letters.is_some_and(|letters| number >= letters) {
                 break;
             }
-            if component.op == Op::Source {
+            component.troubles.prepare = if prepare.chance(0.1) { 0.2 } else { 0.0 };
+            if component.op.is_source() {
                 if random.chance(0.1) {
                     component.troubles.retry = 0.02;
                 }
@@ -429,7 +449,7 @@ fn draw_edges(
 
 /// One more edge; both streams between two components share lanes.
 fn add_edge(edges: &mut Vec<Edge>, components: &[Component], from: usize, to: usize, random: &mut Random) {
-    let is_source = components[from].op == Op::Source;
+    let is_source = components[from].op.is_source();
     let is_taken = |port: usize| edges.iter().any(|edge| (edge.from, edge.port, edge.to) == (from, port, to));
     let port = match (is_source, is_taken(0)) {
         (true, true) => return,

@@ -39,7 +39,7 @@ impl Difference {
 }
 
 pub fn judge(spec: &Spec, ran: &Ran<'_>) -> Difference {
-    let letters = spec.edges.iter().filter(|edge| edge.port == DEAD_LETTERS).map(|edge| edge.to);
+    let letters = spec.edges.iter().filter(|edge| edge.port == DEAD_LETTERS).map(|edge| (edge.from, edge.to));
     let mut judge = Judge {
         spec,
         ran,
@@ -60,7 +60,7 @@ struct Judge<'a> {
     ran: &'a Ran<'a>,
     expected: Expected,
     /// Sinks of dead letters, by source.
-    letters: Vec<usize>,
+    letters: BTreeMap<usize, usize>,
     /// At least once: inputs of which something is missing. They may be dead letters, since nothing can be emitted again
     /// after the end of a source.
     missing: BTreeSet<u64>,
@@ -103,7 +103,7 @@ impl Judge<'_> {
     fn unknown(&mut self) {
         for (&(sink, id), &count) in self.ran.written {
             // Sums depend on what came twice.
-            let is_known = self.expected.all.contains_key(&(sink, id)) || self.letters.contains(&sink);
+            let is_known = self.expected.all.contains_key(&(sink, id)) || self.letters.values().any(|of| *of == sink);
             if !is_known && self.is_exact(sink) {
                 self.difference.add(count, 0, format!("{id:x} is {count} times in c{sink:02}, and should not be"));
             }
@@ -111,7 +111,7 @@ impl Judge<'_> {
     }
 
     fn dead_letters(&mut self) {
-        for (source, sink) in self.letters.clone().into_iter().enumerate() {
+        for (source, sink) in self.letters.clone() {
             for n in 0..self.spec.inputs {
                 let root = (source as u64) << 32 | n;
                 let (is_dead, found) = (self.expected.dead.contains(&root), self.found(sink, root));
@@ -144,7 +144,7 @@ impl Judge<'_> {
 
     fn sums(&mut self) {
         let Ran { counted, unaccounted, .. } = *self.ran;
-        let there = self.ran.written.iter().filter(|((sink, _), _)| self.letters.contains(sink));
+        let there = self.ran.written.iter().filter(|((sink, _), _)| self.letters.values().any(|of| of == sink));
         let there: u64 = there.map(|(_, count)| count).sum();
         if self.ran.starts == 1 && self.spec.guarantee == Guarantee::ExactlyOnce && counted != there {
             self.difference.wrong.push(format!("{counted} dead letters are counted, and there are {there}"));

@@ -1,6 +1,7 @@
 //! The campaign of generated topologies: every kind of component, every grouping, every guarantee and every kind of
 //! failure, drawn together, and judged by an oracle that knows the topology as data only.
 
+mod bare;
 mod build;
 mod draw;
 mod found;
@@ -24,7 +25,7 @@ use crate::sys::mutation::{self, Mutation};
 use crate::sys::random::Random;
 use crate::sys::sync::Arc;
 use crate::topology::settings::Settings;
-use draw::{Grouping, SIMULATED, Spec, TOO_LATE};
+use draw::{Grouping, NOT_STARTED, SIMULATED, Spec, TOO_LATE};
 use sinks::Books;
 use world::World;
 
@@ -96,20 +97,23 @@ impl Case {
                 self.world.hit("given up too late");
                 return Ok(None);
             }
-            match outcome? {
-                Ended::Well(report) => return Ok(Some(report)),
-                Ended::Killed => {
-                    self.world.hit("crash");
-                    crashes += 1;
-                    // The power goes with the process, at this moment: what is outside knows what was committed.
-                    let changes = self.disk.recorded();
-                    self.disk = self.disk.image(changes, Some(self.random.next_u64()));
-                }
-                Ended::Suspended => {
-                    self.world.hit("suspend");
-                    suspends = false;
-                    self.disk = self.disk.crash(self.random.next_u64());
-                }
+            match outcome {
+                Err(error) if error.contains(NOT_STARTED) => self.world.hit("not started"),
+                outcome => match outcome? {
+                    Ended::Well(report) => return Ok(Some(report)),
+                    Ended::Killed => {
+                        self.world.hit("crash");
+                        crashes += 1;
+                        // The power goes with the process, at this moment: what is outside knows what was committed.
+                        let changes = self.disk.recorded();
+                        self.disk = self.disk.image(changes, Some(self.random.next_u64()));
+                    }
+                    Ended::Suspended => {
+                        self.world.hit("suspend");
+                        suspends = false;
+                        self.disk = self.disk.crash(self.random.next_u64());
+                    }
+                },
             }
             self.world.process_ended();
             self.books.process_ended();

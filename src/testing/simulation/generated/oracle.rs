@@ -54,7 +54,7 @@ fn flow(spec: &Spec, without: &BTreeSet<u64>) -> Flow {
     for component in 0..spec.components.len() {
         let mut emitted = Vec::new();
         let op = spec.components[component].op;
-        if op == Op::Source {
+        if op.is_source() {
             let items = (0..spec.inputs).map(|n| Item::of_source(component, n));
             emitted.extend(items.filter(|item| !without.contains(&item.root)).map(|item| (0, item, 1)));
         }

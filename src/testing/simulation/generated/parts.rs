@@ -105,7 +105,7 @@ impl Bolt for Automatic {
 
     fn prepare(&mut self, ctx: &mut BoltContext<Out>) -> Outcome {
         self.info = Some(ctx.info().clone());
-        Ok(())
+        self.part.strike(None, At::Prepare, 0)
     }
 
     fn execute(&mut self, item: Item, out: &mut Outlet<Out>) -> Outcome {
@@ -174,7 +174,7 @@ impl KeyedBolt for Keyed {
 
     fn prepare(&mut self, ctx: &mut BoltContext<Out>) -> Outcome {
         self.info = Some(ctx.info().clone());
-        Ok(())
+        self.part.strike(None, At::Prepare, 0)
     }
 
     fn states(&mut self, visit: &mut dyn StateVisitor<u16>) {
@@ -311,7 +311,7 @@ impl<const IN_STATE: bool> ManualBolt for Manual<IN_STATE> {
     fn prepare(&mut self, ctx: &mut BoltContext<Out>) -> Outcome {
         self.info = Some(ctx.info().clone());
         self.outside = Some((ctx.door(), ctx.offload()));
-        Ok(())
+        self.part.strike(None, At::Prepare, 0)
     }
 
     fn execute(&mut self, tuple: Tuple<Item>, out: &mut Outlet<Out>) -> Outcome {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use super::bare::Left;
 use super::draw::{At, Class, Item, NO_ROOT, Op, Spec};
 use crate::error::Failure;
 use crate::sys::offload::Offload;
@@ -25,6 +26,8 @@ pub struct State {
     seen: BTreeMap<((u32, bool), u32), u64>,
     sequences: BTreeMap<(u32, bool), u64>,
     ticks: u64,
+    /// Of bare spouts, by component and task.
+    pub left: BTreeMap<(usize, usize), Left>,
     /// Items written at once, by sink and id.
     pub written: BTreeMap<(usize, u64), u64>,
     /// What happened, for the count of what the campaign reaches.
@@ -64,6 +67,7 @@ impl World {
             seen: BTreeMap::new(),
             sequences: BTreeMap::new(),
             ticks: 0,
+            left: BTreeMap::new(),
             written: BTreeMap::new(),
             hits: BTreeMap::new(),
             fatal: false,
@@ -168,7 +172,10 @@ impl World {
                 return Err(Failure::retry("the service is away"));
             }
         }
-        let (retry, panic, fatal) = (troubles.retry, troubles.panic, troubles.fatal);
+        let (retry, panic, fatal) = match at {
+            At::Prepare => (troubles.prepare, troubles.prepare, 0.0),
+            _ => (troubles.retry, troubles.panic, troubles.fatal),
+        };
         if !state.may_strike(item, retry + panic + fatal) {
             return Ok(());
         }
@@ -310,7 +317,7 @@ impl State {
 pub fn kinds() -> Vec<String> {
     let mut kinds = Vec::new();
     for guarantee in ["at-most-once", "at-least-once", "exactly-once"] {
-        let ops = Op::ALL.into_iter().filter(|op| *op != Op::Source);
+        let ops = Op::ALL.into_iter().filter(|op| !op.is_source());
         let ops = ops.filter(|op| *op != Op::Transactional || guarantee != "at-most-once");
         kinds.extend(ops.map(|op| format!("{op:?} under {guarantee}")));
     }
@@ -335,10 +342,17 @@ pub fn kinds() -> Vec<String> {
         "retry at Last",
         "panic at Last",
         "retry at Poll",
+        "retry at Prepare",
+        "panic at Prepare",
         "dead letter",
         "timer",
         "eviction",
         "redelivered",
+        "given up too late",
+        "not started",
+        "given up by a bare spout",
+        "Bare under at-most-once",
+        "Bare under at-least-once",
         "door",
     ];
     kinds.extend(failures.map(str::to_owned));
