@@ -325,16 +325,19 @@ fn panics_by_chance_are_got_past_under_every_guarantee() {
 
 #[test]
 fn panics_at_every_input_stop_by_name_within_the_limits() {
-    let mut t = TopologyBuilder::new("hopeless");
-    let source = t.source("numbers", numbers(2_000, 100_000));
-    t.bolt("never", |n: u64, _: &mut Outlet<Nothing>| assert_eq!(n, u64::MAX, "told to panic")).shuffle(&source);
-    let letters = capture(&mut t, source.dead_letters());
-    t.guarantee(Guarantee::ExactlyOnce);
-    let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
-    let error = driver.run_to_end().unwrap_err();
-    assert_eq!(error.state(), Some("restart_limit"), "{error}");
-    assert!(error.to_string().contains("never[0]"), "{error}");
-    assert!(letters.take().len() <= 2);
+    let limits = [(10, "restarted 10 times"), (1, "restarted once"), (0, "no restart is allowed (restarts_max)")];
+    for (restarts_max, said) in limits {
+        let mut t = TopologyBuilder::new("hopeless");
+        let source = t.source("numbers", numbers(2_000, 100_000));
+        t.bolt("never", |n: u64, _: &mut Outlet<Nothing>| assert_eq!(n, u64::MAX, "told to panic")).shuffle(&source);
+        let letters = capture(&mut t, source.dead_letters());
+        t.guarantee(Guarantee::ExactlyOnce).settings(|s| s.restarts_max = restarts_max);
+        let started = TestDriver::start(t.build().unwrap());
+        let error = started.and_then(|mut driver| driver.run_to_end().map(drop)).unwrap_err();
+        assert_eq!(error.state(), Some("restart_limit"), "{error}");
+        assert!(error.to_string().contains("never[0]") && error.to_string().contains(said), "{error}");
+        assert!(letters.take().len() <= 2);
+    }
 }
 
 /// Fails once, in the middle.
