@@ -4,39 +4,18 @@
 use std::process::Command;
 use std::time::Duration;
 
+#[path = "../src/testing/simulation/generated/elsewhere.rs"]
+mod elsewhere;
+
+use elsewhere::Elsewhere;
 use squall::connect::Generator;
-use squall::sys::offload::Offload;
-use squall::{
-    BoltContext, DeadLetter, Door, Failure, Guarantee, Held, ManualBolt, Nothing, Outcome, Outlet, TopologyBuilder,
-    Tuple,
-};
+use squall::{Anchor, DeadLetter, Door, Failure, Guarantee, Nothing, Outlet, TopologyBuilder};
 
-/// Passes tuples on through its door, when another thread has had them.
-#[derive(Default)]
-struct Elsewhere(Option<(Door<u64>, Offload)>);
+/// Under the names that the simulation's file has for them.
+use squall::{error, sys, task};
 
-impl ManualBolt for Elsewhere {
-    type In = u64;
-    type Out = u64;
-    const HELD: Option<Held<u64>> = Some(Held::Drain);
-
-    fn prepare(&mut self, ctx: &mut BoltContext<u64>) -> Outcome {
-        self.0 = Some((ctx.door(), ctx.offload()));
-        Ok(())
-    }
-
-    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
-        let Some((door, offload)) = &self.0 else { return Err(Failure::fatal("not prepared")) };
-        let door = door.clone();
-        offload.run(move || {
-            let (value, anchor) = tuple.split();
-            match door.emit_anchored(&anchor, value) {
-                Ok(()) => anchor.ack(),
-                Err(_) => anchor.fail(Failure::retry("the task is gone")),
-            }
-        });
-        Ok(())
-    }
+fn emit(door: &Door<u64>, anchor: &Anchor, value: u64) -> bool {
+    door.emit_anchored(anchor, value).is_ok()
 }
 
 /// One component of every kind, on two executors: prints what is unaccounted for, by component.
@@ -51,7 +30,7 @@ fn run(guarantee: Guarantee) {
         Ok(())
     };
     let parsed = t.bolt("parse", parse).parallelism(2).shuffle(&numbers);
-    let looked_up = t.bolt("elsewhere", Elsewhere::default).parallelism(2).shuffle(&parsed);
+    let looked_up = t.bolt("elsewhere", || Elsewhere::new(emit)).parallelism(2).shuffle(&parsed);
     let fan = |n: u64, out: &mut Outlet<u64>| out.hand_over((0..3).map(move |k| n * 3 + k));
     let fanned = t.bolt("fan", fan).parallelism(2).shuffle(&looked_up);
     t.bolt("sink", |_: u64, _: &mut Outlet<Nothing>| {}).parallelism(2).fields_by(&fanned, |n| n % 7);

@@ -6,6 +6,8 @@ mod campaign;
 #[cfg(test)]
 mod generated;
 #[cfg(test)]
+mod noticed;
+#[cfg(test)]
 mod recovery;
 mod run;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::run::Run;
-use super::{Simulation, seeds};
+use super::{Simulation, noticed, seeds};
 use crate::error::{Error, Failure, Result};
 use crate::state::delta::Changes;
 use crate::state::directory::{DirectoryOptions, StateDirectory};
@@ -17,7 +17,7 @@ use crate::state::{CurrentKey, StateVisitor, ValueState, codec};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::disk::simulated::{Faults, Simulated};
-use crate::sys::mutation::{self, Mutation};
+use crate::sys::mutation::Mutation;
 use crate::sys::random::Random;
 use crate::sys::sync::{Arc, Mutex};
 use crate::task::component::{KeyedBolt, Outcome, Polled, Position, Replayable, Source, SplitId};
@@ -395,18 +395,8 @@ fn every_crash_is_recovered_from_exactly() {
     assert!(crashes > seeds.end - seeds.start || seeds.end - seeds.start < 100, "only {crashes} crashes");
 }
 
-/// Takes out a safety and runs seeds until one that passes with it fails without it.
 fn must_be_noticed(mutation: Mutation, symptoms: &[&str]) {
-    let mut others = Vec::new();
-    for seed in 0..300 {
-        let Err(wrong) = mutation::with(mutation, || judge(seed)) else { continue };
-        assert!(judge(seed).is_ok(), "seed {seed} fails without the mutation too");
-        if symptoms.iter().any(|symptom| wrong.contains(symptom)) {
-            return;
-        }
-        others.push(wrong);
-    }
-    panic!("{mutation:?} was not noticed as {symptoms:?}, but as {others:#?}");
+    noticed::must_be_noticed(mutation, 0..300, symptoms, judge);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::program::ARGUMENTS;
 use super::sinks::{self, Kind};
 use crate::below;
 use crate::campaign::Outcome;
-use crate::fault::Fault;
+use crate::fault::{Fault, writing};
 use crate::process::HANGS;
 use crate::way::{OTHER_TASKS, Way, listed};
 
@@ -76,7 +76,7 @@ impl Table {
         let groupings = Grouping::ALL.into_iter().map(|grouping| format!("{grouping:?}"));
         let kinds = Kind::ALL.into_iter().map(|kind| format!("{kind:?}"));
         let failures = ["poison", "reject", "outage", "drop", "dead letter", "timer", "door", "a thread of the user's"];
-        let chance = ["retry at Item", "panic at Item", "another parallelism", "lanes of one"];
+        let chance = ["retry at Item", "panic at Item", "another parallelism", "lanes of one", "savepoint"];
         let all = ops.chain(groupings).chain(kinds).chain(failures.into_iter().chain(chance).map(str::to_owned));
         all.filter(|what| !self.hits.contains_key(what)).collect()
     }
@@ -128,13 +128,15 @@ struct One<'a> {
     tasks: Vec<Vec<usize>>,
     starts: u32,
     drained: bool,
+    /// What the state has begun with.
+    savepoint: Option<PathBuf>,
 }
 
 impl<'a> One<'a> {
     fn new(runs: &'a Runs, seed: u64, way: Way<'a>) -> Self {
         let random = Random::new(seed).fork(0x72756e73);
         let spec = Spec::draw(seed, &REAL);
-        One { runs, spec, way, random, tasks: Vec::new(), starts: 0, drained: false }
+        One { runs, spec, way, random, tasks: Vec::new(), starts: 0, drained: false, savepoint: None }
     }
 
     fn has_state(&self) -> bool {
@@ -174,10 +176,35 @@ impl<'a> One<'a> {
             if let Some(status) = status {
                 break self.judge(status, table);
             }
+            self.may_move(table)?;
         };
         self.count(table);
         ended?;
         self.remove()
+    }
+
+    /// Takes a savepoint of what the last process left, for the next one to begin with in an empty folder.
+    fn may_move(&mut self, table: &mut Table) -> Result<(), String> {
+        let state = self.way.state();
+        let is_whole = self.way.copy.is_none() && writing(&state) > 0;
+        if !self.has_state() || !is_whole || !self.random.chance(0.25) {
+            return Ok(());
+        }
+        let out = self.way.dir.join(format!("savepoint-{}", self.starts));
+        let arguments = ["state", "savepoint"].map(str::to_owned).into_iter();
+        let arguments = arguments.chain([&state, &out].map(|path| path.display().to_string()));
+        let output = self.program(&arguments.collect::<Vec<_>>()).output().map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if said.contains("it holds no checkpoint yet") {
+            return Ok(());
+        }
+        if !output.status.success() {
+            return Err(format!("no savepoint: {said}"));
+        }
+        fs::remove_dir_all(&state).map_err(|error| format!("{}: {error}", state.display()))?;
+        self.savepoint = Some(out);
+        *table.hits.entry("savepoint".to_owned()).or_default() += 1;
+        Ok(())
     }
 
     fn draw_fault(&mut self) -> Fault {
@@ -259,10 +286,15 @@ impl<'a> One<'a> {
         self.way
             .history
             .push(format!("{executors} executors that {wait}, lanes of {lanes}, tasks {}", tasks.join(",")));
-        let arguments: Vec<String> = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
+        let arguments = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        let run = ["run", "--quiet"].map(str::to_owned).into_iter();
+        self.program(&run.chain(arguments).collect::<Vec<_>>())
+    }
+
+    fn program(&self, arguments: &[String]) -> Command {
         let (program, own) = &self.runs.program;
         let mut command = Command::new(program);
-        command.args(own).env(ARGUMENTS, format!("run\n--quiet\n{}", arguments.join("\n"))).env_remove("RUST_LOG");
+        command.args(own).env(ARGUMENTS, arguments.join("\n")).env_remove("RUST_LOG");
         command.envs(self.runs.environment.iter().map(|(name, value)| (name, value)));
         command
     }

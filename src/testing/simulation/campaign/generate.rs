@@ -7,6 +7,7 @@ use super::world::{EdgeOracle, Licence, Parcel, Route, World};
 use crate::error::Result;
 use crate::sys::random::Random;
 use crate::task::TaskId;
+use crate::testing::simulation::generated::Grouping;
 use crate::topology::Topology;
 use crate::topology::builder::{BoltHandle, SpoutHandle, TopologyBuilder};
 use crate::topology::component::{ByKey as KeyedBy, Unkeyed};
@@ -19,19 +20,6 @@ enum Role {
     Automatic,
     Keyed,
     Manual,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Grouping {
-    Shuffle,
-    LocalOrShuffle,
-    None,
-    Fields,
-    PartialKey,
-    All,
-    Global,
-    Direct,
-    Custom,
 }
 
 #[derive(Clone, Debug)]

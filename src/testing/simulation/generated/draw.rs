@@ -235,6 +235,8 @@ pub struct Ends {
     pub crashes_max: u32,
     pub suspends: bool,
     pub drains: bool,
+    /// The next one begins with a savepoint of what one has left.
+    pub savepoints: bool,
 }
 
 /// How much a drawn topology has to do.
@@ -315,6 +317,7 @@ impl Spec {
                 crashes_max: if has_checkpoints && random.chance(0.4) { 1 + random.below(3) as u32 } else { 0 },
                 suspends: has_checkpoints && random.chance(0.15),
                 drains: guarantee != Guarantee::ExactlyOnce && random.chance(0.1),
+                savepoints: has_checkpoints && random.fork(0x73617665).chance(0.3),
             },
         };
         while spec.inputs > 1 && super::oracle::expected(&spec).deliveries > size.deliveries_max {

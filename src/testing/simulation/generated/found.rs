@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use super::elsewhere::Elsewhere;
 use crate::connect::Generator;
 use crate::error::Failure;
 use crate::sys::mutation::{self, Mutation};
-use crate::sys::offload::Offload;
 use crate::task::component::{Bolt, ManualBolt, Outcome};
-use crate::task::context::BoltContext;
 use crate::task::door::Door;
-use crate::task::held::Tuple;
-use crate::task::held_state::Held;
+use crate::task::held::{Anchor, Tuple};
 use crate::task::outlet::Outlet;
 use crate::testing::{Simulation, TestDriver, capture};
 use crate::topology::builder::TopologyBuilder;
@@ -138,31 +136,8 @@ fn a_failure_of_others_that_counts_against_a_tuple_is_noticed() {
     assert!((0..60).all(|seed| given_up_beside_a_poison(seed) <= 1));
 }
 
-/// Emits through its door, from elsewhere.
-#[derive(Default)]
-struct Elsewhere(Option<(Door<u64>, Offload)>);
-
-impl ManualBolt for Elsewhere {
-    type In = u64;
-    type Out = u64;
-    const HELD: Option<Held<u64>> = Some(Held::Drain);
-
-    fn prepare(&mut self, ctx: &mut BoltContext<u64>) -> Outcome {
-        self.0 = Some((ctx.door(), ctx.offload()));
-        Ok(())
-    }
-
-    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
-        let Some((door, offload)) = self.0.clone() else { return Ok(()) };
-        offload.run(move || {
-            let (value, anchor) = tuple.split();
-            match door.try_emit_anchored(&anchor, value) {
-                Ok(()) => anchor.ack(),
-                Err(_) => anchor.fail(Failure::retry("no room")),
-            }
-        });
-        Ok(())
-    }
+fn try_emit(door: &Door<u64>, anchor: &Anchor, value: u64) -> bool {
+    door.try_emit_anchored(anchor, value).is_ok()
 }
 
 /// How long, in virtual time, until two inputs are through.
@@ -170,7 +145,7 @@ fn through_a_door(seed: u64) -> Duration {
     let build = || {
         let mut t = TopologyBuilder::new("door");
         let numbers = t.source("numbers", || Generator::new(2, |n| n).rate(100));
-        let through = t.bolt("elsewhere", Elsewhere::default).shuffle(&numbers);
+        let through = t.bolt("elsewhere", || Elsewhere::new(try_emit)).shuffle(&numbers);
         capture(&mut t, &through);
         t.guarantee(Guarantee::ExactlyOnce);
         t.settings(|s| s.checkpoint_interval = Some(10 * MS));

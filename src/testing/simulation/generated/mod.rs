@@ -4,6 +4,7 @@
 mod bare;
 mod build;
 mod draw;
+mod elsewhere;
 mod found;
 mod judge;
 mod oracle;
@@ -17,22 +18,34 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::run::Run;
-use super::{SimReport, Simulation, seeds};
+use super::{SimReport, Simulation, noticed, seeds};
 use crate::engine::control::Request;
 use crate::error::Result;
+use crate::state::directory::{DirectoryOptions, StateDirectory};
+use crate::state::store::kind::StoreKind;
+use crate::sys::clock::Clock;
+use crate::sys::disk::Disk;
 use crate::sys::disk::simulated::Simulated;
-use crate::sys::mutation::{self, Mutation};
+use crate::sys::mutation::Mutation;
 use crate::sys::random::Random;
 use crate::sys::sync::Arc;
 use crate::topology::settings::Settings;
-use draw::{Grouping, NOT_STARTED, SIMULATED, Spec, TOO_LATE};
+pub use draw::Grouping;
+use draw::{NOT_STARTED, SIMULATED, Spec, TOO_LATE};
 use sinks::Books;
 use world::World;
 
 /// A run may take this long in virtual time: it is half a minute of outage, and pauses that grow to ten seconds.
 const ELAPSED_MAX: Duration = Duration::from_secs(4 * 3_600);
 const MOVES_MAX: u64 = 1_000_000;
-const DIRECTORY: &str = "/state";
+
+fn state_dir(moves: u32) -> String {
+    format!("/state-{moves}")
+}
+
+fn savepoint_dir(moves: u32) -> String {
+    format!("/savepoint-{moves}")
+}
 
 type Hits = BTreeMap<String, u64>;
 
@@ -42,6 +55,8 @@ struct Case {
     books: Books,
     random: Random,
     disk: Simulated,
+    /// How often it has gone on from a savepoint, in another folder.
+    moves: u32,
     /// Numbers of tasks of each start so far.
     tasks: Vec<Vec<usize>>,
     starts: u32,
@@ -63,6 +78,7 @@ impl Case {
             world,
             random: Random::new(seed).fork(0x63617365),
             disk: Simulated::new(seed),
+            moves: 0,
             tasks: Vec::new(),
             starts: 0,
             spec,
@@ -117,7 +133,25 @@ impl Case {
             }
             self.world.process_ended();
             self.books.process_ended();
+            self.may_move();
         }
+    }
+
+    /// Takes a savepoint of what the last process left, for the next one to begin with in an empty folder.
+    fn may_move(&mut self) {
+        if !self.spec.ends.savepoints || self.random.chance(0.5) {
+            return;
+        }
+        let (disk, clock) = (Disk::simulated(self.disk.clone()), Clock::virtual_at_zero());
+        let from = StateDirectory::inspect(disk.clone(), state_dir(self.moves).as_ref(), clock.clone());
+        // There is none before the first checkpoint.
+        let Ok(restored) = from.and_then(|from| from.restored(from.generation(None)?)) else { return };
+        // Under its name at once: nothing fails on the way.
+        let (out, options) = (savepoint_dir(self.moves), DirectoryOptions::default());
+        let savepoint = StateDirectory::open(disk, out.as_ref(), StoreKind::Log, options, clock);
+        savepoint.and_then(|mut savepoint| savepoint.adopt(restored)).expect("the disk is in order");
+        self.moves += 1;
+        self.world.hit("savepoint");
     }
 
     fn draw_tasks(&mut self) -> Vec<usize> {
@@ -157,8 +191,9 @@ impl Case {
             simulation = simulation.drain_after(Duration::from_micros(self.random.below(50_000)));
             self.world.hit("drain");
         }
-        let state_dir = self.spec.checkpoint_every.map(|_| DIRECTORY.to_owned());
-        let set = |settings: &mut Settings| settings.state_dir = state_dir;
+        let state_dir = self.spec.checkpoint_every.map(|_| state_dir(self.moves));
+        let savepoint = self.moves.checked_sub(1).map(savepoint_dir);
+        let set = |settings: &mut Settings| (settings.state_dir, settings.restore_from) = (state_dir, savepoint);
         let sinks = |t: &mut _, id, part, tasks| self.books.sink(t, id, part, tasks);
         let topology = build::build(&self.spec, &self.world, tasks, &sinks, set).map_err(|error| error.to_string())?;
         let mut run =
@@ -253,18 +288,8 @@ fn every_topology_keeps_its_guarantee() {
     }
 }
 
-/// Takes out a safety and runs seeds until one that passes with it fails without it, in one of these ways.
 fn must_be_noticed(mutation: Mutation, symptoms: &[&str]) {
-    let mut others = Vec::new();
-    for seed in 0..1_000 {
-        let Err(wrong) = mutation::with(mutation, || judge(seed)) else { continue };
-        assert!(judge(seed).is_ok(), "seed {seed} fails without the mutation too");
-        if symptoms.iter().any(|symptom| wrong.contains(symptom)) {
-            return;
-        }
-        others.push(wrong);
-    }
-    panic!("{mutation:?} was not noticed as {symptoms:?}, but as {others:#?}");
+    noticed::must_be_noticed(mutation, 0..1_000, symptoms, judge);
 }
 
 #[test]

@@ -350,6 +350,7 @@ pub fn kinds() -> Vec<String> {
         "redelivered",
         "given up too late",
         "not started",
+        "savepoint",
         "given up by a bare spout",
         "Bare under at-most-once",
         "Bare under at-least-once",
