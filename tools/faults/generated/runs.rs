@@ -283,9 +283,11 @@ impl<'a> One<'a> {
         if self.has_state() {
             arguments.extend([("--state", path(&self.way.state())), ("--store", self.runs.store.clone())]);
         }
-        self.way
-            .history
-            .push(format!("{executors} executors that {wait}, lanes of {lanes}, tasks {}", tasks.join(",")));
+        if let Some(savepoint) = &self.savepoint {
+            arguments.push(("--from-savepoint", path(savepoint)));
+        }
+        let met = format!("{executors} executors that {wait}, lanes of {lanes}, tasks {}", tasks.join(","));
+        self.way.history.push(met);
         let arguments = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
         let run = ["run", "--quiet"].map(str::to_owned).into_iter();
         self.program(&run.chain(arguments).collect::<Vec<_>>())
