@@ -219,6 +219,25 @@ fn at_least_once_may_take_checkpoints_too() {
     assert_eq!(driver.report().checkpoints.expect("has checkpoints").step_backs, 2);
 }
 
+/// With an hour between two checkpoints, everything that takes the topology past its failures has to ask for its own.
+#[test]
+fn a_source_that_waits_for_a_checkpoint_gets_it_at_once_again_and_again() {
+    let mut t = TopologyBuilder::new("rarely");
+    let numbers = t.source("numbers", || Generator::new(1_000, |n| n));
+    let calls = Arc::new(AtomicU64::new(0));
+    t.bolt("fails", move |_: u64, _: &mut Outlet<Nothing>| -> Outcome {
+        let fails = calls.fetch_add(1, Ordering::Relaxed) % 100 == 99;
+        if fails { Err(Failure::retry("one call in a hundred fails")) } else { Ok(()) }
+    })
+    .shuffle(&numbers);
+    t.guarantee(Guarantee::ExactlyOnce).settings(|s| s.checkpoint_interval = Some(Duration::from_secs(3_600)));
+    let mut driver = TestDriver::start(t.build().expect("valid")).expect("starts");
+    driver.run_to_end().expect("ends well");
+    let checkpoints = driver.report().checkpoints.expect("has checkpoints");
+    assert!(checkpoints.step_backs >= 10, "{checkpoints:?}");
+    assert!(driver.elapsed() < Duration::from_secs(3_600), "it has waited for the interval: {:?}", driver.elapsed());
+}
+
 /// Tells the sum when its input has ended.
 #[derive(Default)]
 struct SumAtTheEnd(u64);

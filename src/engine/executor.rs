@@ -506,6 +506,8 @@ impl Executor {
 
     fn order_all(&mut self, order: Order) {
         for (position, seat) in self.seats.iter_mut().enumerate() {
+            // What a task waited for is there; one that waits again after its next turn waits for another.
+            seat.wants_checkpoint &= !matches!(order, Order::Committed(_));
             seat.task.order(order);
             self.ready.set(position);
         }

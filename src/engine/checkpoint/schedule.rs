@@ -23,8 +23,12 @@ struct UnderWay {
     id: CheckpointId,
     purpose: Purpose,
     began_ns: u64,
+    /// Somebody waits for it.
+    is_wanted: bool,
 }
 
+/// The interval that counts for one that somebody waits for and that has failed, at most.
+const WANTED_INTERVAL_NS: u64 = 1_000_000_000;
 /// Failures in a row that are borne; one more stops the topology.
 const FAILURES_MAX: u32 = 10;
 /// The longest back-off, in intervals.
@@ -62,14 +66,15 @@ impl Schedule {
     /// The topology runs, for the first time or again after a step back.
     pub fn running(&mut self, now_ns: u64) {
         let is_first = self.next_id == CheckpointId(0);
-        self.next_at_ns = Some(if is_first { now_ns } else { now_ns + self.pace.interval_ns });
+        self.next_at_ns = Some(if is_first || self.soon { now_ns } else { now_ns + self.pace.interval_ns });
     }
 
     /// Somebody waits for a checkpoint that has not begun yet.
     pub fn want_soon(&mut self, now_ns: u64) {
-        match self.under_way {
-            Some(_) => self.soon = true,
-            None => self.next_at_ns = self.next_at_ns.map(|next_at_ns| next_at_ns.min(now_ns)),
+        self.soon = true;
+        // After a failure it has its back-off.
+        if self.under_way.is_none() && self.failures_in_row == 0 {
+            self.next_at_ns = self.next_at_ns.map(|next_at_ns| next_at_ns.min(now_ns));
         }
     }
 
@@ -109,7 +114,7 @@ impl Schedule {
         };
         let id = self.next_id;
         self.next_id = CheckpointId(id.0 + 1);
-        self.under_way = Some(UnderWay { id, purpose, began_ns: now_ns });
+        self.under_way = Some(UnderWay { id, purpose, began_ns: now_ns, is_wanted: std::mem::take(&mut self.soon) });
         Some((id, purpose))
     }
 
@@ -123,7 +128,7 @@ impl Schedule {
     pub fn completed(&mut self, id: CheckpointId, now_ns: u64) -> Option<Purpose> {
         let under_way = self.under_way.take_if(|under_way| under_way.id == id)?;
         self.failures_in_row = 0;
-        let interval_ns = if std::mem::take(&mut self.soon) { 0 } else { self.pace.interval_ns };
+        let interval_ns = if self.soon { 0 } else { self.pace.interval_ns };
         self.next_at_ns = Some((under_way.began_ns + interval_ns).max(now_ns));
         if matches!(under_way.purpose, Purpose::Last { .. }) {
             self.last_wanted = None;
@@ -134,12 +139,13 @@ impl Schedule {
 
     /// A checkpoint has failed or taken too long: the next one waits longer each time. False if it is time to give up.
     pub fn failed(&mut self, id: CheckpointId, now_ns: u64) -> bool {
-        if self.under_way.take_if(|under_way| under_way.id == id).is_none() {
-            return true;
-        }
+        let Some(failed) = self.under_way.take_if(|under_way| under_way.id == id) else { return true };
         self.failures_in_row += 1;
+        self.soon |= failed.is_wanted;
+        let interval_ns = self.pace.interval_ns;
+        let interval_ns = if self.soon { interval_ns.min(WANTED_INTERVAL_NS) } else { interval_ns };
         let backoff = (1 << self.failures_in_row.min(16)).min(BACKOFF_INTERVALS_MAX);
-        self.next_at_ns = Some(now_ns + self.pace.interval_ns.saturating_mul(backoff));
+        self.next_at_ns = Some(now_ns + interval_ns.saturating_mul(backoff));
         self.failures_in_row <= FAILURES_MAX
     }
 }
@@ -191,6 +197,22 @@ mod tests {
         assert_eq!(schedule.completed(CheckpointId(1), 1_150), None, "too late");
         assert_eq!(schedule.begin(1_200), None, "it backs off");
         assert_eq!(schedule.begin(1_300), Some((CheckpointId(2), Purpose::Periodic)));
+    }
+
+    #[test]
+    fn what_somebody_waits_for_is_not_forgotten() {
+        const HOUR_NS: u64 = 3_600_000_000_000;
+        let mut schedule = Schedule::new(Pace { interval_ns: HOUR_NS, timeout_ns: 10 }, Some(CheckpointId(0)));
+        schedule.want_soon(0);
+        schedule.running(5);
+        assert_eq!(schedule.begin(5), Some((CheckpointId(1), Purpose::Periodic)), "wanted before it ran");
+        schedule.want_soon(6);
+        schedule.completed(CheckpointId(1), 7);
+        assert_eq!(schedule.begin(7), Some((CheckpointId(2), Purpose::Periodic)), "wanted while one was under way");
+        assert!(schedule.failed(CheckpointId(2), 17));
+        assert_eq!(schedule.next_due_ns(), Some(17 + 2 * WANTED_INTERVAL_NS), "and it failed");
+        schedule.want_soon(18);
+        assert_eq!(schedule.next_due_ns(), Some(17 + 2 * WANTED_INTERVAL_NS), "it backs off");
     }
 
     #[test]
