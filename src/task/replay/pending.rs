@@ -256,9 +256,11 @@ impl<T: Clone> Pending<T> {
         }
         entry.replays += 1;
         entry.is_waiting = true;
-        let pause_ns = patience.backoff.draw_ns(entry.replays, &mut self.jitter);
+        // What others have caused does not make it wait longer: it may be behind them next time.
+        let failures = entry.counted.max(1);
+        let pause_ns = patience.backoff.draw_ns(failures, &mut self.jitter);
         #[cfg(test)]
-        let pause_ns = if self.without_jitter { patience.backoff.pause_ns(entry.replays) } else { pause_ns };
+        let pause_ns = if self.without_jitter { patience.backoff.pause_ns(failures) } else { pause_ns };
         self.failures += 1;
         self.due.push(Reverse((now_ns.saturating_add(pause_ns), self.failures, id)));
         Verdict::Waits
