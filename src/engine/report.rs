@@ -94,6 +94,9 @@ pub struct ComponentCounts {
     pub pending: u64,
     /// Its tasks that wait.
     pub waiting: Waiting,
+    /// What one of its tasks says that it waits for, such as a process of its own.
+    #[serde(skip)]
+    pub waits_for: Option<String>,
 }
 
 impl ComponentCounts {
@@ -106,7 +109,8 @@ impl ComponentCounts {
             pending += metrics.pending();
             waiting.add(metrics.state(), metrics.waits());
         }
-        ComponentCounts { id: plan.id.clone(), kind: plan.kind.word(), counts, pending, waiting }
+        let waits_for = shared.metrics[component].iter().find_map(|metrics| metrics.reported().waits_for());
+        ComponentCounts { id: plan.id.clone(), kind: plan.kind.word(), counts, pending, waiting, waits_for }
     }
 }
 

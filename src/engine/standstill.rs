@@ -82,11 +82,13 @@ fn waits(components: &[ComponentCounts], consumers: impl Fn(usize) -> Vec<String
 /// Who has the tuples that are waited for.
 fn holders(components: &[ComponentCounts]) -> String {
     let mut holders = Vec::new();
-    for ComponentCounts { id, pending, waiting, .. } in components.iter().filter(|c| c.kind != "spout") {
+    for ComponentCounts { id, pending, waiting, waits_for, .. } in components.iter().filter(|c| c.kind != "spout") {
         if *pending > 0 {
             holders.push(format!("{id} holds {}, neither acked nor failed", counted(*pending, "tuple")));
         }
-        if waiting.unready > 0 {
+        if let Some(what) = waits_for {
+            holders.push(format!("{id} {what}"));
+        } else if waiting.unready > 0 {
             holders.push(format!("{id} takes no more input before what it has is done"));
         }
         if waiting.backing_off > 0 {
@@ -109,7 +111,7 @@ mod tests {
 
     fn component(id: &str, kind: &'static str, pending: u64, waiting: Waiting) -> ComponentCounts {
         let counts = Counts { executed: 10, emitted: 10, ..Counts::default() };
-        ComponentCounts { id: id.into(), kind, counts, pending, waiting }
+        ComponentCounts { id: id.into(), kind, counts, pending, waiting, waits_for: None }
     }
 
     fn held_back() -> Waiting {

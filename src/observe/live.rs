@@ -241,7 +241,14 @@ mod tests {
 
     fn spout(emitted: u64, acked: u64) -> ComponentCounts {
         let counts = Counts { emitted, acked, failed: 1, dead_lettered: 2, ..Counts::default() };
-        ComponentCounts { id: "lines".into(), kind: "spout", counts, pending: 3, waiting: Waiting::default() }
+        ComponentCounts {
+            id: "lines".into(),
+            kind: "spout",
+            counts,
+            pending: 3,
+            waiting: Waiting::default(),
+            waits_for: None,
+        }
     }
 
     #[test]

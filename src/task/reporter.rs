@@ -108,6 +108,8 @@ pub(crate) struct Reported {
     /// Failures noted, but for what the component has reported itself.
     failures: AtomicU64,
     reasons: Arc<Reasons>,
+    /// See [`Reporter::waits_for`].
+    waits_for: Mutex<Option<String>>,
 }
 
 impl Reported {
@@ -160,6 +162,11 @@ impl Reported {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
     }
 
+    /// What the task says that it waits for.
+    pub fn waits_for(&self) -> Option<String> {
+        self.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Errors reported so far.
     pub fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
@@ -206,6 +213,12 @@ impl Reporter {
     /// whose progress is not the number of tuples handed to them, such as those that run in a process of their own.
     pub fn progress(&self) {
         self.metrics.reported().progress.store(true, Ordering::Relaxed);
+    }
+
+    /// What keeps it from taking input, beside what it has in hand, as a sentence without its subject; none: nothing
+    /// does. Told when nothing moves.
+    pub(crate) fn waits_for(&self, what: Option<String>) {
+        *self.metrics.reported().waits_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 
     /// Who reports, as the log shows it.

@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Looks at a child after which it gets input although it has not shown that it works: old clients answer no heartbeat.
 const LOOKS_UNTIL_TRUSTED: u32 = 5;
 
+/// So long the answer to the handshake may be missing before that is said, if the child's time-out is not shorter still.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What the keeper is told.
 pub(super) enum Event {
     /// The conversation is over.
@@ -134,6 +137,9 @@ impl Link {
     #[inline]
     pub fn comes_to(&self, stage: Stage) {
         if !self.has_come_to(stage) {
+            if stage >= Stage::Trusted {
+                self.reporter.waits_for(None);
+            }
             self.stage.fetch_max(stage as u8, Ordering::AcqRel);
             self.waker.wake();
         }
@@ -197,6 +203,9 @@ where
             Ok((spawned, place)) => {
                 let (mut process, tail) = (spawned.process, Tail::default());
                 let pid = process.id();
+                let (shown, sent) = (spec.shown(), spec.serializer);
+                let waits = format!("waits for process {pid} (`{shown}`) to answer the handshake (sent as {sent})");
+                link.reporter.waits_for(Some(waits));
                 let reporter = link.reporter.clone();
                 let logged = tail.clone();
                 let (is_drained, drained) = bounded::<()>(0);
@@ -225,6 +234,7 @@ where
                 end
             }
         };
+        link.reporter.waits_for(None);
         let failure = settle(end);
         link.end(failure);
         link.waker.wake();
@@ -245,6 +255,7 @@ fn converse(
         let over = greet(&mut pipes, &spec, &context).and_then(|pid| {
             tracing::info!(task = %link.reporter.origin(), pid, command = %spec.shown(), "started");
             link.comes_to(Stage::Greeted);
+            link.reporter.waits_for(Some(format!("waits for process {pid} to prepare itself")));
             link.signs.owes(true);
             talk(pipes)
         });
@@ -284,7 +295,8 @@ fn look_after(
     is_over: &mut bool,
 ) -> Cause {
     let mut watch = Watch::new(spec.timeout);
-    let (mut looks, mut closed) = (0, None);
+    let patience = HANDSHAKE_PATIENCE.min(spec.timeout / 2);
+    let (mut looks, mut closed, mut is_said) = (0, None, false);
     loop {
         let period = if closed.is_some() { GRACE } else { watch.period() };
         match events.recv_timeout(period) {
@@ -323,6 +335,10 @@ fn look_after(
                         )),
                     };
                 }
+                if !is_said && !link.has_come_to(Stage::Greeted) && link.signs.silent() >= patience {
+                    is_said = true;
+                    say_no_answer(process, spec, link);
+                }
                 looks += u32::from(link.has_come_to(Stage::Greeted));
                 if looks == LOOKS_UNTIL_TRUSTED {
                     link.comes_to(Stage::Trusted);
@@ -332,6 +348,21 @@ fn look_after(
             Err(RecvTimeoutError::Disconnected) => unreachable!("the link holds a sender"),
         }
     }
+}
+
+/// Long before the child is given up.
+fn say_no_answer(process: &Process, spec: &ShellSpec, link: &Link) {
+    let has_read = match process.unread_bytes() {
+        Some(0) => "; it has read all of it and may wait for more: does it speak another serializer?",
+        Some(_) => "; it has not read all of it",
+        None => "",
+    };
+    tracing::warn!(
+        task = %link.reporter.origin(),
+        "process {} (`{}`) gives no answer to the handshake (sent as {}) and has written nothing{has_read}; after {:?} \
+         without a sign of life it is given up",
+        process.id(), spec.shown(), spec.serializer, spec.timeout
+    );
 }
 
 /// Says how the child ended.

@@ -40,6 +40,11 @@ impl Signs {
         self.last_ns.store(self.clock.now_ns(), Ordering::Relaxed);
     }
 
+    /// How long it has written nothing.
+    pub fn silent(&self) -> Duration {
+        Duration::from_nanos(self.clock.now_ns().saturating_sub(self.last_ns.load(Ordering::Relaxed)))
+    }
+
     /// From now on it owes an answer, or none.
     pub fn owes(&self, owes: bool) {
         self.note();
