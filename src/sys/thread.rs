@@ -11,6 +11,12 @@ use std::{hint, thread as imp};
 pub use std::thread::park_timeout;
 
 pub use imp::{JoinHandle, Thread, ThreadId, current, park, yield_now};
+
+/// As much as the main thread has: a value of a process may be 400 lists deep, and some ways of writing it down go down
+/// with it. What is not used is no memory.
+#[cfg(not(squall_loom))]
+const STACK_BYTES: usize = 8 << 20;
+
 /// True while this thread unwinds.
 pub use std::thread::panicking;
 /// Threads that end before the call does, and may borrow.
@@ -44,7 +50,10 @@ where
     if name.contains('\0') {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "a thread name cannot contain a NUL byte"));
     }
-    imp::Builder::new().name(name).spawn(body)
+    let builder = imp::Builder::new().name(name);
+    #[cfg(not(squall_loom))]
+    let builder = builder.stack_size(STACK_BYTES);
+    builder.spawn(body)
 }
 
 /// Like [`spawn_named`], for a thread that serves an executor and may be started by it: it does not inherit the
