@@ -1,6 +1,7 @@
 //! Flux files on the command line: `run FILE`, `explain FILE`, `validate`, `migrate`.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use crate::cli::options::from_matches;
 use crate::cli::output::{BAD_USAGE, complain, note, print};
 use crate::cli::run::{code_of, run_for};
 use crate::cli::shipped::Shipped;
+use crate::connect::place_of;
 use crate::error::{Error, Result};
+use crate::observe::WholeFile;
 use crate::storm::flux::{self, FluxOptions};
 use crate::storm::migrate;
 use crate::topology::Topology;
@@ -64,7 +67,20 @@ impl FluxArgs {
         FluxOptions { filter, env_filter: self.env_filter, resources, record }
     }
 
+    /// The record is begun anew.
+    fn check_record(&self) -> Result<()> {
+        let Some(record) = &self.record else { return Ok(()) };
+        WholeFile::check("--record", record)?;
+        let inputs = [Some(&self.path()), self.filter.as_ref()].map(|path| path.and_then(|path| place_of(path)));
+        if place_of(record).is_some_and(|place| inputs.contains(&Some(place))) {
+            let message = "is read here, and would be replaced by the record: give the record a file of its own";
+            return Err(Error::usage(format!("--record {}", record.display()), message));
+        }
+        Ok(())
+    }
+
     fn topology(&self) -> Result<Topology> {
+        self.check_record()?;
         flux::topology(&self.path(), &self.options())
     }
 }
@@ -81,6 +97,13 @@ pub(super) fn is_meant(command_line: &[OsString], shipped: &[Shipped]) -> bool {
         "validate" | "migrate" => true,
         _ => false,
     }
+}
+
+/// A file in the place of a command.
+pub(super) fn is_file_alone(command_line: &[OsString]) -> Option<&Path> {
+    let file = command_line.get(1)?;
+    let path = Path::new(file);
+    (is_path(file) && path.is_file()).then_some(path)
 }
 
 /// True for what can only be a file, whether it is there or not, and for the bare name of one that is.
@@ -188,7 +211,11 @@ fn validate(matches: &ArgMatches) -> Result<()> {
 
 fn report(matches: &ArgMatches) -> Result<()> {
     let args = from_matches::<FluxArgs>(matches)?;
-    let report = migrate::report(&args.path(), &args.options());
+    let path = args.path();
+    let is_readable = std::fs::File::open(&path).and_then(|mut file| file.read(&mut [0]));
+    is_readable
+        .map_err(|error| Error::usage(path.display().to_string(), format!("the file cannot be read: {error}")))?;
+    let report = migrate::report(&path, &args.options());
     match matches.get_flag("json") {
         true => print(report.to_json()),
         false => print(report.to_text()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, ValueEnum};
 
+use crate::cli::dead_letters;
 use crate::cli::options::{CommandLine, from_matches};
 use crate::cli::output::{BAD_USAGE, DONE, FAILED, UNACCOUNTED, UNTAKEN, complain, note, print_at_end};
 use crate::cli::report_file::ReportFile;
@@ -134,6 +135,11 @@ impl Prepared {
         logs::log_panics();
         let settings = self.topology.resolve()?.settings;
         let drain = Drain::new(settings.state_dir.is_some() && !self.drains);
+        if let Some(report) = &self.report_file {
+            for (component, path) in self.topology.places().into_iter().chain(self.topology.inputs()) {
+                report.is_not(&format!("that of {}", self.topology.component_id(component)), path.as_ref())?;
+            }
+        }
         let asked = drain.clone();
         let _signals = Signals::install(move |_| asked.ask())?;
         let topology = match &settings.dead_letters {
@@ -141,6 +147,7 @@ impl Prepared {
             Some(path) => {
                 let report = self.report_file.as_ref();
                 report.map_or(Ok(()), |report| report.is_not("--dead-letters", path.as_ref()))?;
+                dead_letters::check_file(path.as_ref())?;
                 let file = AppendLines::new(path);
                 file.check()?;
                 self.topology.with_dead_letters(move || file.clone())

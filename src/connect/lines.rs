@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::connect::place_of;
 use crate::error::{Error, Failure};
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::task::component::{Outcome, Polled, Position, Replayable, Source, SplitId};
@@ -222,6 +223,10 @@ impl Source for FileLines {
 
     fn close(&mut self) {
         self.opened = None;
+    }
+
+    fn reads(&self) -> Option<String> {
+        place_of(&self.path)
     }
 
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {

@@ -1,4 +1,5 @@
-//! Where components write: two in one place would undo each other's work.
+//! Where components write: two in one place would undo each other's work, and one where another reads would take its
+//! input away.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::error::{Error, Problem, Result};
 use crate::topology::Topology;
 use crate::topology::plan::Plan;
 
-/// Refuses two components that write into one place.
+/// Refuses two components that write into one place, and one that writes over the input of another.
 ///
 /// # Errors
 /// With every such place and all who write there.
@@ -26,6 +27,17 @@ pub(crate) fn check(topology: &Topology, plan: &Plan) -> Result<()> {
                 other.id, first.id, first.place
             );
             problems.push(Problem::new(other.place.clone(), message));
+        }
+    }
+    for (reader, place) in topology.inputs() {
+        let reader = &plan.components[reader];
+        for (writer, _) in topology.places().iter().filter(|(_, other)| *other == place) {
+            let writer = &plan.components[*writer];
+            let message = format!(
+                "{} writes to {place}, which {} ({}) reads: give the output a place of its own",
+                writer.id, reader.id, reader.place
+            );
+            problems.push(Problem::new(writer.place.clone(), message));
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::invalid(problems)) }

@@ -217,6 +217,9 @@ impl<S: Spout<Out = Many<StormTuple>>> Spout for RecordedSpout<S> {
     fn wind_down(&mut self) -> bool {
         self.spout.wind_down()
     }
+    fn reads(&self) -> Option<String> {
+        self.spout.reads()
+    }
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {
         self.spout.replayable()
     }

@@ -93,6 +93,11 @@ pub trait Spout: Sized + 'static {
         None
     }
 
+    /// The file it reads, as [`Source::reads`] has it.
+    fn reads(&self) -> Option<String> {
+        None
+    }
+
     /// Items that it has handed out and of which it knows nothing any more: 0, or it has a bug. Asked at checkpoints
     /// and at the end.
     fn unaccounted(&self) -> u64 {
@@ -199,6 +204,12 @@ pub trait Source: Sized + 'static {
     /// A source that can tell where it is and go there says so here. Its `positions` are how far it has *read*; the
     /// adaptor lowers them to what is acked.
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {
+        None
+    }
+
+    /// The file it reads, without links and detours: a topology that writes there too is refused before the start. Asked
+    /// of an instance that was made for the purpose and is not open.
+    fn reads(&self) -> Option<String> {
         None
     }
 }

@@ -367,6 +367,10 @@ impl<S: Source, E: Exits<S::Item>> Spout for Replaying<S, E> {
         true
     }
 
+    fn reads(&self) -> Option<String> {
+        self.source.borrow().reads()
+    }
+
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {
         if self.source.get_mut().replayable().is_some() { Some(self) } else { None }
     }

@@ -146,6 +146,11 @@ pub(crate) trait TaskKit: Send + Sync {
         None
     }
 
+    /// The file that a spout reads, told by an instance made for the purpose.
+    fn reads(&self) -> Option<String> {
+        None
+    }
+
     /// True if it is known what becomes of the tuples it holds when a barrier comes; only manual bolts hold any.
     fn declares_held(&self) -> bool {
         true

@@ -36,6 +36,10 @@ impl<S: Spout> TaskKit for SpoutKit<S> {
     fn can_replay(&self) -> bool {
         (self.factory)().replayable().is_some()
     }
+
+    fn reads(&self) -> Option<String> {
+        (self.factory)().reads()
+    }
 }
 
 /// When `next` may be called again.

@@ -315,6 +315,12 @@ impl Topology {
         self.components.iter().enumerate().filter_map(place).collect()
     }
 
+    /// The files that spouts read, by their position; see [`Source::reads`](crate::Source::reads).
+    pub(crate) fn inputs(&self) -> Vec<(usize, String)> {
+        let input = |(position, component): (usize, &Component)| Some((position, component.kit.reads()?));
+        self.components.iter().enumerate().filter_map(input).collect()
+    }
+
     pub(crate) fn edge_kit(&self, edge: usize) -> &Arc<dyn EdgeKit> {
         &self.edges[edge].kit
     }

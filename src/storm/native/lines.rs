@@ -83,6 +83,10 @@ impl<S: Source> Source for Onward<S> {
         self.0.poll()
     }
 
+    fn reads(&self) -> Option<String> {
+        self.0.reads()
+    }
+
     fn close(&mut self) {
         self.0.close();
     }

@@ -5,7 +5,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::connect::place_of;
 use crate::error::{Failure, Problem};
+use crate::state::store::CheckpointId;
 use crate::storm::native::each::{each, value_of};
 use crate::storm::native::emits::shown;
 use crate::storm::registry::{Arguments, NativeBolt, Registry};
@@ -15,6 +17,7 @@ use crate::task::component::{Bolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::many::Many;
 use crate::task::outlet::Outlet;
+use crate::task::snapshot::{Checkpointed, OwnSnapshot};
 
 pub(super) fn register(registry: &mut Registry) {
     registry.bolt("squall.Print", print);
@@ -67,6 +70,9 @@ type Shared = Arc<Mutex<Option<BufWriter<File>>>>;
 
 fn write_lines(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     let path: Arc<PathBuf> = Arc::new(args.text("path", 0)?.into());
+    if path.is_dir() {
+        return Err(args.problem(format!("{} is a directory; give a file", path.display())));
+    }
     let field: Option<Arc<str>> = args.optional_text("field", 1)?.map(Arc::from);
     let file: Shared = Arc::default();
     Ok(NativeBolt::new([], move || WriteLines { path: path.clone(), field: field.clone(), file: file.clone() }))
@@ -105,9 +111,30 @@ impl Bolt for WriteLines {
     }
 
     fn cleanup(&mut self) {
-        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(Err(error)) = file.as_mut().map(Write::flush) {
+        if let Err(error) = self.flush() {
             tracing::error!("{}: {error}", self.path.display());
         }
+    }
+
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        Some(self)
+    }
+}
+
+impl WriteLines {
+    fn flush(&self) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Checkpointed for WriteLines {
+    fn snapshot(&mut self, _: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        self.flush()?;
+        Ok(OwnSnapshot::default())
+    }
+
+    fn place(&self) -> Option<String> {
+        place_of(&self.path)
     }
 }

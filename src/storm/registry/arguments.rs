@@ -159,9 +159,17 @@ impl Arguments<'_> {
         value.map(Some).ok_or_else(|| self.misfit(name, expected, placed))
     }
 
+    /// What begins a message about arguments that no constructor of a class of Java's takes.
+    fn no_such_constructor(&self) -> &'static str {
+        if self.class.starts_with("squall.") { "" } else { "there is no such constructor: " }
+    }
+
     /// What is said of an argument that is not what it should be; of a list, with its first element that is not.
     fn misfit(&self, name: &str, expected: &str, placed: &Placed) -> Problem {
-        let mut message = format!("expected {expected} for {name} of {}, not {}", self.class, placed.argument.shown());
+        let is_named = self.named.iter().any(|(other, _)| other == name);
+        let none = if is_named { "" } else { self.no_such_constructor() };
+        let shown = placed.argument.shown();
+        let mut message = format!("{none}expected {expected} for {name} of {}, not {shown}", self.class);
         let element = match &placed.argument {
             Argument::Value(Json::Array(values)) => values.iter().enumerate().find(|(_, value)| !value.is_string()),
             _ => None,
@@ -312,7 +320,8 @@ impl Arguments<'_> {
             }
         }
         if let Some(first) = self.positional.get(asked.positions) {
-            let message = format!("{} takes {} constructor arguments here", self.class, asked.positions);
+            let none = self.no_such_constructor();
+            let message = format!("{none}{} takes {} constructor arguments here", self.class, asked.positions);
             note(&first.place, format!("{message}, not {}", self.positional.len()));
         }
         for call in &self.calls {

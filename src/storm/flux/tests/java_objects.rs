@@ -158,9 +158,14 @@ fn a_constructor_that_a_stand_in_does_not_have_is_refused() {
     assert_eq!(problems(words, "[false]"), [""; 0]);
     assert_eq!(
         problems(words, "[false, 7, [], true]"),
-        [format!("t.yaml:2:94: {words} takes 1 constructor arguments here, not 4")]
+        [format!("t.yaml:2:94: there is no such constructor: {words} takes 1 constructor arguments here, not 4")]
     );
-    assert_eq!(problems(words, "[a, 7, [], true]").len(), 1);
+    assert_eq!(
+        problems(words, "[a, 7, [], true]"),
+        [format!(
+            "t.yaml:2:87: there is no such constructor: expected true or false for isDistributed of {words}, not \"a\""
+        )]
+    );
     let planner = "org.apache.storm.testing.TestPlannerSpout";
     for args in ["[true]", "[[a, b]]", "[[a, b], false]"] {
         assert_eq!(problems(planner, args), [""; 0], "{args}");
