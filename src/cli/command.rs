@@ -73,6 +73,12 @@ pub(super) fn several(about: &'static str, shipped: &[Shipped], command_line: &[
     if flux::is_meant(command_line, shipped) {
         return flux::act(command_line);
     }
+    if let Some(file) = flux::is_file_alone(command_line) {
+        let file = file.display().to_string();
+        let message = format!("this is a file and no command: to run it, say `{program} run {file}`");
+        complain(&program, &Error::usage(file, message));
+        return BAD_USAGE;
+    }
     let first = shipped.first().map_or("NAME", Shipped::name);
     let by_name = |action: &'static str, about: &'static str, of_one: fn(&Shipped, &'static str) -> Command| {
         Command::new(action)

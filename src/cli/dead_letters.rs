@@ -4,7 +4,7 @@ mod new_file;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, FromArgMatches, Subcommand};
@@ -81,6 +81,23 @@ pub(super) fn act(matches: &clap::ArgMatches) -> u8 {
     outcome.unwrap_or_else(|error| code_of(PLACE, Err(error)))
 }
 
+/// Whether a run may add its dead letters to this file.
+///
+/// # Errors
+/// It holds something else. (A letter that was written by half begins as a whole one does.)
+pub(super) fn check_file(path: &Path) -> Result<()> {
+    let mut first = [0];
+    let is_regular = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    // What cannot be read, or is not there, is told by whoever writes it.
+    let has_other = is_regular
+        && File::open(path).and_then(|mut file| file.read(&mut first)).is_ok_and(|read| read == 1 && first != *b"{");
+    if has_other {
+        let message = "holds something other than dead letters: give a file of its own, which need not be there";
+        return Err(Error::usage(format!("--dead-letters {}", path.display()), message));
+    }
+    Ok(())
+}
+
 /// What a file held.
 #[derive(Default)]
 struct Found {
@@ -117,6 +134,9 @@ impl Found {
 /// Every letter of a file, in order; what is none is named and passed over.
 fn letters(path: &Path, mut each: impl FnMut(Json) -> Result<()>) -> Result<Found> {
     let place = path.display().to_string();
+    if path.is_dir() {
+        return Err(Error::usage(&place, "this is a directory; give the file that a run had as --dead-letters"));
+    }
     let file = File::open(path).map_err(|error| Error::usage(&place, format!("cannot be read: {error}")))?;
     let (mut file, mut line, mut found) = (BufReader::new(file), Vec::new(), Found::default());
     for number in 1.. {

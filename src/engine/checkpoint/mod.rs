@@ -19,6 +19,7 @@ use crate::engine::control::Event;
 use crate::engine::{ids, places};
 use crate::error::Result;
 use crate::state::directory::{DirectoryOptions, StateDirectory};
+use crate::state::manifest::Generation;
 use crate::state::store::CheckpointId;
 use crate::state::store::kind::StoreKind;
 use crate::sys::clock::Clock;
@@ -87,13 +88,25 @@ pub(crate) fn open(
         fresh: settings.fresh_state,
         ..DirectoryOptions::default()
     };
+    // Before --fresh moves anything aside.
+    let savepoint = match &settings.restore_from {
+        Some(path) => {
+            let savepoint = StateDirectory::inspect(disk.clone(), Path::new(path), clock.clone())?;
+            let generation = savepoint.generation(None)?;
+            if settings.fresh_state {
+                check_name(generation, plan, path)?;
+                Roster::new(topology, plan, Some(generation), settings.allow_ownerless_state)?;
+            }
+            Some(savepoint)
+        }
+        None => None,
+    };
     let mut directory = match &settings.state_dir {
         Some(path) => StateDirectory::open(disk.clone(), Path::new(path), settings.store, options, clock.clone())?,
         None => StateDirectory::in_memory(options, clock.clone())?,
     };
-    let savepoint = match &settings.restore_from {
-        Some(path) => {
-            let savepoint = StateDirectory::inspect(disk, Path::new(path), clock.clone())?;
+    let savepoint = match savepoint {
+        Some(savepoint) => {
             let generation = savepoint.generation(None)?;
             // The same command line goes on with what the first start has begun.
             if directory.began_with(generation) {
@@ -108,16 +121,9 @@ pub(crate) fn open(
     let begins_with_savepoint = savepoint.is_some();
     let resumed = savepoint.or_else(|| directory.take_restored());
     let generation = resumed.as_ref().map(|resumed| &resumed.generation);
-    if let Some(generation) = generation
-        && generation.topology != plan.name
-    {
-        return Err(crate::Error::bad_state(format!(
-            "{} holds the state of the topology {:?}, and this one is {:?}: use another state directory, or give the \
-             topology its old name",
-            settings.restore_from.as_deref().unwrap_or(&directory.path().display().to_string()),
-            generation.topology,
-            plan.name
-        )));
+    if let Some(generation) = generation {
+        let place = directory.path().display().to_string();
+        check_name(generation, plan, settings.restore_from.as_deref().unwrap_or(&place))?;
     }
     let roster = Arc::new(Roster::new(topology, plan, generation, settings.allow_ownerless_state)?);
     let mut notes = notes(&directory, generation.is_some(), settings);
@@ -143,6 +149,17 @@ pub(crate) fn open(
     let checkpointing =
         Checkpointing { roster, stats, keeper: sender, pieces, pace, exactly_once, resumed, wall_offset_ns };
     Ok(Opened { checkpointing: Some(checkpointing), keeper: Some(keeper), restored })
+}
+
+fn check_name(generation: &Generation, plan: &Plan, place: &str) -> Result<()> {
+    if generation.topology == plan.name {
+        return Ok(());
+    }
+    Err(crate::Error::bad_state(format!(
+        "{place} holds the state of the topology {:?}, and this one is {:?}: use another state directory, or give the \
+         topology its old name",
+        generation.topology, plan.name
+    )))
 }
 
 /// Exactly-once reads again what came after the checkpoint: no spout may be unable to.

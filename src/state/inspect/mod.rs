@@ -67,7 +67,8 @@ fn read_manifest(disk: &Disk, path: &Path) -> Result<(Vec<Generation>, Option<St
     match Manifest::open(disk, path)? {
         Found::Manifest(manifest, torn) => Ok((manifest.generations().to_vec(), torn)),
         Found::Nothing(wrong) if wrong.is_empty() => {
-            let what = "no state directory and no savepoint: there is no manifest.0 in it";
+            let manifest = path.join("manifest.0").display().to_string();
+            let what = format!("no state directory and no savepoint: there is no {manifest}");
             Err(Error::usage(path.display().to_string(), what))
         }
         Found::Nothing(wrong) => {

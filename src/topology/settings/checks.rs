@@ -47,6 +47,12 @@ pub(super) fn contradictions(resolved: &Resolved, misread: &BTreeSet<String>) ->
     if settings.state_dir.is_some() && settings.store == StoreKind::Memory {
         contradiction("store", "state_dir", "the store `memory` keeps nothing on disk");
     }
+    if settings.state_dir.is_none() && !matches!(settings.store, StoreKind::Log | StoreKind::Memory) {
+        contradiction("store", "state_dir", "without a folder checkpoints are kept in memory only; name one");
+    }
+    if settings.state_dir.is_none() && settings.fresh_state {
+        contradiction("fresh_state", "state_dir", "there is no folder whose state could be moved aside; name it");
+    }
     if settings.one_thread_per_task && settings.executors.is_some() {
         contradiction("executors", "one_thread_per_task", "the tasks already say how many executors there are");
     }
