@@ -3,7 +3,7 @@
 mod needs;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Output, Stdio};
 
 use needs::has;
@@ -187,6 +187,29 @@ fn a_flux_file_may_have_any_name() {
     let (code, _, error) = run_in(&["run", "missing.flux"]);
     assert_eq!(code, Some(2));
     assert!(error.starts_with("error: missing.flux: the file cannot be read"), "{error}");
+}
+
+/// Long before it is given up.
+#[test]
+fn a_process_that_gives_no_answer_to_the_handshake_is_told_of_while_it_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("resources")).unwrap();
+    let yaml = "name: silent\nconfig:\n  topology.subprocess.timeout.secs: 60\n  \
+                topology.multilang.serializer: com.yelp.pyleus.serializer.MessagePackSerializer\n\
+                spouts: [{id: words, className: squall.Words, constructorArgs: [[a], 2]}]\n\
+                bolts:\n  - id: child\n    className: org.apache.storm.flux.wrappers.bolts.FluxShellBolt\n    \
+                constructorArgs: [[sleep, '600'], [out]]\n\
+                streams: [{from: words, to: child, grouping: {type: SHUFFLE}}]\n";
+    let file = folder.path().join("silent.yaml");
+    fs::write(&file, yaml).unwrap();
+    let mut command = squall(&["run", file.to_str().unwrap(), "--quiet"]);
+    let mut running = command.stderr(std::process::Stdio::piped()).spawn().expect("squall starts");
+    let lines = BufReader::new(running.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let told = lines.filter(|line| line.contains("(sent as MessagePack)")).find(|line| line.contains("sleep 600"));
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let told = told.expect("it is told");
+    assert!(told.contains("answer the handshake") || told.contains("gives no answer to the handshake"), "{told}");
 }
 
 #[test]

@@ -194,6 +194,16 @@ fn rolling_top_words_ends_with_a_ranking_of_the_vocabulary() {
 }
 
 #[test]
+fn every_answer_of_the_external_service_counts_once_whatever_is_done_again() {
+    // An hour between two checkpoints: whatever fails has to ask for its own.
+    let args = ["--requests", "100", "--latency-ms", "1", "--fail-every", "40", "--checkpoint-interval", "1h"];
+    let run = squall(&[&["external_service", "--quiet", "--guarantee", "exactly-once"], &args[..]].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let sum: u64 = (0..100u64).map(|n| n * n).sum();
+    assert_eq!(text(&run.stdout).trim(), format!("100 answers, sum {sum}"));
+}
+
+#[test]
 fn the_external_service_answers_every_request() {
     let args = ["--requests", "300", "--latency-ms", "1", "--fail-every", "20"];
     let run = squall(&[&["external_service", "--quiet"], &args[..]].concat());

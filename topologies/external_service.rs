@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use squall::connect::Generator;
+use squall::state::store::CheckpointId;
 use squall::sys::offload::Offload;
+use squall::task::snapshot::{Checkpointed, OwnSnapshot};
 use squall::{
     BoltContext, Door, Failure, Held, ManualBolt, Nothing, Outcome, Outlet, Topology, TopologyBuilder, Tuple,
 };
@@ -133,9 +135,31 @@ impl squall::Bolt for Sum {
         Ok(())
     }
 
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        Some(self)
+    }
+
     fn finish(&mut self, _out: &mut Outlet<Nothing>) -> Outcome {
         let Sum { answers, sum } = self;
         squall::observe::above(|| writeln!(std::io::stdout(), "{answers} answers, sum {sum}"))?;
+        Ok(())
+    }
+}
+
+/// The sums so far are part of every checkpoint, so that an answer counts once whatever is done again.
+impl Checkpointed for Sum {
+    fn snapshot(&mut self, _: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        let bytes = [self.answers.to_le_bytes(), self.sum.to_le_bytes()].concat();
+        Ok(OwnSnapshot { bytes, ..OwnSnapshot::default() })
+    }
+
+    fn restore(&mut self, _: Option<CheckpointId>, parts: &[&[u8]]) -> Outcome {
+        for part in parts {
+            let (answers, sum) = part.split_at_checked(8).ok_or_else(|| Failure::fatal("sums of another form"))?;
+            let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes);
+            self.answers += number(answers)?;
+            self.sum = self.sum.wrapping_add(number(sum)?);
+        }
         Ok(())
     }
 }

@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
-use squall::connect::Generator;
+use squall::connect::{FileSink, Generator, place_of};
+use squall::state::store::CheckpointId;
 use squall::state::{StateVisitor, ValueState};
 use squall::sys::random::{Random, mix};
 use squall::task::payload::Emission2;
+use squall::task::snapshot::{Checkpointed, OwnSnapshot};
 use squall::{CurrentKey, Failure, KeyedBolt, Nothing, Outcome, Outlet, Ports, Topology, TopologyBuilder};
 
 /// Books transfers between accounts and checks that no money is lost or made
@@ -100,7 +102,7 @@ fn book(transfer: Transfer, out: &mut Outlet<Entry>) {
 /// When the output cannot be written.
 pub fn build(args: &Args) -> squall::Result<Topology> {
     if let Some(output) = &args.output {
-        check_output(output)?;
+        FileSink::<String>::whole(output).check()?;
     }
     let mut t = TopologyBuilder::new("ledger");
     let (count, rate, tasks) = (args.transfers, args.rate, args.sources as usize);
@@ -129,13 +131,6 @@ pub fn build(args: &Args) -> squall::Result<Topology> {
         .fields_by(balances.via(|(account, state)| Finding::Account(account, state)), Finding::of)
         .fields_by(books.via(|(source, books)| Finding::Books(source, books)), Finding::of);
     t.build()
-}
-
-/// Found out before the transfers are made, not after.
-fn check_output(output: &Path) -> squall::Result<()> {
-    std::fs::File::options().append(true).create(true).open(temporary(output)).map(drop).map_err(|error| {
-        squall::Error::usage(output.display().to_string(), format!("the output cannot be written: {error}"))
-    })
 }
 
 /// Written first, then renamed: whoever finds the output finds all of it.
@@ -321,10 +316,25 @@ impl Report {
     }
 }
 
+/// It keeps nothing of its own, but its output is nobody else's.
+impl Checkpointed for Report {
+    fn snapshot(&mut self, _: CheckpointId) -> Result<OwnSnapshot, Failure> {
+        Ok(OwnSnapshot::default())
+    }
+
+    fn place(&self) -> Option<String> {
+        self.output.as_deref().and_then(place_of)
+    }
+}
+
 impl KeyedBolt for Report {
     type Key = u64;
     type In = Finding;
     type Out = Nothing;
+
+    fn checkpointed(&mut self) -> Option<&mut dyn Checkpointed> {
+        if self.output.is_some() { Some(self) } else { None }
+    }
 
     fn states(&mut self, visit: &mut dyn StateVisitor<u64>) {
         visit.state(&mut self.accounts);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::bench::session::{Options, Session, Subject};
 use crate::bench::{checkpoint, floor, hop, latency, multilang, saturate, scale, state, throughput};
 use crate::error::{Problem, Result};
+use crate::topology::settings::Guarantee;
 
 /// One subcommand that measures.
 pub(crate) struct Bench {
@@ -289,6 +290,10 @@ impl Bench {
         for (flag, why) in self.refuses.iter().filter(|(flag, _)| flag.is_given(options)) {
             let message = format!("`bench {}` does not take it: {why}", self.name);
             problems.push(Problem::new(format!("--{}", flag.name()), message));
+        }
+        if self.name == "hop" && options.guarantees.contains(&Guarantee::ExactlyOnce) {
+            let message = "`bench hop` does not take it: its two ends are a cycle, and barriers exclude cycles";
+            problems.push(Problem::new("--guarantee exactly-once", message));
         }
         if has_topology && self.takes(Flag::Input) && Flag::Input.is_given(options) {
             let message =

@@ -44,7 +44,9 @@ impl Outputs {
             },
             None => {}
         }
-        if let Some(folder) = &options.out {
+        if options.json.is_some() && options.json == options.out {
+            problems.push(Problem::new("--out", "names what --json names: one is a file, the other a folder"));
+        } else if let Some(folder) = &options.out {
             let created = fs::create_dir_all(folder);
             match created.map_err(|error| error.to_string()).and_then(|()| writable(folder.join(ROWS))) {
                 Ok(()) => outputs.folder = Some(folder.clone()),

@@ -12,9 +12,9 @@ use crate::cli::report_file::ReportFile;
 use crate::cli::shipped::Shipped;
 use crate::cli::signals::{Drain, Signals};
 use crate::connect::AppendLines;
-use crate::engine::Running;
 use crate::engine::checkpoint::Health;
 use crate::engine::report::Report;
+use crate::engine::{Running, places};
 use crate::error::{Error, Result};
 use crate::observe::{Live, Show, logs, report};
 use crate::sys::clock::Clock;
@@ -149,8 +149,11 @@ impl Prepared {
                 report.map_or(Ok(()), |report| report.is_not("--dead-letters", path.as_ref()))?;
                 dead_letters::check_file(path.as_ref())?;
                 let file = AppendLines::new(path);
+                let of_topology = file.clone();
+                let topology = self.topology.with_dead_letters(move || of_topology.clone());
+                places::check(&topology, &topology.plan(&settings))?;
                 file.check()?;
-                self.topology.with_dead_letters(move || file.clone())
+                topology
             }
         };
         let running = Arc::new(topology.start()?);

@@ -5,7 +5,7 @@ pub(crate) mod control;
 pub(crate) mod executor;
 pub(crate) mod ids;
 pub mod placement;
-mod places;
+pub(crate) mod places;
 pub mod report;
 mod running;
 pub(crate) mod seat;

@@ -133,6 +133,14 @@ mod tests {
     }
 
     #[test]
+    fn a_bolt_that_waits_for_its_process_says_so() {
+        let unready = Waiting { unready: 1, ..Waiting::default() };
+        let mut child = component("child", "bolt", 0, unready);
+        child.waits_for = Some("waits for process 7 to answer".into());
+        assert_eq!(said(&[child]), "the input of child waits; child waits for process 7 to answer");
+    }
+
+    #[test]
     fn a_bolt_that_forgot_to_ack_is_named_with_the_spout_it_holds_back() {
         let components =
             [component("words", "spout", 10, held_back()), component("forgets", "bolt", 10, Waiting::default())];

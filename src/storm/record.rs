@@ -302,3 +302,18 @@ impl<L: Logic<In = StormTuple, Out = Many<StormTuple>>> Logic for RecordedLogic<
         self.logic.checkpointed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::thread::spawn_named;
+
+    #[test]
+    fn a_value_as_deep_as_a_child_may_send_is_written_down() {
+        let written = spawn_named("record-test", || {
+            let deep = (0..400).fold(Value::list([]), |inner, _| Value::list([inner]));
+            typed(&deep).to_string()
+        });
+        assert_eq!(written.unwrap().join().unwrap().matches("list").count(), 401);
+    }
+}

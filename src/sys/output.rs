@@ -25,6 +25,9 @@ const BYTES_MAX: usize = 8 << 20;
 const ASIDE_WAIT: Duration = Duration::from_millis(100);
 const ASIDE_MAX: Duration = Duration::from_secs(if cfg!(test) { 300 } else { 1 });
 
+/// How long an end waits for its own threads on a machine that has no time for them.
+const STARVED_WAIT: Duration = Duration::from_secs(30);
+
 static STANDARD_ERROR: OnceLock<Writer> = OnceLock::new();
 static STANDARD_OUTPUT: OnceLock<Writer> = OnceLock::new();
 
@@ -52,7 +55,15 @@ pub fn lost() -> u64 {
 
 /// Waits, this long at most, until what has been said so far is written. False if it is not.
 pub fn flush(at_most: Duration) -> bool {
-    STANDARD_ERROR.get().is_none_or(|writer| writer.flush(at_most))
+    let flush = |at_most| STANDARD_ERROR.get().is_none_or(|writer| writer.flush(at_most));
+    flush(at_most) || (takes_more(io::stderr().as_fd()) && flush(STARVED_WAIT))
+}
+
+/// True if whoever reads has left room: then it is the machine that has not let this process write.
+fn takes_more(stream: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(stream, PollFlags::OUT)];
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0) && polled[0].revents().contains(PollFlags::OUT)
 }
 
 /// Something drawn on the terminal that texts are written above.

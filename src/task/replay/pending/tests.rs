@@ -76,6 +76,18 @@ fn a_bug_is_tried_five_times_and_what_only_stood_by_is_never_given_up() {
 }
 
 #[test]
+fn what_only_stood_by_does_not_wait_longer_each_time() {
+    let mut pending = patient();
+    let innocent = pending.insert(1, 0, Position(0));
+    let longest_ns = Patience::default().backoff.pause_ns(1);
+    for now_ns in (1..100).map(|failures| failures * 1_000 * MS) {
+        pending.fail(innocent, &Failure::collateral("the other one"), now_ns);
+        assert!(pending.next_due_ns().unwrap() <= now_ns + longest_ns);
+        pending.take_due(u64::MAX);
+    }
+}
+
+#[test]
 fn a_rejected_item_is_given_up_at_once() {
     let mut pending = limited(1_000);
     let id = pending.insert(1, 0, Position(0));
