@@ -54,7 +54,7 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// What is there no more, or not as it was, or was not there; but for a store, of which every opening begins a new file.
+/// What is there no more, or not as it was, or was not there; but for a store: every opening begins a new file in it.
 fn changes(before: &[(String, Vec<u8>)], after: &[(String, Vec<u8>)]) -> Vec<String> {
     let missing = before.iter().filter(|file| !after.contains(file));
     let new = after.iter().filter(|file| !before.contains(file));

@@ -10,7 +10,6 @@ use crate::cli::options::{CommandLine, SettingOptions, from_matches};
 use crate::cli::output::{complain, note, print};
 use crate::cli::shipped::Shipped;
 use crate::cli::signals::Signals;
-use crate::connect::FileLines;
 use crate::error::{Error, Problem, Result};
 use crate::observe::logs;
 use crate::sys::cpu::{CpuId, parse_cpu_list, usable_cpus};
@@ -253,16 +252,6 @@ impl BenchOptions {
             if !cpu_list.contains(&cpu) {
                 cpu_list.push(cpu);
             }
-        }
-        if let Some(input) = &self.input
-            && let Err(error) = FileLines::new(input).check()
-        {
-            problems.0.extend(
-                error
-                    .problems()
-                    .iter()
-                    .map(|problem| Problem::new(format!("--input {}", input.display()), problem.message.clone())),
-            );
         }
         let options = Options {
             duration: problems.one("duration", self.duration, |text| duration(text, Duration::from_millis(1))),

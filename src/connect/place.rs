@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The path without links and detours, for [`Checkpointed::place`](crate::task::snapshot::Checkpointed::place) and
-/// [`Source::reads`](crate::Source::reads). None of what is neither a file nor a folder: a terminal or `/dev/null` takes
-/// what several components write.
+/// [`Source::reads`](crate::Source::reads). None of what is neither a file nor a folder: a terminal or `/dev/null`
+/// takes what several components write.
 pub fn place_of(path: &Path) -> Option<String> {
     if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return None;

@@ -207,8 +207,9 @@ pub trait Source: Sized + 'static {
         None
     }
 
-    /// The file it reads, without links and detours: a topology that writes there too is refused before the start. Asked
-    /// of an instance that was made for the purpose and is not open.
+    /// The file it reads, without links and detours, as [`connect::place_of`](crate::connect::place_of) has it: a
+    /// topology that writes there too is refused before the start. Asked of an instance that was made for the purpose
+    /// and is not open.
     fn reads(&self) -> Option<String> {
         None
     }

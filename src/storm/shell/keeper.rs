@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Looks at a child after which it gets input although it has not shown that it works: old clients answer no heartbeat.
 const LOOKS_UNTIL_TRUSTED: u32 = 5;
 
-/// So long the answer to the handshake may be missing before that is said, if the child's time-out is not shorter still.
+/// So long the answer to the handshake may be missing before that is said, and half the child's time-out at most.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the keeper is told.
