@@ -97,10 +97,14 @@ impl<H: Header, Src, Dst: Payload, C, R> Edge<H, Src, Dst, C, R> {
     fn push(&mut self, position: usize, value: Dst, core: &mut EmitCore) {
         core.note_target(|| self.tasks[position]);
         let header = H::stamp(core);
-        match self.lanes[position].send(header, value) {
-            Sent::BelowLowWater | Sent::Kept => {}
-            Sent::AboveLowWater => core.above_low_water = true,
-            Sent::Blocked => self.note_blocked(position, core),
+        let sent = self.lanes[position].send(header, value);
+        // Nearly always; a match would be a jump through a table, for every tuple.
+        if sent == Sent::BelowLowWater {
+            return;
+        }
+        core.above_low_water |= sent == Sent::AboveLowWater;
+        if sent == Sent::Blocked {
+            self.note_blocked(position, core);
         }
     }
 

@@ -22,6 +22,7 @@ use crate::sys::sync::Arc;
 
 pub(crate) use shared::EdgeLane;
 pub(crate) use signal::{Peers, Signal};
+use signal::{Popped, Pushed};
 
 /// What travels in order with the tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,7 +294,7 @@ pub(crate) struct LaneTx<H, T> {
 
 enum TxEnd<H, T> {
     Local(Rc<LocalQueue<H, T>>),
-    Remote { ring: rtrb::Producer<Slot<H, T>>, peer: usize, peers: Rc<Peers>, bell: Option<Bell> },
+    Remote { ring: rtrb::Producer<Slot<H, T>>, pushed: Pushed, bell: Option<Bell> },
 }
 
 /// Marks a lane as non-empty for a consumer that has too many to look at each.
@@ -391,9 +392,9 @@ impl<H, T> TxEnd<H, T> {
     fn push(&mut self, item: Slot<H, T>) -> Result<bool, Slot<H, T>> {
         match self {
             TxEnd::Local(queue) => queue.push(item),
-            TxEnd::Remote { ring, peer, peers, bell } => {
+            TxEnd::Remote { ring, pushed, bell } => {
                 ring.push(item).map_err(|rtrb::PushError::Full(item)| item)?;
-                peers.pushed_to(*peer);
+                pushed.note();
                 if let Some(bell) = bell {
                     bell.bits.set(bell.index);
                 }
@@ -468,7 +469,7 @@ pub(crate) struct LaneRx<H, T> {
 
 enum RxEnd<H, T> {
     Local(Rc<LocalQueue<H, T>>),
-    Remote { ring: RingRx<Slot<H, T>>, peer: usize, peers: Rc<Peers> },
+    Remote { ring: RingRx<Slot<H, T>>, popped: Popped },
 }
 
 impl<H, T> LaneRx<H, T> {
@@ -486,9 +487,9 @@ impl<H, T> LaneRx<H, T> {
     fn take(&mut self) -> Option<Slot<H, T>> {
         match &mut self.end {
             RxEnd::Local(queue) => queue.pop(),
-            RxEnd::Remote { ring, peer, peers } => {
+            RxEnd::Remote { ring, popped } => {
                 let item = ring.pop()?;
-                peers.popped_from(*peer);
+                popped.note();
                 Some(item)
             }
         }
@@ -552,12 +553,12 @@ pub(crate) fn remote_tx<H, T>(
     peers: Rc<Peers>,
     bell: Option<Bell>,
 ) -> LaneTx<H, T> {
-    LaneTx::new(TxEnd::Remote { ring, peer, peers, bell })
+    LaneTx::new(TxEnd::Remote { ring, pushed: Pushed::to(peer, peers), bell })
 }
 
 /// The consuming end of a ring, bound to the consumer's executor.
 pub(crate) fn remote_rx<H, T>(ring: RingRx<Slot<H, T>>, peer: usize, peers: Rc<Peers>) -> LaneRx<H, T> {
-    LaneRx { end: RxEnd::Remote { ring, peer, peers } }
+    LaneRx { end: RxEnd::Remote { ring, popped: Popped::from(peer, peers) } }
 }
 
 #[cfg(test)]

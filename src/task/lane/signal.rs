@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::sys::bits::Bits;
+use crate::sys::bits::{Bits, Mark, Marks};
 
 /// Tells a task of this executor that one of its lanes has something, or that it should have a turn for another reason.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ impl Signal {
 /// Remembers which other executors this one has given input or room to since it last looked for sleepers.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    pub pushed: Bits,
-    pub popped: Bits,
+    pub pushed: Marks,
+    pub popped: Marks,
     /// Items ever sent to and received from other executors, acks included: equal sums over all executors mean that
     /// nothing is under way between them.
     pub sent: Cell<u64>,
@@ -43,7 +43,12 @@ pub(crate) struct Peers {
 
 impl Peers {
     pub fn new(executors: usize) -> Self {
-        Peers { pushed: Bits::new(executors), popped: Bits::new(executors), sent: Cell::new(0), received: Cell::new(0) }
+        Peers {
+            pushed: Marks::new(executors),
+            popped: Marks::new(executors),
+            sent: Cell::new(0),
+            received: Cell::new(0),
+        }
     }
 
     #[inline]
@@ -56,5 +61,41 @@ impl Peers {
     pub fn popped_from(&self, peer: usize) {
         self.popped.set(peer);
         self.received.set(self.received.get() + 1);
+    }
+}
+
+/// What the producing end of a lane tells of each item: the executor that it goes to has input.
+pub(crate) struct Pushed {
+    mark: Mark,
+    peers: Rc<Peers>,
+}
+
+/// What the consuming end of a lane tells of each item: the executor that it comes from has room.
+pub(crate) struct Popped {
+    mark: Mark,
+    peers: Rc<Peers>,
+}
+
+impl Pushed {
+    pub fn to(peer: usize, peers: Rc<Peers>) -> Self {
+        Pushed { mark: peers.pushed.mark(peer), peers }
+    }
+
+    #[inline(always)]
+    pub fn note(&self) {
+        self.mark.set();
+        self.peers.sent.set(self.peers.sent.get() + 1);
+    }
+}
+
+impl Popped {
+    pub fn from(peer: usize, peers: Rc<Peers>) -> Self {
+        Popped { mark: peers.popped.mark(peer), peers }
+    }
+
+    #[inline(always)]
+    pub fn note(&self) {
+        self.mark.set();
+        self.peers.received.set(self.peers.received.get() + 1);
     }
 }

@@ -103,19 +103,18 @@ impl<Id> SelfAcked<Id> {
         self.others.push_back(id);
     }
 
-    /// The oldest.
+    /// The oldest; what is emitted while that is acked comes before others of the same call.
     #[inline]
     pub fn take(&mut self) -> Option<Id> {
-        let id = self.first.take()?;
-        if !self.others.is_empty() {
-            self.move_up();
+        if let Some(id) = self.first.take() {
+            return Some(id);
         }
-        Some(id)
+        if self.others.is_empty() { None } else { self.take_other() }
     }
 
     #[cold]
-    fn move_up(&mut self) {
-        self.first = self.others.pop_front();
+    fn take_other(&mut self) -> Option<Id> {
+        self.others.pop_front()
     }
 }
 
