@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::bench::session::{Options, Session, Subject};
 use crate::bench::{checkpoint, floor, hop, latency, multilang, saturate, scale, state, throughput};
-use crate::connect::FileLines;
 use crate::error::{Problem, Result};
 use crate::topology::settings::Guarantee;
 
@@ -300,12 +299,6 @@ impl Bench {
             let message =
                 "is the text of the built-in shapes; a topology of its own has options of its own for its input";
             problems.push(Problem::new("--input", message));
-        } else if self.takes(Flag::Input)
-            && let Some(input) = &options.input
-            && let Err(error) = FileLines::new(input).check()
-        {
-            let place = format!("--input {}", input.display());
-            problems.extend(error.problems().iter().map(|problem| Problem::new(&*place, &*problem.message)));
         }
         problems
     }

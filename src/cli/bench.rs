@@ -10,6 +10,7 @@ use crate::cli::options::{CommandLine, SettingOptions, from_matches};
 use crate::cli::output::{complain, note, print};
 use crate::cli::shipped::Shipped;
 use crate::cli::signals::Signals;
+use crate::connect::FileLines;
 use crate::error::{Error, Problem, Result};
 use crate::observe::logs;
 use crate::sys::cpu::{CpuId, parse_cpu_list, usable_cpus};
@@ -194,6 +195,9 @@ fn measure(bench: &Bench, shipped: Option<&Shipped>, matches: &ArgMatches, typed
     let (options, outcome) = of_bench.read(typed);
     command_line.note(outcome);
     command_line.note(outcome_of(bench.problems(&options, shipped.is_some())));
+    if let (Some(input), None, true) = (&options.input, shipped, bench.takes(Flag::Input)) {
+        command_line.note(FileLines::new(input).check());
+    }
     let outputs = Outputs::check(&options).unwrap_or_else(|error| {
         command_line.note(Err(error));
         Outputs::default()

@@ -36,13 +36,15 @@ pub(super) fn storm_defaults() -> &'static JsonMap<String, Json> {
 type Added = (&'static str, fn() -> Json);
 
 /// What Storm adds when a topology is submitted, besides its name and id.
-const ADDED: [Added; 6] = [
+const ADDED: [Added; 8] = [
     ("topology.kryo.register", || Json::Object(JsonMap::new())),
     ("topology.kryo.decorators", || Json::Array(Vec::new())),
     ("topology.submitter.principal", || "".into()),
     ("topology.submitter.user", || std::env::var("USER").unwrap_or_default().into()),
     ("storm.zookeeper.topology.auth.scheme", || Json::Null),
     ("storm.zookeeper.topology.auth.payload", || Json::Null),
+    ("storm.zookeeper.superACL", || Json::Null),
+    ("topology.users", || serde_json::json!([null])),
 ];
 
 /// A configuration: that of a topology, or a component's laid over it.

@@ -127,6 +127,7 @@ fn components_see_the_defaults_and_every_key_of_the_file() {
     assert_eq!(seen["topology.acker.executors"], serde_json::Value::Null);
     assert_eq!(seen["nimbus.seeds"], serde_json::json!(["localhost"]));
     assert_eq!(seen["topology.kryo.register"], serde_json::json!({}));
+    assert_eq!(seen["topology.users"], serde_json::json!([null]));
     let seen = conf("topology.message.timeout.secs: null").for_components();
     assert_eq!(seen["topology.message.timeout.secs"], serde_json::Value::Null, "no value is not the default");
 }

@@ -24,13 +24,14 @@ pub(super) fn wiring(resolved: &Resolved, component: usize) -> JsonMap<String, J
     let mut targets = JsonMap::new();
     for (port, name) in streams.iter().enumerate() {
         output_fields.insert((*name).to_owned(), fields_of(component, port));
-        targets.insert((*name).to_owned(), json!({}));
     }
     let (mut groupings, mut source_fields) = (json!({}), json!({}));
     for subscription in &resolved.subscriptions {
         let grouping = shown(&subscription.grouping);
         if subscription.from == component {
-            targets[name_of(component, subscription.port)][id_of(subscription.to)] = grouping.clone();
+            // As in Storm, only streams that somebody subscribes to.
+            let of_stream = targets.entry(name_of(component, subscription.port)).or_insert_with(|| json!({}));
+            of_stream[id_of(subscription.to)] = grouping.clone();
         }
         if subscription.to == component {
             let (source, stream) = (id_of(subscription.from), name_of(subscription.from, subscription.port));

@@ -82,6 +82,10 @@ fn a_process_is_told_of_its_system_streams() {
             context["source->stream->grouping"],
             serde_json::json!({"__system": {"__tick": {"type": "SHUFFLE"}}})
         );
+        assert_eq!(context["stream->target->grouping"], serde_json::json!({"default": {"out": {"type": "SHUFFLE"}}}));
+        // Nobody subscribes to what this one emits.
+        let count = flux.resolved().components.iter().position(|one| &*one.id.text == "count").unwrap();
+        assert_eq!(context::wiring(flux.resolved(), count)["stream->target->grouping"], serde_json::json!({}));
         assert_eq!(context["source->stream->fields"], serde_json::json!({"__system": {"__tick": ["rate_secs"]}}));
     });
 }
