@@ -342,7 +342,8 @@ mod tests {
     #[test]
     fn a_flag_that_a_bench_has_no_use_for_is_refused_with_the_reason() {
         let floor = &BENCHES[0];
-        let options = Options { executors: vec![1], rates: vec![5], input: Some("Cargo.toml".into()), ..Options::default() };
+        let options =
+            Options { executors: vec![1], rates: vec![5], input: Some("Cargo.toml".into()), ..Options::default() };
         let problems = floor.problems(&options, false);
         assert_eq!(problems.len(), 1);
         assert_eq!(problems[0].place, "--executors");
