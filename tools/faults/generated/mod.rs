@@ -6,6 +6,7 @@
 mod bare;
 #[path = "../../../src/testing/simulation/generated/build.rs"]
 mod build;
+mod children;
 #[allow(dead_code, reason = "the simulation uses the rest")]
 #[path = "../../../src/testing/simulation/generated/draw.rs"]
 mod draw;

@@ -12,13 +12,14 @@ use squall::{Settings, Topology};
 
 use super::draw::Spec;
 use super::world::{Job, Real, World};
-use super::{REAL, build, sinks};
+use super::{REAL, build, children, sinks};
 
 /// Under which a process finds its command line, as lines.
 pub const ARGUMENTS: &str = "SQUALL_FAULTS_PROGRAM";
 
 /// Runs a drawn topology and ends the process, if the environment asks for it.
 pub fn run_if_asked() {
+    children::run_if_asked();
     let Ok(args) = std::env::var(ARGUMENTS) else { return };
     let args = std::iter::once("generated").chain(args.lines()).map(Into::into);
     std::process::exit(squall::cli::run_from(args, topology).into());
@@ -57,7 +58,10 @@ fn topology(args: &Args) -> squall::Result<Topology> {
     let real = Real { note: Box::new(note), threads: user_threads(args.topology_seed), started: Instant::now() };
     let world = World::real(spec.clone(), args.start, real, &notes);
     let sinks = |t: &mut _, id, part, tasks| sinks::declare(&args.out, t, id, part, tasks);
-    build::build(&spec, &world, &args.tasks, &sinks, set)
+    let children =
+        |t: &mut _, id: &str, part, tasks, input: &_| children::declare(&args.notes, t, id, part, tasks, input);
+    let outside = build::Outside { sinks: &sinks, children: Some(&children) };
+    build::build(&spec, &world, &args.tasks, outside, set)
 }
 
 /// Many failures in a second.

@@ -68,7 +68,7 @@ impl Table {
 
     /// What the draw never came to.
     pub fn missing(&self) -> Vec<String> {
-        let ops = Op::ALL.into_iter().filter(|op| !op.is_source());
+        let ops = Op::ALL.into_iter().filter(|op| !op.is_source() && *op != Op::Child);
         let ops = ops.flat_map(|op| {
             let of = |guarantee: Guarantee| format!("{op:?} under {guarantee}");
             [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce].map(of)
@@ -76,7 +76,14 @@ impl Table {
         let groupings = Grouping::ALL.into_iter().map(|grouping| format!("{grouping:?}"));
         let kinds = Kind::ALL.into_iter().map(|kind| format!("{kind:?}"));
         let failures = ["poison", "reject", "outage", "drop", "dead letter", "timer", "door", "a thread of the user's"];
-        let chance = ["retry at Item", "panic at Item", "another parallelism", "lanes of one", "savepoint"];
+        let chance = [
+            "retry at Item",
+            "panic at Item",
+            "another parallelism",
+            "lanes of one",
+            "savepoint",
+            "Child under at-least-once",
+        ];
         let all = ops.chain(groupings).chain(kinds).chain(failures.into_iter().chain(chance).map(str::to_owned));
         all.filter(|what| !self.hits.contains_key(what)).collect()
     }
@@ -361,8 +368,22 @@ impl<'a> One<'a> {
         hits.into_iter().for_each(|hit| *table.hits.entry(hit.to_owned()).or_default() += 1);
     }
 
+    /// Of children that have died.
+    fn remove_marks(&self) -> Result<(), String> {
+        let marks = format!("{}-died-", self.beside("notes").display());
+        let failed = |error: std::io::Error| format!("{}: {error}", self.runs.dir.display());
+        for entry in fs::read_dir(&self.runs.dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.display().to_string().starts_with(&marks) {
+                fs::remove_file(path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     fn remove(&self) -> Result<(), String> {
         fs::remove_dir_all(&self.way.dir).map_err(|error| format!("{}: {error}", self.way.dir.display()))?;
+        self.remove_marks()?;
         for beside in ["notes", "report"] {
             let path = self.beside(beside);
             match fs::remove_file(&path) {

@@ -22,17 +22,34 @@ enum Handle {
     Unkeyed(BoltHandle<Item, Out, Unkeyed>),
     Keyed(BoltHandle<Item, Out, ByKey<u16>>),
     Sink(BoltHandle<Item, Nothing, Unkeyed>),
+    /// What comes in, and what goes out.
+    Child(BoltHandle<Item, Item, Unkeyed>, Vec<Stream<Item>>),
 }
 
 /// Declares a sink with so many tasks.
 pub type Sinks<'a> = &'a dyn Fn(&mut TopologyBuilder, String, Part, usize) -> BoltHandle<Item, Nothing, Unkeyed>;
+
+/// Declares what stands behind a child's input: its two streams.
+pub type Children<'a> = &'a dyn Fn(&mut TopologyBuilder, &str, Part, usize, &Stream<Item>) -> Vec<Stream<Item>>;
+
+/// What is not the same for everyone.
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    pub sinks: Sinks<'a>,
+    /// None: a stand-in.
+    pub children: Option<Children<'a>>,
+}
+
+/// Components of its own that a child has: one before it, which meets the failures that are not the child's, and one
+/// behind it, which emits.
+const CHILD_COMPONENTS: usize = 3;
 
 /// Builds it with these numbers of tasks.
 pub fn build(
     spec: &Arc<Spec>,
     world: &World,
     tasks: &[usize],
-    sinks: Sinks<'_>,
+    outside: Outside<'_>,
     set: impl FnOnce(&mut Settings),
 ) -> Result<Topology> {
     let mut t = TopologyBuilder::new("generated");
@@ -47,8 +64,13 @@ pub fn build(
     });
     let mut handles: Vec<Option<Handle>> = Vec::new();
     for (number, component) in spec.components.iter().enumerate() {
-        let part = Part { spec: spec.clone(), world: world.clone(), number, named: named(spec, tasks, number) };
-        handles.push(Some(declare(&mut t, component, part, tasks[number], sinks)));
+        let part = Part {
+            spec: spec.clone(),
+            world: world.clone(),
+            number,
+            named: named(spec, tasks, outside.children.is_some(), number),
+        };
+        handles.push(Some(declare(&mut t, component, part, tasks[number], outside)));
     }
     let streams: Vec<Vec<Stream<Item>>> =
         handles.iter().map(|handle| handle.as_ref().expect("just made").streams()).collect();
@@ -77,16 +99,20 @@ pub fn build(
 }
 
 /// Task ids as the topology numbers them: over components in the order of their ids, from 1.
-fn named(spec: &Spec, tasks: &[usize], component: usize) -> Vec<TaskId> {
+fn named(spec: &Spec, tasks: &[usize], has_children: bool, component: usize) -> Vec<TaskId> {
+    let components = |number: usize| match has_children && spec.components[number].op == Op::Child {
+        true => CHILD_COMPONENTS,
+        false => 1,
+    };
     let of = |edge: &Edge| {
-        let before: usize = tasks[..edge.to].iter().sum();
+        let before: usize = (0..edge.to).map(|number| tasks[number] * components(number)).sum();
         (0..tasks[edge.to]).map(move |index| TaskId((before + index + 1) as u32))
     };
     let edges = spec.edges.iter().filter(|edge| edge.from == component && edge.grouping == Grouping::Direct);
     edges.flat_map(of).collect()
 }
 
-fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: usize, sinks: Sinks<'_>) -> Handle {
+fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: usize, outside: Outside<'_>) -> Handle {
     // Two digits: in order.
     let id = format!("c{:02}", part.number);
     let tick = std::time::Duration::from_millis(10);
@@ -120,13 +146,26 @@ fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: us
         Op::Count | Op::Timers | Op::Ttl => {
             Handle::Keyed(t.bolt(id, move || Keyed::new(part.clone())).parallelism(tasks))
         }
-        Op::Drain => {
+        Op::Child if outside.children.is_some() => {
+            let before = part.clone();
+            let pass = move |item: Item, out: &mut Outlet<Item>| {
+                before.world.hit(format!("Child under {}", before.spec.guarantee));
+                before.world.strike(before.number, Some(&item), At::Item, out.now_ns())?;
+                out.emit(item);
+                Ok(())
+            };
+            let input = t.bolt(id.as_str(), pass).parallelism(tasks);
+            let children = outside.children.expect("just seen");
+            let streams = children(t, &id, part, tasks, &input);
+            Handle::Child(input, streams)
+        }
+        Op::Drain | Op::Child => {
             Handle::Unkeyed(t.bolt(id, move || Manual::<false>::new(part.clone())).parallelism(tasks).tick(tick))
         }
         Op::Gather | Op::Join => {
             Handle::Unkeyed(t.bolt(id, move || Manual::<true>::new(part.clone())).parallelism(tasks).tick(tick))
         }
-        Op::Transactional | Op::Plain => Handle::Sink(sinks(t, id, part, tasks)),
+        Op::Transactional | Op::Plain => Handle::Sink((outside.sinks)(t, id, part, tasks)),
     }
 }
 
@@ -137,6 +176,7 @@ impl Handle {
             Handle::Bare(spout) => vec![(**spout).clone()],
             Handle::Unkeyed(bolt) => vec![bolt.0.clone(), bolt.1.clone()],
             Handle::Keyed(bolt) => vec![bolt.0.clone(), bolt.1.clone()],
+            Handle::Child(_, streams) => streams.clone(),
             Handle::Sink(_) => Vec::new(),
         }
     }
@@ -153,6 +193,7 @@ impl Handle {
             Handle::Source(_) | Handle::Bare(_) => unreachable!("nothing leads to a source"),
             Handle::Keyed(bolt) => Handle::Keyed(bolt.fields_by(stream, Item::key)),
             Handle::Unkeyed(bolt) => Handle::Unkeyed(subscribe(bolt, stream, edge.grouping)),
+            Handle::Child(input, streams) => Handle::Child(subscribe(input, stream, edge.grouping), streams),
             Handle::Sink(sink) => Handle::Sink(subscribe(sink, stream, edge.grouping)),
         }
     }

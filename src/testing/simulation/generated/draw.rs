@@ -101,6 +101,8 @@ pub enum Op {
     Gather,
     /// ...or all together, with what it emits anchored to all of them.
     Join,
+    /// A multilang child; under the simulation a stand-in that settles as `Drain` does.
+    Child,
     /// Writes into transactions.
     Transactional,
     /// Writes at once.
@@ -108,7 +110,7 @@ pub enum Op {
 }
 
 impl Op {
-    pub const ALL: [Op; 13] = [
+    pub const ALL: [Op; 14] = [
         Op::Source,
         Op::Bare,
         Op::Function,
@@ -120,6 +122,7 @@ impl Op {
         Op::Drain,
         Op::Gather,
         Op::Join,
+        Op::Child,
         Op::Transactional,
         Op::Plain,
     ];
@@ -283,6 +286,14 @@ impl Spec {
         let mut bare = random.fork(0x62617265);
         for component in components.iter_mut().take(sources).filter(|_| !has_checkpoints && bare.chance(0.3)) {
             component.op = Op::Bare;
+        }
+        let mut child = random.fork(0x6368696c64);
+        let may_be_child = |component: &&mut Component| matches!(component.op, Op::Bolt | Op::Function | Op::Drain);
+        for component in components.iter_mut().filter(may_be_child) {
+            // Exactly-once refuses them.
+            if guarantee != Guarantee::ExactlyOnce && child.chance(0.3) {
+                component.op = Op::Child;
+            }
         }
         let mut edges = draw_edges(&mut components, sources, has_checkpoints, &mut random);
         for source in 0..sources {

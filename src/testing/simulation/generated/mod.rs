@@ -195,7 +195,8 @@ impl Case {
         let savepoint = self.moves.checked_sub(1).map(savepoint_dir);
         let set = |settings: &mut Settings| (settings.state_dir, settings.restore_from) = (state_dir, savepoint);
         let sinks = |t: &mut _, id, part, tasks| self.books.sink(t, id, part, tasks);
-        let topology = build::build(&self.spec, &self.world, tasks, &sinks, set).map_err(|error| error.to_string())?;
+        let outside = build::Outside { sinks: &sinks, children: None };
+        let topology = build::build(&self.spec, &self.world, tasks, outside, set).map_err(|error| error.to_string())?;
         let mut run =
             Run::on_disk(&simulation, topology, None, self.disk.clone()).map_err(|error| error.to_string())?;
         run.open();

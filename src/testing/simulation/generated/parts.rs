@@ -39,7 +39,7 @@ impl Part {
         }
     }
 
-    fn emit_one(&self, port: usize, child: Item, info: &TaskInfo, out: &mut Outlet<Out>) {
+    pub fn emit_one(&self, port: usize, child: Item, info: &TaskInfo, out: &mut Outlet<Out>) {
         let child = self.world.stamp(child, (info.task.0, false));
         match (port, self.named.is_empty()) {
             (0, _) => out.emit_on::<0>(child),
@@ -345,7 +345,7 @@ impl<const IN_STATE: bool> ManualBolt for Manual<IN_STATE> {
     }
 
     fn works_elsewhere(&self) -> bool {
-        self.part.world.has_threads()
+        self.part.world.is_real()
     }
 
     fn tick(&mut self, out: &mut Outlet<Out>) -> Outcome {

@@ -157,7 +157,9 @@ impl World {
         let real_ns = state.real.as_ref().map(|real| real.started.elapsed().as_nanos() as u64);
         let now_ns = if now_ns == u64::MAX { now_ns } else { real_ns.unwrap_or(now_ns) };
         if let Some(item) = item {
-            if spec.is_poison(component, item) {
+            // A child that is one dies of it by itself.
+            let is_child = spec.components[component].op == Op::Child && state.real.is_some();
+            if spec.is_poison(component, item) && !is_child {
                 state.hit("poison");
                 state.trace(|| format!("c{component:02} is poisoned by {}", item.root));
                 drop(state);
@@ -226,8 +228,8 @@ impl World {
         if own { threads.send(job).expect("the thread lives as long as the process") } else { offload.run(job) }
     }
 
-    /// Some of it is done on threads of which the engine knows nothing.
-    pub fn has_threads(&self) -> bool {
+    /// Then some of the work is done on threads of which the engine knows nothing, and by processes.
+    pub fn is_real(&self) -> bool {
         self.state().real.is_some()
     }
 
@@ -319,6 +321,7 @@ pub fn kinds() -> Vec<String> {
     for guarantee in ["at-most-once", "at-least-once", "exactly-once"] {
         let ops = Op::ALL.into_iter().filter(|op| !op.is_source());
         let ops = ops.filter(|op| *op != Op::Transactional || guarantee != "at-most-once");
+        let ops = ops.filter(|op| *op != Op::Child);
         kinds.extend(ops.map(|op| format!("{op:?} under {guarantee}")));
     }
     let failures = [
