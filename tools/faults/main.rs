@@ -200,7 +200,8 @@ fn generated_to_json(args: &Args, table: &Table) -> String {
     let json = serde_json::json!({
         "store": args.store, "seed": args.seed, "topologies": table.runs, "guarantees": table.guarantees,
         "faults": table.met.faults, "processes": table.met.runs, "refused": table.met.refused,
-        "told_to_stop": table.told_to_stop, "too_late": table.too_late, "lines": table.lines, "lost": table.lost, "duplicated": table.duplicated,
+        "told_to_stop": table.told_to_stop, "too_late": table.too_late,
+        "lines": table.lines, "lost": table.lost, "duplicated": table.duplicated,
         "out_of_order": table.out_of_order, "hung": table.hung, "unaccounted": table.unaccounted, "hits": table.hits,
         "never": table.missing(), "wrong": table.wrong, "holds": table.holds(),
     });

@@ -61,6 +61,10 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             return;
         }
         self.settle_held();
+        // A handle that has failed: what it held is in no snapshot, and is gone back for.
+        if self.fatal.is_some() {
+            return;
+        }
         self.balance();
         let half_done =
             self.states.ending || self.out.handover.is_some() || !self.held_is_safe() || !self.door_inside.is_empty();
