@@ -1,18 +1,14 @@
 //! What the campaign has found, each as a test of its own.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::elsewhere::Elsewhere;
 use crate::connect::Generator;
 use crate::error::Failure;
 use crate::sys::mutation::{self, Mutation};
-use crate::sys::sync::{Arc, Mutex};
-use crate::task::backoff::Backoff;
 use crate::task::component::{Bolt, ManualBolt, Outcome};
 use crate::task::door::Door;
 use crate::task::held::{Anchor, Tuple};
-use crate::task::held_state::Held;
 use crate::task::outlet::Outlet;
 use crate::testing::{Simulation, TestDriver, capture};
 use crate::topology::builder::TopologyBuilder;
@@ -164,45 +160,4 @@ fn a_snapshot_that_is_not_taken_after_the_last_turn_is_noticed() {
     let late = |seed| mutation::with(Mutation::SnapshotNotAfterTurn, || through_a_door(seed)) >= timeout;
     assert!((0..100).any(late));
     assert!((0..100).all(|seed| through_a_door(seed) < timeout));
-}
-
-/// Fails each number at its first attempt, by its handle.
-struct FailsFirst(Arc<Mutex<BTreeSet<u64>>>);
-
-impl ManualBolt for FailsFirst {
-    type In = u64;
-    type Out = u64;
-    const HELD: Option<Held<u64>> = Some(Held::Drain);
-
-    fn execute(&mut self, tuple: Tuple<u64>, out: &mut Outlet<u64>) -> Outcome {
-        if self.0.lock().expect("nothing panics under it").insert(*tuple) {
-            tuple.fail(Failure::retry("not the first time"));
-            return Ok(());
-        }
-        out.emit(*tuple);
-        tuple.ack();
-        Ok(())
-    }
-}
-
-/// The barrier behind it came in the same turn, before the failure was looked at: the checkpoint was complete without
-/// the tuple, and durable before the restart.
-#[test]
-fn a_handle_that_fails_just_before_a_barrier_is_in_no_checkpoint() {
-    for seed in 0..300 {
-        let (seen, mut passed) = (Arc::new(Mutex::new(BTreeSet::new())), None);
-        let build = || {
-            let mut t = TopologyBuilder::new("before-a-barrier");
-            let numbers = t.source("numbers", || Generator::new(5, |n| n).rate(200));
-            let seen = seen.clone();
-            let tried = t.bolt("fails", move || FailsFirst(seen.clone())).shuffle(&numbers);
-            passed = Some(capture(&mut t, &tried));
-            t.guarantee(Guarantee::ExactlyOnce);
-            t.settings(|s| (s.checkpoint_interval, s.restart_backoff) = (Some(10 * MS), Backoff::constant(MS)));
-            t.build()
-        };
-        Simulation::new(seed).run(build).expect("tries again, and ends");
-        let passed: BTreeSet<u64> = passed.expect("built").take().into_iter().collect();
-        assert_eq!(passed, (0..5).collect(), "seed {seed}");
-    }
 }
