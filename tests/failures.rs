@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use squall::connect::Generator;
 use squall::error::FailureKind;
-use squall::testing::{TestDriver, capture};
+use squall::testing::{Simulation, TestDriver, capture};
 use squall::{
     Bolt, BoltContext, DeadLetter, Door, Failure, Guarantee, Held, ManualBolt, Nothing, Outcome, Outlet, Polled,
     Replayable, Source, SpoutContext, Topology, TopologyBuilder, Tuple,
@@ -661,4 +661,46 @@ fn trouble_of_no_input_stops_by_name_when_retry_for_is_over() {
     let report = driver.report();
     assert!((600.0..700.0).contains(&report.wall_s), "{} s", report.wall_s);
     assert_eq!(report.components[0].counts.dead_lettered, 0, "no input is blamed");
+}
+
+/// Notes what it acks; one call in ten fails its tuple instead.
+struct Notes {
+    calls: Arc<AtomicU64>,
+    acked: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+impl ManualBolt for Notes {
+    type In = u64;
+    type Out = Nothing;
+    const HELD: Option<Held<u64>> = Some(Held::Drain);
+
+    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<Nothing>) -> Outcome {
+        if self.calls.fetch_add(1, Ordering::Relaxed) % 10 == 9 {
+            tuple.fail(Failure::retry("the service is away"));
+        } else {
+            self.acked.lock().unwrap().insert(*tuple);
+            tuple.ack();
+        }
+        Ok(())
+    }
+}
+
+/// The handle fails, and the next item in the lane is the barrier: no checkpoint may be behind the input.
+#[test]
+fn an_input_that_fails_right_before_a_barrier_is_in_front_of_its_checkpoint() {
+    for seed in 0..20 {
+        let acked = Arc::new(Mutex::new(BTreeSet::new()));
+        let build = || {
+            let (calls, acked) = (Arc::new(AtomicU64::new(0)), acked.clone());
+            let mut t = TopologyBuilder::new("barriers");
+            let source = t.source("numbers", numbers(400, 500));
+            t.bolt("notes", move || Notes { calls: calls.clone(), acked: acked.clone() }).shuffle(&source);
+            t.guarantee(Guarantee::ExactlyOnce).settings(|s| s.checkpoint_interval = Some(Duration::from_millis(10)));
+            t.build()
+        };
+        let report = Simulation::new(seed).run(build).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        assert!(report.report.checkpoints.unwrap().step_backs > 10, "some have failed");
+        let missing: Vec<u64> = (0..400).filter(|n| !acked.lock().unwrap().contains(n)).collect();
+        assert!(missing.is_empty(), "seed {seed}: {missing:?}");
+    }
 }

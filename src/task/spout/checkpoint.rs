@@ -122,7 +122,8 @@ impl<S: Spout> SpoutShell<S> {
     pub(super) fn send_barrier(&mut self) {
         let Some(id) = self.checkpoints.due else { return };
         let Some(port) = self.parts.snapshots.clone() else { return };
-        if self.spout.is_none() {
+        // One that has failed is gone back for.
+        if self.spout.is_none() || self.fatal.is_some() {
             return;
         }
         self.balance();
