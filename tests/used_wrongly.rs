@@ -208,7 +208,7 @@ fn the_other_commands() {
             ("dead-letters ls notes.txt", &["notes.txt:1", "no dead letter"]),
             ("dead-letters replay missing out", &["missing", "cannot be read"]),
             ("dead-letters replay notes.txt out", &["notes.txt:1", "no dead letter"]),
-            ("dead-letters replay letters notes.txt", &["notes.txt", "give another name"]),
+            ("dead-letters replay letters notes.txt", &["notes.txt", "is there already"]),
             ("dead-letters replay letters missing/x", &["missing/x", "cannot be written"]),
             ("storm route --grouping shuffle --tasks 2", &["--grouping", "partial-key"]),
             ("storm route --grouping fields --tasks 0", &["--tasks"]),

@@ -322,9 +322,11 @@ impl<'a> One<'a> {
     }
 
     fn judge(&self, status: ExitStatus, table: &mut Table) -> Result<(), String> {
+        // A bare spout has no stream for what it gives up.
+        let gives_up = self.spec.components.iter().any(|component| component.op == Op::Bare);
         let code = status.code();
         // Unaccounted: the rest is worth knowing too.
-        if !code.is_some_and(|code| [0, 4].contains(&code)) {
+        if !code.is_some_and(|code| [0, 4].contains(&code) || (gives_up && code == 3)) {
             return Err(format!("{status}"));
         }
         let written = sinks::written(&self.spec, &self.way.dir.join("out"))?;

@@ -61,8 +61,8 @@ struct Judge<'a> {
     expected: Expected,
     /// Sinks of dead letters, by source.
     letters: BTreeMap<usize, usize>,
-    /// At least once: inputs of which something is missing. They may be dead letters, since nothing can be emitted again
-    /// after the end of a source.
+    /// At least once: inputs of which something is missing. They may be dead letters: nothing is emitted again after
+    /// the end of a source.
     missing: BTreeSet<u64>,
     difference: Difference,
 }
