@@ -295,7 +295,11 @@ impl Values {
         let to = if path == Path::new("-") {
             To::Output(BufWriter::new(io::stdout()))
         } else {
-            To::File(NewFile::create(path).map_err(|error| Error::usage(&name, error.to_string()))?)
+            let why = |error: io::Error| match error.kind() {
+                ErrorKind::AlreadyExists => error.to_string(),
+                _ => format!("cannot be written: {error}"),
+            };
+            To::File(NewFile::create(path).map_err(|error| Error::usage(&name, why(error)))?)
         };
         Ok(Values { name, to, written: 0 })
     }

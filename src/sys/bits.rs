@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn next_from_crosses_words() {
-        let bits = Bits::new(200);
+        let bits: Bits = Bits::new(200);
         bits.set(3);
         bits.set(130);
         assert_eq!(bits.next_from(0), Some(3));
