@@ -84,7 +84,7 @@ impl Bolt for Behind {
 
     fn execute(&mut self, tuple: StormTuple, out: &mut Outlet<Out>) -> Outcome {
         let [port, made] = tuple.values() else { return Err(Failure::fatal("not a port and an item")) };
-        let port = usize::from(*port == Value::from(1_i64));
+        let port = usize::from(port.as_i64() == Some(1));
         self.part.emit_one(port, item(made)?, self.info.as_ref().expect("prepared"), out);
         Ok(())
     }

@@ -291,7 +291,7 @@ impl Spec {
         let may_be_child = |component: &&mut Component| matches!(component.op, Op::Bolt | Op::Function | Op::Drain);
         for component in components.iter_mut().filter(may_be_child) {
             // Exactly-once refuses them.
-            if !has_checkpoints && child.chance(0.3) {
+            if guarantee != Guarantee::ExactlyOnce && child.chance(0.3) {
                 component.op = Op::Child;
             }
         }
