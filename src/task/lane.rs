@@ -477,7 +477,8 @@ impl<H, T> LaneRx<H, T> {
     #[inline(always)]
     pub fn pop(&mut self) -> Option<Slot<H, T>> {
         let item = self.take()?;
-        if mutation::forgets(Forget::Queue) && item.as_control().is_none() {
+        // In this order: only tuples count.
+        if item.as_control().is_none() && mutation::forgets(Forget::Queue) {
             return self.take();
         }
         Some(item)
