@@ -1,5 +1,6 @@
 //! One topology on its way through faults.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -31,13 +32,15 @@ pub struct Way<'a> {
     pub kill_within: Duration,
     /// A copy of the state from before it was damaged, and what by.
     pub copy: Option<(PathBuf, &'static str)>,
+    /// Parts of outputs that were set aside by then.
+    aside: BTreeSet<PathBuf>,
     /// What each process met, and how it ended.
     pub history: Vec<String>,
 }
 
 impl<'a> Way<'a> {
     pub fn new(dir: PathBuf, library: &'a Path, kill_within: Duration) -> Self {
-        Way { dir, library, kill_within, copy: None, history: Vec::new() }
+        Way { dir, library, kill_within, copy: None, aside: BTreeSet::new(), history: Vec::new() }
     }
 
     pub fn state(&self) -> PathBuf {
@@ -80,6 +83,7 @@ impl<'a> Way<'a> {
         if let (Some(Fault::Below(below)), None) = (fault, &self.copy)
             && below.may_damage()
         {
+            self.aside = set_aside(&self.dir);
             self.copy = Some((copy_state(&self.dir)?, below.name()));
         }
         let name = fault.map_or("no fault", Fault::name);
@@ -121,6 +125,7 @@ impl<'a> Way<'a> {
                 eprintln!("refused after {name}: {why}");
                 fs::remove_dir_all(&state).map_err(|error| error.to_string())?;
                 copy_tree(&copy, &state)?;
+                put_back(set_aside(&self.dir).difference(&self.aside))?;
                 Ok(None)
             }
             (Some(status), fault) => {
@@ -215,6 +220,7 @@ impl<'a> Way<'a> {
         };
         let Some(file) = file else { return Ok(()) };
         if self.copy.is_none() {
+            self.aside = set_aside(&self.dir);
             self.copy = Some((copy_state(&self.dir)?, fault.name()));
         }
         let mut bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -238,4 +244,24 @@ pub fn listed(dir: &Path) -> String {
     let last: Vec<&str> = stderr.lines().rev().take(20).collect();
     let last: Vec<&str> = last.into_iter().rev().collect();
     format!("in {}: {}\n{}", dir.display(), names.join(" "), last.join("\n"))
+}
+
+/// Parts that sinks have set aside as of a time that is undone, in the folders of their outputs.
+fn set_aside(dir: &Path) -> BTreeSet<PathBuf> {
+    let list = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let outputs = list(&dir.join("out")).flat_map(|output| list(&output).collect::<Vec<_>>());
+    outputs.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".undone-"))).collect()
+}
+
+/// Who puts a newer state back has to put back the parts too that starts from an older one have set aside.
+fn put_back<'a>(parts: impl Iterator<Item = &'a PathBuf>) -> Result<(), String> {
+    for part in parts {
+        let name = part.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let Some((_, own)) = name.split_once("-part-") else { continue };
+        let visible = part.with_file_name(format!("part-{own}"));
+        if !visible.exists() {
+            fs::rename(part, &visible).map_err(|error| format!("{}: {error}", part.display()))?;
+        }
+    }
+    Ok(())
 }
