@@ -492,6 +492,62 @@ fn many_poisoned_inputs_are_dead_letters_and_stop_nothing() {
     assert!(letters.iter().all(|letter| (letter.kind, letter.attempts) == (FailureKind::Panic, 5)), "{letters:?}");
 }
 
+/// Stands for a child process: it dies of every thirtieth tuple, which it has in hand alone.
+#[derive(Default)]
+struct Dies {
+    offload: Option<squall::sys::offload::Offload>,
+    is_dead: Arc<AtomicBool>,
+}
+
+impl ManualBolt for Dies {
+    type In = u64;
+    type Out = u64;
+    const HELD: Option<Held<u64>> = Some(Held::Drain);
+
+    fn prepare(&mut self, ctx: &mut BoltContext<u64>) -> Outcome {
+        self.offload = Some(ctx.offload());
+        Ok(())
+    }
+
+    fn ready(&mut self) -> Result<bool, Failure> {
+        if self.is_dead.load(Ordering::Relaxed) { Err(Failure::panic("the child died")) } else { Ok(true) }
+    }
+
+    fn execute(&mut self, tuple: Tuple<u64>, out: &mut Outlet<u64>) -> Outcome {
+        let (Some(offload), 7) = (&self.offload, *tuple % 30) else {
+            out.anchored(&tuple).emit(*tuple);
+            tuple.ack();
+            return Ok(());
+        };
+        let is_dead = self.is_dead.clone();
+        offload.run(move || {
+            is_dead.store(true, Ordering::Relaxed);
+            tuple.fail(Failure::panic("the child died"));
+        });
+        Ok(())
+    }
+}
+
+/// A death is told in no input's call; which one it was over is known all the same, and each is given up by itself.
+#[test]
+fn inputs_that_kill_whoever_works_on_them_elsewhere_are_dead_letters_and_stop_nothing() {
+    for guarantee in GUARANTEES {
+        let mut t = TopologyBuilder::new("deaths");
+        let source = t.source("numbers", numbers(600, 1_000));
+        let worked = t.bolt("works", Dies::default).shuffle(&source);
+        let (worked, letters) = (capture(&mut t, &worked), capture(&mut t, source.dead_letters()));
+        t.guarantee(guarantee).settings(|s| s.checkpoint_interval = Some(Duration::from_millis(50)));
+        let mut driver = TestDriver::start(t.build().unwrap()).unwrap();
+        driver.run_to_end().unwrap_or_else(|error| panic!("{guarantee}: {error}"));
+        let worked: BTreeSet<u64> = worked.take().into_iter().collect();
+        assert_eq!(worked, (0..600).filter(|n| n % 30 != 7).collect(), "{guarantee}");
+        let letters: Vec<DeadLetter<u64>> = letters.take();
+        let values: BTreeSet<u64> = letters.iter().map(|letter| letter.value).collect();
+        assert_eq!(values, (7..600).step_by(30).collect(), "{guarantee}");
+        assert!(letters.iter().all(|letter| letter.kind == FailureKind::Panic), "{letters:?}");
+    }
+}
+
 /// Keeps what it gets until the end.
 #[derive(Default)]
 struct Hoards(Vec<Tuple<u64>>);

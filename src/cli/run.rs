@@ -7,7 +7,7 @@ use clap::{ArgMatches, ValueEnum};
 
 use crate::cli::dead_letters;
 use crate::cli::options::{CommandLine, from_matches};
-use crate::cli::output::{BAD_USAGE, DONE, FAILED, UNACCOUNTED, UNTAKEN, complain, note, print_at_end};
+use crate::cli::output::{BAD_USAGE, DONE, FAILED, UNACCOUNTED, UNTAKEN, complain, flush, note, print_at_end};
 use crate::cli::report_file::ReportFile;
 use crate::cli::shipped::Shipped;
 use crate::cli::signals::{Drain, Signals};
@@ -160,6 +160,8 @@ impl Prepared {
         drain.attach(&running);
         say_what_was_resumed(&running);
         let outcome = watch(&running, Live::start(self.show, progress), duration);
+        // What nobody reads is counted when it is tried: the report has what was said so far.
+        flush();
         let report = running.report();
         if !self.is_quiet {
             show(&report);

@@ -92,6 +92,8 @@ struct BoltShell<H, L: Logic> {
     snapshot_due: Option<CheckpointId>,
     states: States,
     held: HeldTable,
+    /// The held tuple that last broke whoever worked on it.
+    held_culprit: Place,
     /// What was held in the checkpoint that has been resumed: delivered before any input.
     redelivered: VecDeque<(L::In, Place)>,
     /// When tuples still held after the end of input are failed, unless one is settled before.
@@ -157,6 +159,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             snapshot_due: None,
             states: States::new(allowance),
             held,
+            held_culprit: Place::NONE,
             redelivered: VecDeque::new(),
             let_go_at_ns: None,
             settled_before: 0,
@@ -324,6 +327,9 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     fn held_failed(&mut self, place: Place, failure: &Failure) {
         if self.fatal.is_some() || failure.kind() == FailureKind::LeftOpen {
             return;
+        }
+        if failure.kind() == FailureKind::Panic {
+            self.held_culprit = place;
         }
         if failure.is_fatal() {
             self.stop_for_input(failure, place);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::error::Failure;
+use crate::error::{Failure, FailureKind};
 use crate::sys::mutation::{self, Mutation};
 use crate::task::bolt::BoltShell;
 use crate::task::bolt::redeliver::read_parts;
@@ -76,6 +76,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
     /// The instance is gone: schedule the next one, or give up.
     pub(super) fn break_down(&mut self, failure: Failure) {
         if failure.is_fatal() || self.parts.snapshots.is_some() {
+            self.find_culprit(&failure);
             return self.stop_for(&failure);
         }
         self.take_down(&failure);
@@ -84,6 +85,16 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         match self.rebuilds.next(core.now_ns, core.counts.executed, &self.origin, &failure, metrics) {
             Ok(at_ns) => self.rebuild_at_ns = at_ns,
             Err(fatal) => self.fatal = Some(fatal),
+        }
+    }
+
+    /// An instance that works elsewhere, as a child process does, tells in no input's call that it is gone. If it fell
+    /// over a held tuple, that one has failed right before.
+    fn find_culprit(&mut self, failure: &Failure) {
+        self.settle_held();
+        let lineage = &mut self.out.core.lineage;
+        if failure.kind() == FailureKind::Panic && lineage.place.is_none() {
+            lineage.place = self.held_culprit;
         }
     }
 
@@ -115,7 +126,11 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         self.stop_for_input(failure, self.out.core.lineage.place);
     }
 
+    /// Of several failures of one turn the first is what it stops for: the others may follow from it.
     pub(super) fn stop_for_input(&mut self, failure: &Failure, place: Place) {
+        if self.fatal.is_some() {
+            return;
+        }
         self.fatal = Some(Fatal::of(failure, self.parts.snapshots.is_some(), place));
     }
 }
