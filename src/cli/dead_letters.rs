@@ -14,6 +14,7 @@ use crate::cli::output::{BAD_USAGE, DONE, FAILED, complain, note, print};
 use crate::cli::run::code_of;
 use crate::error::{Error, Result};
 use crate::observe::{Align, Table};
+use crate::words::counted;
 use new_file::NewFile;
 
 const PLACE: &str = "dead-letters";
@@ -263,14 +264,14 @@ fn write_values(replay: &Replay) -> Result<u8> {
         ));
     }
     let written = out.complete()?;
-    note(format_args!("{written} {} written", if written == 1 { "value" } else { "values" }));
+    note(format_args!("{} written", counted(written, "value")));
     if left_out == 0 {
         return Ok(found.code());
     }
     note(format_args!(
-        "error: {PLACE}: {left_out} {} no value: nobody knew how to write it down; say how where the source is \
-         declared (`.describe(..)`)",
-        if left_out == 1 { "letter has" } else { "letters have" }
+        "error: {PLACE}: {} without a value: nobody knew how to write it down; say how where the source is declared \
+         (`.describe(..)`)",
+        counted(left_out, "letter")
     ));
     Ok(FAILED)
 }

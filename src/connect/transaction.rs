@@ -112,8 +112,9 @@ pub trait TransactionalSink: Sized + 'static {
     /// Makes it visible. Must be idempotent.
     ///
     /// # Errors
-    /// Restarts the topology from the checkpoint, and the commit is tried again. If it is fatal, or comes after the
-    /// end, it stops the topology, and the next start tries again.
+    /// Restarts the topology from the checkpoint, and the commit is tried again; so does that of the last checkpoint,
+    /// before the topology ends. If it is fatal, or there are no checkpoints, it stops the topology; with checkpoints the
+    /// next start tries again.
     fn commit(&mut self, transaction: &Self::Transaction) -> Outcome;
 
     /// Makes it go away. Must be idempotent.

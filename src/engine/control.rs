@@ -173,11 +173,23 @@ pub(crate) struct Control {
 struct Seat {
     commands: Sender<Command>,
     mailbox: Arc<Mailbox>,
-    started: bool,
-    done: bool,
-    confirmed: bool,
-    halted: bool,
-    stopped: bool,
+    stage: Stage,
+    /// What the last checkpoint commits is committed; under a suspend its tasks have not ended then.
+    has_confirmed: bool,
+}
+
+/// How far an executor has come, as it has last told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It builds its tasks, for the first time or after a restart.
+    Starting,
+    Started,
+    /// All its tasks have ended.
+    Done,
+    /// Its tasks are dropped, for a restart.
+    Halted,
+    /// Its thread has ended.
+    Stopped,
 }
 
 impl Control {
@@ -191,11 +203,8 @@ impl Control {
         let seats = commands.into_iter().zip(mailboxes).map(|(commands, mailbox)| Seat {
             commands,
             mailbox: mailbox.clone(),
-            started: false,
-            done: false,
-            confirmed: false,
-            halted: false,
-            stopped: false,
+            stage: Stage::Starting,
+            has_confirmed: false,
         });
         let executors: Vec<Seat> = seats.collect();
         Control {
@@ -250,8 +259,7 @@ impl Control {
             Event::Probed(probe) => self.probed(probe),
             Event::Confirmed { executor } => self.confirmed(executor),
             Event::AllDone { executor } => {
-                self.executors[executor].done = true;
-                if self.executors.iter().all(|seat| seat.done) {
+                if self.all_have_come_to(Stage::Done, executor) {
                     self.all_done();
                 }
             }
@@ -323,8 +331,7 @@ impl Control {
     }
 
     fn started(&mut self, executor: usize, now_ns: u64) {
-        self.executors[executor].started = true;
-        if !self.executors.iter().all(|seat| seat.started) {
+        if !self.all_have_come_to(Stage::Started, executor) {
             return;
         }
         match self.phase {
@@ -337,6 +344,12 @@ impl Control {
             Phase::Recovering => self.recovered(now_ns),
             _ => {}
         }
+    }
+
+    /// This executor has. True if it was the last one.
+    fn all_have_come_to(&mut self, stage: Stage, executor: usize) -> bool {
+        self.executors[executor].stage = stage;
+        self.executors.iter().all(|seat| seat.stage == stage)
     }
 
     fn fail(&mut self, error: Error) {
@@ -355,8 +368,7 @@ impl Control {
     }
 
     fn stopped(&mut self, executor: usize) {
-        self.executors[executor].stopped = true;
-        if self.executors.iter().all(|seat| seat.stopped) {
+        if self.all_have_come_to(Stage::Stopped, executor) {
             self.phase = Phase::Stopped;
         }
     }
@@ -366,7 +378,7 @@ impl Control {
     }
 
     fn send(&self, command: impl Fn() -> Command) {
-        for seat in self.executors.iter().filter(|seat| !seat.stopped) {
+        for seat in self.executors.iter().filter(|seat| seat.stage != Stage::Stopped) {
             // An executor that is gone has said so, or its thread is being reported as lost.
             let _ = seat.commands.send(command());
             seat.mailbox.sleeper.wake();

@@ -371,12 +371,12 @@ impl Executor {
 
     /// Applies what has come in; progress even if no tree ends by it, since a probe may have counted it as under way.
     fn take_acks(&mut self, now_ns: u64) {
-        for (lane, peer) in &mut self.ends.ack_in {
+        for (lane, popped) in &mut self.ends.ack_in {
             if !lane.look() {
                 continue;
             }
             while let Some((root, message)) = lane.pop() {
-                self.peers.popped_from(*peer);
+                popped.note();
                 self.acks.receive(root, message, now_ns);
                 self.progress += 1;
             }

@@ -26,7 +26,7 @@ use crate::task::chaos::{Chaos, Odds};
 use crate::task::context::{TaskInfo, TaskTable};
 use crate::task::edge::EdgeEnds;
 use crate::task::header::{Layout, Root};
-use crate::task::lane::{Bell, Peers, RingRx, Signal};
+use crate::task::lane::{Bell, Peers, Popped, RingRx, Signal};
 use crate::task::ledger::{Deadlines, Ledger};
 use crate::task::metrics::TaskMetrics;
 use crate::task::pace::{Pacer, Schedule};
@@ -352,7 +352,7 @@ pub(crate) fn build(shared: Arc<Shared>, mut package: Package) -> Executor {
         Seat::new(reference, task, signal, woken, metrics, limits)
     });
     let seats = seats.collect();
-    Executor::new(shared, package.into_ends(), seats, ready, peers, acks, incoming_lanes)
+    Executor::new(shared, package.into_ends(&peers), seats, ready, peers, acks, incoming_lanes)
 }
 
 /// Makes local lanes, binds the ends of rings; returns task and lane of each incoming ring.
@@ -523,17 +523,18 @@ fn build_task(
 /// What an executor keeps of its package.
 pub(crate) struct Ends {
     pub executor: usize,
-    pub ack_in: Vec<(AckRx, usize)>,
+    pub ack_in: Vec<(AckRx, Popped)>,
     pub bell: Option<Arc<SharedBits>>,
     pub commands: Receiver<Command>,
     pub events: Sender<Event>,
 }
 
 impl Package {
-    fn into_ends(self) -> Ends {
+    fn into_ends(self, peers: &Rc<Peers>) -> Ends {
+        let ack_in = self.ack_in.into_iter().map(|(lane, peer)| (lane, Popped::from(peer, peers.clone())));
         Ends {
             executor: self.executor,
-            ack_in: self.ack_in,
+            ack_in: ack_in.collect(),
             bell: self.bell,
             commands: self.commands,
             events: self.events,

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use crate::error::Failure;
 use crate::sys::mutation::{self, Mutation};
 use crate::task::header::Root;
-use crate::task::lane::{Peers, Signal};
+use crate::task::lane::{Peers, Pushed, Signal};
 use crate::task::ledger::Ledger;
 
 /// A message to a ledger.
@@ -62,7 +62,7 @@ impl LocalLedger {
 pub(crate) struct AckTx {
     ring: rtrb::Producer<(Root, AckMessage)>,
     overlay: HashMap<Root, Pending, FixedState>,
-    peer: usize,
+    pushed: Pushed,
 }
 
 #[derive(Default)]
@@ -95,7 +95,8 @@ impl Acks {
     /// Adds the lane to another executor and returns its index.
     pub fn add_lane(&self, ring: rtrb::Producer<(Root, AckMessage)>, peer: usize) -> usize {
         let mut lanes = self.lanes.borrow_mut();
-        lanes.push(AckTx { ring, overlay: HashMap::with_hasher(FixedState::default()), peer });
+        let (overlay, pushed) = (HashMap::with_hasher(FixedState::default()), Pushed::to(peer, self.peers.clone()));
+        lanes.push(AckTx { ring, overlay, pushed });
         lanes.len() - 1
     }
 
@@ -118,14 +119,14 @@ impl Acks {
     /// Apart from the local case, which needs few registers.
     #[inline(never)]
     fn ack_there(&self, lane: usize, root: Root, xor: u64) {
-        self.lanes.borrow_mut()[lane].send(root, AckMessage::Ack(xor), &self.peers);
+        self.lanes.borrow_mut()[lane].send(root, AckMessage::Ack(xor));
     }
 
     /// Delivers or sends a message about a tree, other than an ack.
     pub fn send(&self, root: Root, message: AckMessage, now_ns: u64) {
         match &self.places.borrow()[root.spout()] {
             LedgerPlace::Here(ledger) => ledger.apply(root, message, now_ns),
-            LedgerPlace::There(lane) => self.lanes.borrow_mut()[*lane].send(root, message, &self.peers),
+            LedgerPlace::There(lane) => self.lanes.borrow_mut()[*lane].send(root, message),
         }
     }
 
@@ -143,17 +144,17 @@ impl Acks {
         let mut flushed = true;
         for lane in self.lanes.borrow_mut().iter_mut() {
             // Every lane gets its try: one that stays full must not hold up the others.
-            flushed &= lane.overlay.is_empty() || lane.flush(&self.peers);
+            flushed &= lane.overlay.is_empty() || lane.flush();
         }
         flushed
     }
 }
 
 impl AckTx {
-    fn send(&mut self, root: Root, message: AckMessage, peers: &Peers) {
+    fn send(&mut self, root: Root, message: AckMessage) {
         if self.overlay.is_empty() {
             match self.ring.push((root, message)) {
-                Ok(()) => peers.pushed_to(self.peer),
+                Ok(()) => self.pushed.note(),
                 Err(rtrb::PushError::Full((root, message))) => self.merge(root, message),
             }
         } else {
@@ -170,8 +171,8 @@ impl AckTx {
         }
     }
 
-    fn flush(&mut self, peers: &Peers) -> bool {
-        let (ring, peer) = (&mut self.ring, self.peer);
+    fn flush(&mut self) -> bool {
+        let (ring, pushed) = (&mut self.ring, &self.pushed);
         self.overlay.retain(|root, pending| {
             // A failed tree needs neither its acks nor a fresh deadline.
             let failed = pending.failure.is_some();
@@ -183,7 +184,7 @@ impl AckTx {
             for message in &mut left {
                 if let Some(taken) = message.take() {
                     match ring.push((*root, taken)) {
-                        Ok(()) => peers.pushed_to(peer),
+                        Ok(()) => pushed.note(),
                         Err(rtrb::PushError::Full((_, back))) => {
                             *message = Some(back);
                             break;

@@ -21,8 +21,7 @@ use crate::sys::mutation::{self, Forget};
 use crate::sys::sync::Arc;
 
 pub(crate) use shared::EdgeLane;
-pub(crate) use signal::{Peers, Signal};
-use signal::{Popped, Pushed};
+pub(crate) use signal::{Peers, Popped, Pushed, Signal};
 
 /// What travels in order with the tuples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::task::metrics::Counts;
 use crate::task::payload::{Outputs, Payload, PortAt, PortSet};
 
 pub use spout::SpoutOutlet;
-pub(crate) use spout::{Epoch, SelfAcked};
+pub(crate) use spout::{Epoch, GivenUpBy, SelfAcked};
 
 /// The part of an outlet that does not depend on types: anchors, edge ids, counters, blocked lanes.
 #[doc(hidden)]

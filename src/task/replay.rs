@@ -9,7 +9,7 @@ use crate::task::component::{Next, Outcome, Polled, Position, Replayable, Source
 use crate::task::context::SpoutContext;
 pub use crate::task::dead_letter::DeadLetter;
 use crate::task::lineage::{Caution, GivenUp, Place, SplitName};
-use crate::task::outlet::SpoutOutlet;
+use crate::task::outlet::{GivenUpBy, SpoutOutlet};
 use crate::task::payload::Payload;
 
 mod again;
@@ -135,11 +135,11 @@ impl<S: Source, E: Exits<S::Item>> Replaying<S, E> {
     fn take(&mut self, value: S::Item, split: usize, position: Position, out: &mut Out<S, E>) -> Outcome {
         let place = self.split_names.get(split).map_or(Place::NONE, |name| Place::at(*name, position.0));
         if let Some(poison) = find(&self.caution.poison, place) {
-            return bury(&mut self.exits, out, value, poison, false);
+            return bury(&mut self.exits, out, value, poison, GivenUpBy::ThisProcess);
         }
         let suspect = find(&self.caution.suspects, place);
         if let Some(suspect) = suspect.filter(|suspect| self.pending.is_beyond_replays(suspect.attempts)) {
-            return bury(&mut self.exits, out, value, suspect, false);
+            return bury(&mut self.exits, out, value, suspect, GivenUpBy::ThisProcess);
         }
         let is_suspected = suspect.is_some();
         let id = self.pending.insert(value.clone(), split, position);
@@ -203,7 +203,7 @@ impl<S: Source, E: Exits<S::Item>> Replaying<S, E> {
         match self.again.read(split, Position(given_up.place.position))? {
             Polled::Item { value, .. } => {
                 if let Some(given_up) = out.given_up.pop_front() {
-                    bury(&mut self.exits, out, value, &given_up, true)?;
+                    bury(&mut self.exits, out, value, &given_up, GivenUpBy::LastCheckpoint)?;
                 }
                 Ok(Some(Next::Emitted))
             }
@@ -235,10 +235,12 @@ fn bury<T: Payload, E: Exits<T>>(
     out: &mut SpoutOutlet<E::Out, u64>,
     value: T,
     why: &GivenUp,
-    in_checkpoint: bool,
+    by: GivenUpBy,
 ) -> Outcome {
-    let is_taken = exits.is_taken(out);
-    out.note_letter(is_taken, why, in_checkpoint)?;
+    if !exits.is_taken(out) {
+        out.note_letter_untaken(why, by)?;
+    }
+    out.note_letter(why);
     exits.bury(out, None, letter(value, why));
     Ok(())
 }
@@ -339,9 +341,9 @@ impl<S: Source, E: Exits<S::Item>> Spout for Replaying<S, E> {
                 let first_failed_ns = first_failed_ns.saturating_add(self.wall_offset_ns);
                 let why = GivenUp { attempts, first_failed_ns, ..GivenUp::at_once(place, why, last_failed_ns) };
                 if !takes_letters {
-                    return bury(&mut self.exits, out, value, &why, false);
+                    return bury(&mut self.exits, out, value, &why, GivenUpBy::ThisProcess);
                 }
-                out.note_letter(true, &why, false)?;
+                out.note_letter(&why);
                 self.exits.bury(out, Some(id), letter(value, &why));
                 self.letters.insert(id, why);
             }

@@ -8,7 +8,7 @@ use crate::engine::checkpoint::keeper::Durable;
 use crate::engine::checkpoint::restarts::{Beyond, Limits, Passed, Restarts};
 use crate::engine::checkpoint::schedule::{Purpose, Schedule};
 use crate::engine::checkpoint::stats::CheckpointStats;
-use crate::engine::control::{Command, Control, Phase, Request};
+use crate::engine::control::{Command, Control, Phase, Request, Stage};
 use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
 use crate::sys::sync::Arc;
@@ -130,7 +130,7 @@ impl Control {
         self
     }
 
-    /// What is gone on from is the checkpoint of the end: there is nothing left to do but to commit.
+    /// The checkpoint that this start resumed is that of the end: all that is left to do is to commit.
     pub(super) fn was_finished(&self) -> bool {
         self.checkpoints.as_ref().is_some_and(|checkpoints| checkpoints.was_finished)
     }
@@ -216,7 +216,6 @@ impl Control {
         }
         self.order(Order::Committed(checkpoint));
         if let Some(Purpose::Last { .. }) = purpose {
-            self.executors.iter_mut().for_each(|seat| seat.confirmed = false);
             self.send(|| Command::Confirm);
         }
     }
@@ -224,8 +223,8 @@ impl Control {
     /// Once the last checkpoint is committed everywhere, that is the end. A commit that has failed was told of before,
     /// and everything goes back to that checkpoint, to commit it again.
     pub(super) fn confirmed(&mut self, executor: usize) {
-        self.executors[executor].confirmed = true;
-        if self.is_running() && self.executors.iter().all(|seat| seat.confirmed) {
+        self.executors[executor].has_confirmed = true;
+        if self.is_running() && self.executors.iter().all(|seat| seat.has_confirmed) {
             self.stop_after_last();
         }
     }
@@ -303,16 +302,13 @@ impl Control {
         }
         checkpoints.restart = Restart::Halting { read_at_ns: now_ns.saturating_add(pause_ns) };
         self.phase = Phase::Recovering;
-        for seat in &mut self.executors {
-            (seat.halted, seat.started, seat.done, seat.confirmed) = (false, false, false, false);
-        }
+        self.executors.iter_mut().for_each(|seat| (seat.stage, seat.has_confirmed) = (Stage::Starting, false));
         self.send(|| Command::Halt);
     }
 
     pub(super) fn halted(&mut self, executor: usize, now_ns: u64) {
-        self.executors[executor].halted = true;
-        if self.phase == Phase::Recovering
-            && self.executors.iter().all(|seat| seat.halted)
+        if self.all_have_come_to(Stage::Halted, executor)
+            && self.phase == Phase::Recovering
             && let Some(checkpoints) = &mut self.checkpoints
             && let Restart::Halting { read_at_ns } = checkpoints.restart
         {

@@ -61,7 +61,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             return;
         }
         self.settle_held();
-        // A handle that has failed: what it held is in no snapshot, and is gone back for.
+        // A handle has just failed. The snapshot would not have its input, so none is taken, and the restart brings it back.
         if self.fatal.is_some() {
             return;
         }

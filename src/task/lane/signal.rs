@@ -50,18 +50,6 @@ impl Peers {
             received: Cell::new(0),
         }
     }
-
-    #[inline]
-    pub fn pushed_to(&self, peer: usize) {
-        self.pushed.set(peer);
-        self.sent.set(self.sent.get() + 1);
-    }
-
-    #[inline]
-    pub fn popped_from(&self, peer: usize) {
-        self.popped.set(peer);
-        self.received.set(self.received.get() + 1);
-    }
 }
 
 /// What the producing end of a lane tells of each item: the executor that it goes to has input.

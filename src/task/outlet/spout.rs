@@ -71,10 +71,31 @@ const ALLOWANCE_MAX: u64 = 1 << 24;
 const LOGGED_MAX: u64 = 5;
 const LOGGED_EVERY: u64 = 1_000;
 
-/// What the next start does after a stop for a dead letter that nobody takes.
-const TRIES_AGAIN: &str = "the last checkpoint is kept, and the next start goes on from it and tries the input again";
-const STOPS_AGAIN: &str = "that it is given up is part of the last checkpoint, which is kept: whatever is mended, the \
-                           next start stops here again until somebody takes it";
+/// Who remembers that an input is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivenUpBy {
+    ThisProcess,
+    LastCheckpoint,
+}
+
+impl GivenUpBy {
+    /// What the next start does after a stop for a dead letter that nobody takes.
+    fn next_start(self) -> &'static str {
+        match self {
+            GivenUpBy::ThisProcess => {
+                "the last checkpoint is kept, and the next start goes on from it and tries the input again"
+            }
+            GivenUpBy::LastCheckpoint => {
+                "that it is given up is part of the last checkpoint, which is kept: whatever is mended, the next start \
+                 stops here again until somebody takes it"
+            }
+        }
+    }
+}
+
+fn origin_of(why: &GivenUp) -> String {
+    why.origin.as_ref().map_or_else(|| "nobody in particular".to_owned(), ToString::to_string)
+}
 
 /// A queue of ids that mostly holds one at a time.
 #[derive(Debug)]
@@ -233,32 +254,36 @@ impl<O: Outputs, Id> SpoutOutlet<O, Id> {
         self.is_open(N) && O::port(&mut self.out.set).has_subscribers()
     }
 
-    /// Counts a dead letter that is about to be emitted. That the input is given up may be part of the checkpoint, for
-    /// whoever resumes from it.
+    /// Nobody takes the dead letter of this input.
     ///
     /// # Errors
-    /// Under exactly-once, if nobody takes it: the topology stops rather than lose it.
-    pub(crate) fn note_letter(&mut self, is_taken: bool, why: &GivenUp, in_checkpoint: bool) -> Outcome {
-        let counts = &mut self.out.core.counts;
-        let (kind, position, error) = (why.kind, why.place.position, &why.error);
-        let by = why.origin.as_ref().map_or_else(|| "nobody in particular".to_owned(), ToString::to_string);
-        if !is_taken && self.epoch.exactly_once {
-            return Err(Failure::fatal_in(
-                "dead_letter",
-                format!(
-                    "the input at position {position} is given up ({kind} by {by}: {error}) and nobody takes it: \
-                     subscribe to the dead letters of its source, or give a file for them (--dead-letters FILE); {}",
-                    if in_checkpoint { STOPS_AGAIN } else { TRIES_AGAIN }
-                ),
-            ));
+    /// Under exactly-once: the topology stops rather than lose it.
+    pub(crate) fn note_letter_untaken(&mut self, why: &GivenUp, by: GivenUpBy) -> Outcome {
+        if !self.epoch.exactly_once {
+            self.out.core.counts.untaken += 1;
+            return Ok(());
         }
-        counts.untaken += u64::from(!is_taken);
+        let GivenUp { kind, place, error, .. } = why;
+        let (position, origin, next_start) = (place.position, origin_of(why), by.next_start());
+        Err(Failure::fatal_in(
+            "dead_letter",
+            format!(
+                "the input at position {position} is given up ({kind} by {origin}: {error}) and nobody takes it: \
+                 subscribe to the dead letters of its source, or give a file for them (--dead-letters FILE); \
+                 {next_start}"
+            ),
+        ))
+    }
+
+    /// Counts a dead letter.
+    pub(crate) fn note_letter(&mut self, why: &GivenUp) {
+        let counts = &mut self.out.core.counts;
         counts.dead_lettered += 1;
         if counts.dead_lettered <= LOGGED_MAX || counts.dead_lettered.is_multiple_of(LOGGED_EVERY) {
-            let (number, attempts) = (counts.dead_lettered, why.attempts);
+            let GivenUp { kind, place, error, attempts, .. } = why;
+            let (position, by, number) = (place.position, origin_of(why), counts.dead_lettered);
             tracing::warn!(position, %kind, %by, attempts, number, "a dead letter: {error}");
         }
-        Ok(())
     }
 
     /// False after the end of the source, but for the port that ends later.
