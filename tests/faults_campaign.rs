@@ -29,7 +29,7 @@ use oracle::{Balances, Difference, compare, compare_words};
 use subject::Subject;
 
 /// Under the names that the simulation's files have for them, which are used here too.
-use squall::{connect, error, state, sys, task, topology};
+use squall::{connect, error, state, storm, sys, task, topology};
 
 /// Faults per store.
 const KILLS: u64 = 60;

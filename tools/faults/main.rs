@@ -24,7 +24,7 @@ use generated::runs::{Runs, Table};
 use subject::Subject;
 
 /// Under the names that the simulation's files have for them, which are used here too.
-use squall::{connect, error, state, sys, task, topology};
+use squall::{connect, error, state, storm, sys, task, topology};
 
 /// Injects faults into running topologies and compares their output with an oracle
 #[derive(clap::Parser, Debug)]

@@ -30,7 +30,7 @@ pub trait WindowedBolt: 'static {
     /// A window is over and has tuples. What is emitted is anchored to all of them.
     ///
     /// # Errors
-    /// It is reported; the tuples stay as they are.
+    /// All tuples of the window fail with it and leave: their spouts decide whether they come again.
     fn execute(&mut self, window: &TupleWindow<'_>, out: &mut WindowOutlet<'_>) -> Outcome;
 }
 
@@ -81,32 +81,19 @@ pub fn windowed<W: WindowedBolt>(
         None => None,
     };
     let own_ticks = args.conf.tick();
-    let timers = Timers::new(&settings, own_ticks);
-    let emits = Emits::new(&streams);
+    let period = Timers::new(&settings, own_ticks).period();
     let pending = settings.held_back_by(args.conf);
-    let settings: Arc<WindowSettings> = Arc::new(settings);
-    let ticks = own_ticks.map(TickTuples::new);
-    let inputs = args.inputs;
-    let make = {
-        let timers = timers.clone();
-        move || Windowed {
-            bolt: factory(),
-            windows: Windows::new(&settings),
-            watermarks: Watermarks::new(inputs, settings.lag_ms as i64),
-            settings: settings.clone(),
-            late_port,
-            timers: timers.clone(),
-            ticks: ticks.clone(),
-            emits: emits.clone(),
-            clock: Clock::real(),
-            clock_base_ms: 0,
-            failed: Ok(()),
-        }
+    let (inputs, of_factory) = (args.inputs, streams.clone());
+    let make = move || Windowed {
+        late_port,
+        timers: Timers::new(&settings, own_ticks),
+        ticks: own_ticks.map(TickTuples::new),
+        ..Windowed::new(factory(), &settings, &of_factory, inputs)
     };
     let bolt = NativeBolt::new(streams, make).warning(pending.map(|message| args.problem(message)));
     // The engine has one timer per component: this bolt's is the greatest that all its own are multiples of.
-    Ok(match timers.period_ms() {
-        Some(period_ms) => bolt.ticking(Duration::from_millis(period_ms)),
+    Ok(match period {
+        Some(period) => bolt.ticking(period),
         None => bolt,
     })
 }
@@ -135,6 +122,10 @@ impl Timers {
         periods.into_iter().flatten().reduce(greatest_common_divisor)
     }
 
+    fn period(&self) -> Option<Duration> {
+        self.period_ms().map(Duration::from_millis)
+    }
+
     /// Counts one tick of the engine, and tells for each timer whether it is due.
     fn count(&mut self) -> [bool; 3] {
         self.ticks += 1;
@@ -158,7 +149,7 @@ pub struct Windowed<W> {
     bolt: W,
     windows: Windows<StormTuple, Held>,
     watermarks: Watermarks<(Arc<str>, Arc<str>)>,
-    settings: Arc<WindowSettings>,
+    settings: WindowSettings,
     late_port: Option<usize>,
     timers: Timers,
     ticks: Option<TickTuples>,
@@ -182,16 +173,58 @@ impl<W: WindowedBolt> Listener<StormTuple, Held> for Telling<'_, W> {
         handles.into_iter().flatten().for_each(Anchor::ack);
     }
 
-    fn activated(&mut self, window: &TupleWindow<'_>) {
+    fn activated(&mut self, window: &TupleWindow<'_>) -> Outcome {
         let mut anchored = self.out.anchored(AllOf(window));
-        let outcome = self.bolt.execute(window, &mut WindowOutlet { emits: self.emits, out: &mut anchored });
+        self.bolt.execute(window, &mut WindowOutlet { emits: self.emits, out: &mut anchored })
+    }
+
+    fn failed(&mut self, handles: Vec<Held>, why: &Failure) {
+        handles.into_iter().flatten().for_each(|anchor| anchor.fail(why.clone()));
         if self.failed.is_ok() {
-            *self.failed = outcome;
+            *self.failed = Err(why.clone());
         }
     }
 }
 
 impl<W: WindowedBolt> Windowed<W> {
+    /// A bolt with these windows that emits on these streams and subscribes to so many, for a topology in Rust. It has
+    /// to tick every [`tick_period`](Self::tick_period). Late tuples are logged and acked.
+    ///
+    /// ```
+    /// use squall::storm::emitter::StreamDeclaration;
+    /// use squall::storm::window::{Length, Slide, TupleWindow, WindowOutlet, WindowSettings, Windowed};
+    ///
+    /// let settings = WindowSettings::of_arrival(Length::Millis(500), Slide::Millis(500));
+    /// let streams = [StreamDeclaration::new("default", ["count"])?];
+    /// let count = |window: &TupleWindow<'_>, out: &mut WindowOutlet<'_>| {
+    ///     out.emit(0, [(window.values().len() as i64).into()]);
+    ///     Ok(())
+    /// };
+    /// let bolt = Windowed::new(count, &settings, &streams, 1);
+    /// assert_eq!(bolt.tick_period(), Some(std::time::Duration::from_millis(500)));
+    /// # Ok::<(), squall::task::dynamic::RecordError>(())
+    /// ```
+    pub fn new(bolt: W, settings: &WindowSettings, streams: &[StreamDeclaration], inputs: usize) -> Self {
+        Windowed {
+            bolt,
+            windows: Windows::new(settings),
+            watermarks: Watermarks::new(inputs, settings.lag_ms as i64),
+            timers: Timers::new(settings, None),
+            settings: settings.clone(),
+            late_port: None,
+            ticks: None,
+            emits: Emits::new(streams),
+            clock: Clock::real(),
+            clock_base_ms: 0,
+            failed: Ok(()),
+        }
+    }
+
+    /// How often the engine has to tick it; none if its windows go by number of arrivals.
+    pub fn tick_period(&self) -> Option<Duration> {
+        self.timers.period()
+    }
+
     fn now_ms(&self) -> i64 {
         self.clock_base_ms + (self.clock.now_ns() / 1_000_000) as i64
     }

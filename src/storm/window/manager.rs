@@ -4,6 +4,8 @@ use std::collections::{HashSet, VecDeque};
 
 use super::policy::{Action, Context, Eviction, Trigger};
 use super::settings::{Length, WindowSettings};
+use crate::error::Failure;
+use crate::task::component::Outcome;
 
 /// Events between two compactions: what is too old leaves then, even if no window is over.
 const COMPACT_EVERY: u32 = 100;
@@ -13,8 +15,14 @@ pub trait Listener<V, H> {
     /// These have left: nothing holds them any more.
     fn expired(&mut self, handles: Vec<H>);
 
-    /// A window is over, and it has events.
-    fn activated(&mut self, window: &Window<'_, V, H>);
+    /// A window is over, and it has events. With an error its events leave, as [`failed`](Self::failed).
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn activated(&mut self, window: &Window<'_, V, H>) -> Outcome;
+
+    /// These have left because the window that they were in has failed.
+    fn failed(&mut self, handles: Vec<H>, why: &Failure);
 }
 
 /// An event: a value that is shown, and a handle that is given back when it leaves.
@@ -200,13 +208,29 @@ impl<V: Clone, H> Windows<V, H> {
         if !all.is_empty() {
             let end_ms = self.eviction.reference_ms().expect("it was just set");
             let start_ms = self.length_ms.map(|length_ms| end_ms - length_ms);
-            let (queue, all, new, expired) = (&self.queue, &all[..], &new[..], &expired[..]);
-            listener.activated(&Window { queue, all, new, expired, start_ms, end_ms });
+            let (queue, new, expired) = (&self.queue, &new[..], &expired[..]);
+            if let Err(failure) = listener.activated(&Window { queue, all: &all, new, expired, start_ms, end_ms }) {
+                listener.failed(self.remove(&all), &failure);
+            }
         }
         if let Trigger::Count { current, .. } = &mut self.trigger {
             *current = 0;
         }
         !all.is_empty()
+    }
+
+    /// Removes the events at these positions, which ascend.
+    fn remove(&mut self, positions: &[usize]) -> Vec<H> {
+        let (mut removed, mut kept) = (Vec::new(), VecDeque::new());
+        for (position, event) in std::mem::take(&mut self.queue).into_iter().enumerate() {
+            match positions.binary_search(&position) {
+                Ok(_) => removed.push(event.handle),
+                Err(_) => kept.push_back(event),
+            }
+        }
+        self.queue = kept;
+        self.eviction.untrack(removed.len());
+        removed
     }
 
     /// Removes what is too old; if everything is to be looked at, also tells where the window's events are.

@@ -59,6 +59,15 @@ impl Eviction {
         }
     }
 
+    /// So many events of the last window have left, because it failed.
+    pub fn untrack(&mut self, count: usize) {
+        match self {
+            Eviction::Count { current, .. } => *current -= count as i64,
+            Eviction::EventCount { processed, .. } => *processed -= count as i64,
+            Eviction::Time { .. } | Eviction::EventTime { .. } => {}
+        }
+    }
+
     pub fn evict(&mut self, at_ms: i64, now_ms: i64) -> Action {
         match self {
             Eviction::Count { threshold, current, .. } => counted(threshold, current),

@@ -48,6 +48,18 @@ const SLIDE_MS: &str = "topology.bolts.window.sliding.interval.duration.ms";
 const MAX_SPOUT_PENDING_DEFAULT: u64 = 16_384;
 
 impl WindowSettings {
+    /// Windows by the time of arrival.
+    pub fn of_arrival(length: Length, slide: Slide) -> Self {
+        WindowSettings {
+            length,
+            slide,
+            timestamp_field: None,
+            lag_ms: 0,
+            watermark_interval_ms: 1_000,
+            late_stream: None,
+        }
+    }
+
     /// From the methods that a file calls (`withWindow`, `withTumblingWindow`, `withTimestampField`, `withLag`,
     /// `withWatermarkInterval`, `withLateTupleStream`) and from the configuration. What Storm would find wrong when the
     /// bolt is prepared is found here.

@@ -3,6 +3,8 @@
 use super::manager::{Listener, Window, Windows};
 use super::settings::{Length, Slide, WindowSettings};
 use super::watermark::Watermarks;
+use crate::error::Failure;
+use crate::task::component::Outcome;
 
 /// Records what each activation had, and what expired with it.
 #[derive(Default)]
@@ -12,6 +14,9 @@ struct Seen {
     expired: Vec<Vec<u32>>,
     acked: Vec<u32>,
     spans: Vec<(Option<i64>, i64)>,
+    /// Windows with this event fail, and what left with them.
+    bad: Option<u32>,
+    failed: Vec<u32>,
 }
 
 impl Listener<u32, u32> for Seen {
@@ -19,11 +24,16 @@ impl Listener<u32, u32> for Seen {
         self.acked.extend(handles);
     }
 
-    fn activated(&mut self, window: &Window<'_, u32, u32>) {
+    fn failed(&mut self, handles: Vec<u32>, _: &Failure) {
+        self.failed.extend(handles);
+    }
+
+    fn activated(&mut self, window: &Window<'_, u32, u32>) -> Outcome {
         self.windows.push(window.values().copied().collect());
         self.new.push(window.new_values().copied().collect());
         self.expired.push(window.expired.to_vec());
         self.spans.push((window.start_ms, window.end_ms));
+        if window.values().any(|event| Some(*event) == self.bad) { Err(Failure::retry("bad")) } else { Ok(()) }
     }
 }
 
@@ -184,4 +194,14 @@ fn a_watermark_is_the_lowest_of_the_streams_less_the_lag() {
     watermarks.track(&"s2", 95);
     watermarks.track(&"s2", 98);
     assert_eq!(watermarks.advance(), Some(93));
+}
+
+#[test]
+fn the_events_of_a_window_that_fails_leave_it_and_only_those() {
+    let mut bench = Bench::new(Length::Count(3), Slide::Count(2), None);
+    bench.seen.bad = Some(3);
+    bench.add(&[(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)]);
+    assert_eq!(bench.seen.windows, [vec![1, 2], vec![2, 3, 4], vec![5, 6]]);
+    assert_eq!((&bench.seen.acked[..], &bench.seen.failed[..]), (&[1][..], &[2, 3, 4][..]));
+    assert_eq!(bench.windows.len(), 2);
 }

@@ -11,11 +11,12 @@ use squall::sys::random::mix;
 use squall::task::many::Many;
 use squall::topology::builder::TopologyBuilder;
 use squall::topology::stream::Stream;
-use squall::{Bolt, BoltContext, Failure, Outcome, Outlet, TaskInfo, Value};
+use squall::{Bolt, BoltContext, Outcome, Outlet, Value};
 
 use super::REAL;
 use super::draw::{Item, Spec};
-use super::parts::{Out, Part};
+use super::parts::Part;
+use super::records;
 
 /// Under which a child finds what it is: the topology's seed, its component, and where it notes its deaths.
 const CHILD: &str = "SQUALL_FAULTS_CHILD";
@@ -32,19 +33,10 @@ pub fn declare(
     input: &Stream<Item>,
 ) -> Vec<Stream<Item>> {
     let spec = shell(notes, &part);
-    let source = StreamDeclaration::new("default", ["item"]).expect("one name");
-    let source = std::sync::Arc::new(squall::storm::tuple::Source {
-        component: id.into(),
-        stream: source.name,
-        fields: source.fields,
-    });
-    let to_child = move |item: Item| StormTuple::new(&source, squall::TaskId(1), [text(&item)]);
     let shown = spec.declared_streams().expect("one stream").iter().map(StreamDeclaration::shown).collect::<Vec<_>>();
     let child = t.bolt(format!("{id}x"), move || spec.bolt()).streams(shown).parallelism(tasks);
-    let child = child.shuffle(input.via(to_child));
-    let behind = t.bolt(format!("{id}y"), move || Behind { part: part.clone(), info: None }).parallelism(tasks);
-    let behind = behind.shuffle(&child.stream(0));
-    vec![behind.0.clone(), behind.1.clone()]
+    let child = child.shuffle(input.via(records::records_of(id)));
+    records::behind(t, id, part, tasks, &child.stream(0))
 }
 
 fn shell(notes: &Path, part: &Part) -> ShellSpec {
@@ -52,42 +44,12 @@ fn shell(notes: &Path, part: &Part) -> ShellSpec {
     let own = std::env::args().skip(1).collect::<Vec<_>>();
     let shell = ["sh", "-c", SHELL].map(str::to_owned).into_iter();
     let mut spec = ShellSpec::new(shell.chain([program]).chain(own));
-    spec.streams = vec![("default".to_owned(), vec!["port".to_owned(), "item".to_owned()])];
+    let stream = records::stream();
+    let fields = stream.fields.names().iter().map(ToString::to_string).collect();
+    spec.streams = vec![(stream.name.to_string(), fields)];
     let what = format!("{}\n{}\n{}", part.spec.seed, part.number, notes.display());
     spec.environment.push((CHILD.to_owned(), what));
     spec
-}
-
-fn text(item: &Item) -> Value {
-    serde_json::to_string(item).expect("numbers and names").into()
-}
-
-fn item(value: &Value) -> Result<Item, Failure> {
-    let text = value.as_str().ok_or_else(|| Failure::fatal("not an item"))?;
-    serde_json::from_str(text).map_err(|error| Failure::fatal(format!("{text}: {error}")))
-}
-
-/// Emits what the child has made.
-struct Behind {
-    part: Part,
-    info: Option<TaskInfo>,
-}
-
-impl Bolt for Behind {
-    type In = StormTuple;
-    type Out = Out;
-
-    fn prepare(&mut self, ctx: &mut BoltContext<Out>) -> Outcome {
-        self.info = Some(ctx.info().clone());
-        Ok(())
-    }
-
-    fn execute(&mut self, tuple: StormTuple, out: &mut Outlet<Out>) -> Outcome {
-        let [port, made] = tuple.values() else { return Err(Failure::fatal("not a port and an item")) };
-        let port = usize::from(port.as_i64() == Some(1));
-        self.part.emit_one(port, item(made)?, self.info.as_ref().expect("prepared"), out);
-        Ok(())
-    }
 }
 
 /// Is a child and ends the process, if the environment asks for it.
@@ -152,13 +114,13 @@ impl Bolt for Child {
     }
 
     fn execute(&mut self, tuple: StormTuple, out: &mut Outlet<Many<StormTuple>>) -> Outcome {
-        let item = item(tuple.values().first().ok_or_else(|| Failure::fatal("an empty tuple"))?)?;
+        let item = records::item(tuple.values().first())?;
         if self.dies(&item) {
             std::process::exit(DIED);
         }
         let emitter = self.emitter.as_ref().expect("prepared");
         for (port, child) in self.spec.children(self.number, &item) {
-            out.emit_at(0, emitter.tuple(0, [Value::from(port as i64), text(&child)]));
+            out.emit_at(0, emitter.tuple(0, [Value::from(port as i64), records::text(&child)]));
         }
         Ok(())
     }

@@ -17,6 +17,8 @@ mod oracle;
 #[path = "../../../src/testing/simulation/generated/parts.rs"]
 mod parts;
 mod program;
+#[path = "../../../src/testing/simulation/generated/records.rs"]
+mod records;
 pub mod runs;
 mod sinks;
 #[allow(dead_code, reason = "the simulation uses the rest")]

@@ -1,6 +1,6 @@
 //! Brings topologies to their ends, one seed after the other, through faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use super::draw::{Grouping, NOT_STARTED, Op, Spec, TOO_LATE};
 use super::judge::{Ran, judge};
 use super::program::ARGUMENTS;
 use super::sinks::{self, Kind};
+use super::world::STARTED;
 use crate::below;
 use crate::campaign::Outcome;
 use crate::fault::{Fault, writing};
@@ -71,7 +72,12 @@ impl Table {
         let ops = Op::ALL.into_iter().filter(|op| !op.is_source() && *op != Op::Child);
         let ops = ops.flat_map(|op| {
             let of = |guarantee: Guarantee| format!("{op:?} under {guarantee}");
-            [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce].map(of)
+            let guarantees: &[Guarantee] = match op {
+                // Exactly-once refuses them.
+                Op::Window => &[Guarantee::AtLeastOnce],
+                _ => &[Guarantee::AtLeastOnce, Guarantee::ExactlyOnce],
+            };
+            guarantees.iter().copied().map(of).collect::<Vec<_>>()
         });
         let groupings = Grouping::ALL.into_iter().map(|grouping| format!("{grouping:?}"));
         let kinds = Kind::ALL.into_iter().map(|kind| format!("{kind:?}"));
@@ -334,8 +340,9 @@ impl<'a> One<'a> {
         let notes = self.notes();
         let source_failed = notes.lines().any(|line| line == "source failed");
         let ended = notes.lines().filter_map(|line| line.strip_prefix("ended ")?.parse().ok()).collect();
-        let (starts, drained) = (self.starts, self.drained);
-        let ran = Ran { written: &written, starts, source_failed, ended: &ended, drained, counted, unaccounted };
+        let (starts, drained, in_windows) = (self.starts, self.drained, in_windows(&notes));
+        let (ended, in_windows) = (&ended, &in_windows);
+        let ran = Ran { written: &written, starts, source_failed, ended, in_windows, drained, counted, unaccounted };
         let difference = judge(&self.spec, &ran);
         table.lines += written.values().sum::<u64>();
         table.lost += difference.lost;
@@ -365,8 +372,7 @@ impl<'a> One<'a> {
     /// What has occurred.
     fn count(&self, table: &mut Table) {
         let notes = self.notes();
-        let hits: std::collections::BTreeSet<&str> =
-            notes.lines().filter_map(|line| line.strip_prefix("hit ")).collect();
+        let hits: BTreeSet<&str> = notes.lines().filter_map(|line| line.strip_prefix("hit ")).collect();
         hits.into_iter().for_each(|hit| *table.hits.entry(hit.to_owned()).or_default() += 1);
     }
 
@@ -397,4 +403,17 @@ impl<'a> One<'a> {
         }
         Ok(())
     }
+}
+
+/// Inputs in windows of the last process that were open at its end.
+fn in_windows(notes: &str) -> BTreeSet<u64> {
+    let of_last = notes.rsplit(STARTED).next().unwrap_or_default();
+    let mut times: BTreeMap<(&str, &str, u64), i64> = BTreeMap::new();
+    for line in of_last.lines().filter_map(|line| line.strip_prefix("window ")) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let &[component, id, root, change] = fields.as_slice() else { continue };
+        let (Ok(root), Ok(change)) = (root.parse(), change.parse::<i64>()) else { continue };
+        *times.entry((component, id, root)).or_default() += change;
+    }
+    times.into_iter().filter(|(_, times)| *times > 0).map(|((.., root), _)| root).collect()
 }

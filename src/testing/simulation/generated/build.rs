@@ -3,6 +3,7 @@
 use super::bare::Bare;
 use super::draw::{At, Component, DEAD_LETTERS, Edge, Grouping, Item, Op, Spec};
 use super::parts::{Automatic, Copies, Inputs, Keyed, Manual, Out, Part};
+use super::records;
 use super::world::World;
 use crate::error::Result;
 use crate::sys::sync::Arc;
@@ -23,7 +24,7 @@ enum Handle {
     Keyed(BoltHandle<Item, Out, ByKey<u16>>),
     Sink(BoltHandle<Item, Nothing, Unkeyed>),
     /// What comes in, and what goes out.
-    Child(BoltHandle<Item, Item, Unkeyed>, Vec<Stream<Item>>),
+    OfRecords(BoltHandle<Item, Item, Unkeyed>, Vec<Stream<Item>>),
 }
 
 /// Declares a sink with so many tasks.
@@ -39,10 +40,6 @@ pub struct Outside<'a> {
     /// None: a stand-in.
     pub children: Option<Children<'a>>,
 }
-
-/// Components of its own that a child has: one before it, which meets the failures that are not the child's, and one
-/// behind it, which emits.
-const CHILD_COMPONENTS: usize = 3;
 
 /// Builds it with these numbers of tasks.
 pub fn build(
@@ -100,8 +97,8 @@ pub fn build(
 
 /// Task ids as the topology numbers them: over components in the order of their ids, from 1.
 fn named(spec: &Spec, tasks: &[usize], has_children: bool, component: usize) -> Vec<TaskId> {
-    let components = |number: usize| match has_children && spec.components[number].op == Op::Child {
-        true => CHILD_COMPONENTS,
+    let components = |number: usize| match spec.components[number].op.is_of_records(has_children) {
+        true => records::NAMES,
         false => 1,
     };
     let of = |edge: &Edge| {
@@ -146,18 +143,16 @@ fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: us
         Op::Count | Op::Timers | Op::Ttl => {
             Handle::Keyed(t.bolt(id, move || Keyed::new(part.clone())).parallelism(tasks))
         }
+        Op::Record | Op::Window => {
+            let input = before(t, &id, part.clone(), tasks);
+            let streams = records::declare(t, &id, part, tasks, &input);
+            Handle::OfRecords(input, streams)
+        }
         Op::Child if outside.children.is_some() => {
-            let before = part.clone();
-            let pass = move |item: Item, out: &mut Outlet<Item>| {
-                before.world.hit(format!("Child under {}", before.spec.guarantee));
-                before.world.strike(before.number, Some(&item), At::Item, out.now_ns())?;
-                out.emit(item);
-                Ok(())
-            };
-            let input = t.bolt(id.as_str(), pass).parallelism(tasks);
+            let input = before(t, &id, part.clone(), tasks);
             let children = outside.children.expect("just seen");
             let streams = children(t, &id, part, tasks, &input);
-            Handle::Child(input, streams)
+            Handle::OfRecords(input, streams)
         }
         Op::Drain | Op::Child => {
             Handle::Unkeyed(t.bolt(id, move || Manual::<false>::new(part.clone())).parallelism(tasks).tick(tick))
@@ -169,6 +164,23 @@ fn declare(t: &mut TopologyBuilder, component: &Component, part: Part, tasks: us
     }
 }
 
+/// What stands before a component of records. It meets the failures that are neither a child's nor a record's own.
+fn before(t: &mut TopologyBuilder, id: &str, part: Part, tasks: usize) -> BoltHandle<Item, Item, Unkeyed> {
+    let op = part.spec.components[part.number].op;
+    let pass = move |item: Item, out: &mut Outlet<Item>| {
+        part.world.hit(format!("{op:?} under {}", part.spec.guarantee));
+        if op != Op::Record {
+            part.strike(Some(&item), At::Item, out.now_ns())?;
+        }
+        if op == Op::Window {
+            part.world.entered_window(part.number, &item);
+        }
+        out.emit(item);
+        Ok(())
+    };
+    t.bolt(id, pass).parallelism(tasks)
+}
+
 impl Handle {
     fn streams(&self) -> Vec<Stream<Item>> {
         match self {
@@ -176,7 +188,7 @@ impl Handle {
             Handle::Bare(spout) => vec![(**spout).clone()],
             Handle::Unkeyed(bolt) => vec![bolt.0.clone(), bolt.1.clone()],
             Handle::Keyed(bolt) => vec![bolt.0.clone(), bolt.1.clone()],
-            Handle::Child(_, streams) => streams.clone(),
+            Handle::OfRecords(_, streams) => streams.clone(),
             Handle::Sink(_) => Vec::new(),
         }
     }
@@ -193,7 +205,7 @@ impl Handle {
             Handle::Source(_) | Handle::Bare(_) => unreachable!("nothing leads to a source"),
             Handle::Keyed(bolt) => Handle::Keyed(bolt.fields_by(stream, Item::key)),
             Handle::Unkeyed(bolt) => Handle::Unkeyed(subscribe(bolt, stream, edge.grouping)),
-            Handle::Child(input, streams) => Handle::Child(subscribe(input, stream, edge.grouping), streams),
+            Handle::OfRecords(input, streams) => Handle::OfRecords(subscribe(input, stream, edge.grouping), streams),
             Handle::Sink(sink) => Handle::Sink(subscribe(sink, stream, edge.grouping)),
         }
     }

@@ -101,6 +101,10 @@ pub enum Op {
     Gather,
     /// ...or all together, with what it emits anchored to all of them.
     Join,
+    /// Dynamic records in and out.
+    Record,
+    /// Windows of dynamic records.
+    Window,
     /// A multilang child; under the simulation a stand-in that settles as `Drain` does.
     Child,
     /// Writes into transactions.
@@ -110,7 +114,7 @@ pub enum Op {
 }
 
 impl Op {
-    pub const ALL: [Op; 14] = [
+    pub const ALL: [Op; 16] = [
         Op::Source,
         Op::Bare,
         Op::Function,
@@ -122,6 +126,8 @@ impl Op {
         Op::Drain,
         Op::Gather,
         Op::Join,
+        Op::Record,
+        Op::Window,
         Op::Child,
         Op::Transactional,
         Op::Plain,
@@ -139,11 +145,16 @@ impl Op {
         matches!(self, Op::Transactional | Op::Plain)
     }
 
+    /// It takes and gives records: components of other names stand before and behind it.
+    pub fn is_of_records(self, has_children: bool) -> bool {
+        matches!(self, Op::Record | Op::Window) || (self == Op::Child && has_children)
+    }
+
     /// What passing it makes of an item.
     fn class(self) -> Class {
         match self {
             Op::Gather => Class::Held,
-            Op::Join => Class::Joined,
+            Op::Join | Op::Window => Class::Joined,
             Op::Timers | Op::Ttl => Class::Late,
             _ => Class::Placed,
         }
@@ -294,6 +305,16 @@ impl Spec {
             if guarantee != Guarantee::ExactlyOnce && child.chance(0.3) {
                 component.op = Op::Child;
             }
+        }
+        let mut record = random.fork(0x7265636f7264);
+        let may_be_record = |component: &&mut Component| matches!(component.op, Op::Bolt | Op::Iterator | Op::Drain);
+        for component in components.iter_mut().filter(may_be_record) {
+            component.op = match record.below(6) {
+                0 => Op::Record,
+                // Exactly-once refuses them.
+                1 if guarantee != Guarantee::ExactlyOnce => Op::Window,
+                _ => component.op,
+            };
         }
         let mut edges = draw_edges(&mut components, sources, has_checkpoints, &mut random);
         for source in 0..sources {

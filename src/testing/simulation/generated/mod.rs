@@ -9,6 +9,7 @@ mod found;
 mod judge;
 mod oracle;
 mod parts;
+mod records;
 mod sinks;
 #[allow(dead_code, reason = "the processes of the fault campaign use the rest")]
 mod world;
@@ -230,6 +231,7 @@ impl Case {
             starts: self.starts,
             source_failed: state.source_failed,
             ended: &state.ended,
+            in_windows: &state.in_windows(),
             drained: self.spec.ends.drains,
             counted: report.components.iter().map(|component| component.counts.dead_lettered).sum(),
             unaccounted: report.unaccounted(),

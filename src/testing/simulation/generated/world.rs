@@ -37,6 +37,8 @@ pub struct State {
     pub source_failed: bool,
     /// Inputs whose trees failed after their source had ended.
     pub ended: BTreeSet<u64>,
+    /// Inputs in windows of this process, by component and id: how often they have gone in and not been seen there.
+    windows: BTreeMap<(usize, u64), (u64, i64)>,
     real: Option<Real>,
     /// Told by the variable `SQUALL_TRACE`, to look at one seed.
     traces: bool,
@@ -53,6 +55,9 @@ pub struct Real {
 }
 
 pub type Job = Box<dyn FnOnce() + Send>;
+
+/// What every process notes first.
+pub const STARTED: &str = "started";
 
 /// So few that no input is taken for poison: it takes five.
 const CHANCES_OF_ROOT_MAX: u32 = 2;
@@ -73,6 +78,7 @@ impl World {
             fatal: false,
             source_failed: false,
             ended: BTreeSet::new(),
+            windows: BTreeMap::new(),
             real: None,
             traces: std::env::var_os("SQUALL_TRACE").is_some(),
             wrong: Vec::new(),
@@ -87,6 +93,7 @@ impl World {
             state.random = state.random.fork(start);
             notes.lines().for_each(|line| state.recall(line));
             state.real = Some(real);
+            state.note(STARTED);
         }
         world
     }
@@ -114,6 +121,16 @@ impl World {
         state.trace(|| "-- the process ends".to_owned());
         state.seen.clear();
         state.sequences.clear();
+        state.windows.clear();
+    }
+
+    pub fn entered_window(&self, component: usize, item: &Item) {
+        self.state().window(component, item, 1);
+    }
+
+    /// A window has shown it.
+    pub fn left_window(&self, component: usize, item: &Item) {
+        self.state().window(component, item, -1);
     }
 
     /// Marks an item with its producer and the number of the emit.
@@ -266,6 +283,16 @@ impl State {
         self.note(&format!("ended {root}"));
     }
 
+    fn window(&mut self, component: usize, item: &Item, change: i64) {
+        self.note(&format!("window {component} {} {} {change}", item.id, item.root));
+        self.windows.entry((component, item.id)).or_insert((item.root, 0)).1 += change;
+    }
+
+    /// Inputs that no window has shown so far.
+    pub fn in_windows(&self) -> BTreeSet<u64> {
+        self.windows.values().filter(|(_, times)| *times > 0).map(|(root, _)| *root).collect()
+    }
+
     fn note(&mut self, line: &str) {
         if let Some(real) = &mut self.real {
             (real.note)(line);
@@ -321,7 +348,7 @@ pub fn kinds() -> Vec<String> {
     for guarantee in ["at-most-once", "at-least-once", "exactly-once"] {
         let ops = Op::ALL.into_iter().filter(|op| !op.is_source());
         let ops = ops.filter(|op| *op != Op::Transactional || guarantee != "at-most-once");
-        let ops = ops.filter(|op| *op != Op::Child);
+        let ops = ops.filter(|op| *op != Op::Child && (*op != Op::Window || guarantee != "exactly-once"));
         kinds.extend(ops.map(|op| format!("{op:?} under {guarantee}")));
     }
     let failures = [
@@ -349,6 +376,7 @@ pub fn kinds() -> Vec<String> {
         "panic at Prepare",
         "dead letter",
         "timer",
+        "window",
         "eviction",
         "redelivered",
         "given up too late",
