@@ -32,6 +32,8 @@ pub enum Mutation {
     NotSetApart,
     /// Each stream between two tasks has a lane of its own.
     LanesNotShared,
+    /// The tuples of a window that failed are acked.
+    WindowFailureAcked,
     /// The commit of a sink's transaction is left out.
     CommitSkipped,
 }

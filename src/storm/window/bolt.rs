@@ -12,6 +12,7 @@ use crate::storm::native::emits::{Emits, TickTuples};
 use crate::storm::registry::{Arguments, NativeBolt};
 use crate::storm::tuple::StormTuple;
 use crate::sys::clock::{Clock, wall_ns};
+use crate::sys::mutation::{self, Mutation};
 use crate::task::component::{ManualBolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::dynamic::Value;
@@ -179,7 +180,10 @@ impl<W: WindowedBolt> Listener<StormTuple, Held> for Telling<'_, W> {
     }
 
     fn failed(&mut self, handles: Vec<Held>, why: &Failure) {
-        handles.into_iter().flatten().for_each(|anchor| anchor.fail(why.clone()));
+        handles.into_iter().flatten().for_each(|anchor| match mutation::is_off(Mutation::WindowFailureAcked) {
+            true => anchor.ack(),
+            false => anchor.fail(why.clone()),
+        });
         if self.failed.is_ok() {
             *self.failed = Err(why.clone());
         }

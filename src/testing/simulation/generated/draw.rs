@@ -309,10 +309,10 @@ impl Spec {
         let mut record = random.fork(0x7265636f7264);
         let may_be_record = |component: &&mut Component| matches!(component.op, Op::Bolt | Op::Iterator | Op::Drain);
         for component in components.iter_mut().filter(may_be_record) {
-            component.op = match record.below(6) {
+            component.op = match record.below(8) {
                 0 => Op::Record,
                 // Exactly-once refuses them.
-                1 if guarantee != Guarantee::ExactlyOnce => Op::Window,
+                1..4 if guarantee != Guarantee::ExactlyOnce => Op::Window,
                 _ => component.op,
             };
         }

@@ -137,8 +137,8 @@ impl Judge<'_> {
                     }
                 };
                 if !is_right {
-                    let wrong = format!("input {n} of c{source:02} is {found} dead letters, and should be: {is_dead}");
                     let is_dead = is_dead || self.missing.contains(&root);
+                    let wrong = format!("input {n} of c{source:02} is {found} dead letters, and should be: {is_dead}");
                     self.difference.add(found, u64::from(is_dead), wrong);
                 }
             }

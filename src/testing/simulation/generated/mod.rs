@@ -316,6 +316,11 @@ fn streams_between_two_tasks_that_overtake_each_other_are_noticed() {
 }
 
 #[test]
+fn tuples_that_are_acked_although_their_window_failed_are_noticed() {
+    must_be_noticed(Mutation::WindowFailureAcked, &["is 0 dead letters, and should be: true"]);
+}
+
+#[test]
 fn a_commit_that_is_left_out_is_noticed() {
     must_be_noticed(Mutation::CommitSkipped, &["is 0 times in"]);
 }

@@ -115,7 +115,7 @@ fn windowed(part: Part) -> Windowed<impl FnMut(&TupleWindow<'_>, &mut WindowOutl
         new.iter().for_each(|item| part.world.left_window(part.number, item));
         part.world.hit("window");
         // All that is in it comes again.
-        part.strike(None, At::Tick, 0)?;
+        new.iter().try_for_each(|_| part.strike(None, At::Tick, 0))?;
         for (port, child) in new.iter().flat_map(|item| part.spec.children(part.number, item)) {
             out.emit(0, [Value::from(port as i64), text(&child)]);
         }
