@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use squall::connect::{AppendFile, AppendLines, FileSink, Transactional};
+use squall::connect::{AppendFile, AppendLines, FileSink, Transactional, UpsertTable};
 use squall::sys::random::mix;
 use squall::task::snapshot::Checkpointed;
 use squall::topology::builder::{BoltHandle, TopologyBuilder};
@@ -22,14 +22,17 @@ pub enum Kind {
     Lines,
     /// At once, at least once.
     File,
+    Table,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Parts, Kind::Whole, Kind::Lines, Kind::File];
+    pub const ALL: [Kind; 5] = [Kind::Parts, Kind::Whole, Kind::Lines, Kind::File, Kind::Table];
 
     pub fn of(spec: &Spec, number: usize) -> Self {
         let component = &spec.components[number];
-        match mix(spec.seed ^ mix(number as u64)) % 3 {
+        let dice = mix(spec.seed ^ mix(number as u64));
+        match dice % 3 {
+            0 if component.op == Op::Plain => Kind::Table,
             _ if component.op == Op::Plain => Kind::File,
             0 if component.tasks == 1 => Kind::Whole,
             1 if component.tasks == 1 => Kind::Lines,
@@ -68,6 +71,11 @@ pub fn declare(
         }
         Kind::Lines => {
             let sink = AppendLines::new(path);
+            t.bolt(id, move || Told::new(part.clone(), sink.clone()))
+        }
+        Kind::Table => {
+            // Not every bolt on the way emits the same in the same order when it is done again.
+            let sink = UpsertTable::new(path).at_least_once();
             t.bolt(id, move || Told::new(part.clone(), sink.clone()))
         }
         Kind::File => {
@@ -130,16 +138,13 @@ pub fn written(spec: &Spec, out: &Path) -> Result<BTreeMap<(usize, u64), u64>, S
     let sinks = (0..spec.components.len()).filter(|number| spec.components[*number].op.is_sink());
     for number in sinks {
         let kind = Kind::of(spec, number);
-        for path in files(kind, &kind.path(out, number))? {
-            let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            for line in String::from_utf8_lossy(&bytes).lines() {
-                match id(line) {
-                    Some(Some(id)) => *written.entry((number, id)).or_default() += 1,
-                    Some(None) => {}
-                    // Half of one, cut off by a kill or a full disk, comes again as a whole.
-                    None if kind == Kind::File => {}
-                    None => return Err(format!("{}: not a line of ours: {line:?}", path.display())),
-                }
+        for (place, line) in lines(kind, &kind.path(out, number))? {
+            match id(&line) {
+                Some(Some(id)) => *written.entry((number, id)).or_default() += 1,
+                Some(None) => {}
+                // Half of one, cut off by a kill or a full disk, comes again as a whole.
+                None if kind == Kind::File => {}
+                None => return Err(format!("{place}: not a line of ours: {line:?}")),
             }
         }
     }
@@ -159,6 +164,25 @@ fn id(line: &str) -> Option<Option<u64>> {
         "t" => Some(None),
         _ => None,
     }
+}
+
+/// What is in a sink, each with where it is.
+fn lines(kind: Kind, path: &Path) -> Result<Vec<(String, String)>, String> {
+    let place = path.display().to_string();
+    if kind == Kind::Table {
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let rows = UpsertTable::<String>::read(path).map_err(|error| error.to_string())?;
+        return Ok(rows.into_iter().map(|(_, line)| (place.clone(), line)).collect());
+    }
+    let mut all = Vec::new();
+    for path in files(kind, path)? {
+        let bytes = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let place = path.display().to_string();
+        all.extend(String::from_utf8_lossy(&bytes).lines().map(|line| (place.clone(), line.to_owned())));
+    }
+    Ok(all)
 }
 
 /// The visible ones.
