@@ -29,6 +29,8 @@ fn furnished() -> tempfile::TempDir {
     write("same.yaml", &flux("one.txt", "./one.txt"));
     write("over.yaml", &flux("one.txt", "notes.txt"));
     write("sink.yaml", &flux("one.txt", "folder"));
+    write("nowhere.yaml", &flux("one.txt", "missing/two.txt"));
+    write("below.yaml", &flux("one.txt", "notes.txt/two.txt"));
     folder
 }
 
@@ -167,6 +169,9 @@ fn flux_files_and_what_is_asked_of_them() {
             ("run same.yaml", &["one.txt", "other", "a place of its own"]),
             ("run over.yaml", &["notes.txt", "other", "lines", "a place of its own"]),
             ("run sink.yaml", &["sink.yaml:6", "give a file"]),
+            ("run nowhere.yaml", &["nowhere.yaml:6", "there is no folder missing"]),
+            ("run below.yaml", &["below.yaml:6", "notes.txt/two.txt cannot be written"]),
+            ("validate nowhere.yaml", &["nowhere.yaml:6", "there is no folder missing"]),
             ("run -R ok.yaml", &["resources/ok.yaml", "cannot be read"]),
             ("validate", &["FILE"]),
             ("validate missing.yaml", &["missing.yaml", "cannot be read"]),

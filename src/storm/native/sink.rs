@@ -1,9 +1,12 @@
 //! Bolts at which a topology ends: print, log, write.
 
-use std::fs::File;
+use std::fmt::Display;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{Access, access};
 
 use crate::connect::place_of;
 use crate::error::{Failure, Problem};
@@ -70,12 +73,29 @@ type Shared = Arc<Mutex<Option<BufWriter<File>>>>;
 
 fn write_lines(args: &Arguments<'_>) -> Result<NativeBolt, Problem> {
     let path: Arc<PathBuf> = Arc::new(args.text("path", 0)?.into());
-    if path.is_dir() {
-        return Err(args.problem(format!("{} is a directory; give a file", path.display())));
-    }
+    writable(&path).map_err(|why| args.problem(format!("{} {why}", path.display())))?;
     let field: Option<Arc<str>> = args.optional_text("field", 1)?.map(Arc::from);
     let file: Shared = Arc::default();
     Ok(NativeBolt::new([], move || WriteLines { path: path.clone(), field: field.clone(), file: file.clone() }))
+}
+
+/// Whether a file can be begun at a path, as far as that can be told without touching anything.
+fn writable(path: &Path) -> Result<(), String> {
+    let cannot = |error: &dyn Display| Err(format!("cannot be written: {error}"));
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err("is a directory; give a file".to_owned()),
+        // Opening a pipe may wait for its reader.
+        Ok(found) if !found.is_file() => Ok(()),
+        Ok(_) => File::options().append(true).open(path).map(drop).or_else(|error| cannot(&error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                return Err(format!("cannot be written: there is no folder {}", folder.display()));
+            }
+            access(folder, Access::WRITE_OK | Access::EXEC_OK).or_else(|error| cannot(&error))
+        }
+        Err(error) => cannot(&error),
+    }
 }
 
 /// Appends a line for each tuple to a file that it begins anew. What a tuple wrote is with the operating system once
