@@ -73,7 +73,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 format!(
                     "{failure}: this tuple is given up, and there is no single input of a source that could become a \
                      dead letter for it (it comes from a tick, a timer, a last call, or several inputs); the last \
-                     checkpoint is kept"
+                     checkpoint is kept. Mend the bolt, or have it pass on what it cannot use, and start again from \
+                     there"
                 ),
             );
             return self.stop_for(&failure);
