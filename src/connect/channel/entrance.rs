@@ -12,7 +12,7 @@ use crate::task::component::{Outcome, Polled, Position, Source};
 use crate::task::context::SpoutContext;
 use crate::task::payload::Payload;
 
-use super::waiting::{Presence, Waiters, block_on, poll_with, task_waker};
+use super::waiting::{Member, Presence, Waiters, block_on, poll_with, task_waker};
 
 /// The value that a channel did not take, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +177,7 @@ pub struct ChannelSpout<T> {
 }
 
 struct Opened {
-    task: usize,
+    task: Member,
     waker: Waker,
 }
 
@@ -218,8 +218,8 @@ impl<T: Payload> Source for ChannelSpout<T> {
     type Item = T;
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
-        let task = ctx.info().index;
-        self.shared.presence.enter(task);
+        let task = Member::from(ctx.info());
+        self.shared.presence.enter(task.clone());
         self.opened = Some(Opened { task, waker: task_waker(ctx.waker()) });
         Ok(())
     }
@@ -236,7 +236,7 @@ impl<T: Payload> Source for ChannelSpout<T> {
 
     fn close(&mut self) {
         if let Some(opened) = self.opened.take() {
-            self.shared.presence.leave(opened.task);
+            self.shared.presence.leave(&opened.task);
             self.shared.room.notify();
         }
     }

@@ -14,7 +14,7 @@ use crate::task::held_state::Held;
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Nothing, Payload};
 
-use super::waiting::{Presence, Waiters, block_on, poll_with};
+use super::waiting::{Member, Presence, Waiters, block_on, poll_with};
 
 /// Why [`Receiver::try_recv`] has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub fn collector<T: Payload>(capacity: usize) -> (ChannelSink<T>, Receiver<T>) {
 /// The sink at the topology's end of [`collector`]. Clones share the channel.
 pub struct ChannelSink<T> {
     shared: Arc<Shared<T>>,
-    task: Option<usize>,
+    task: Option<Member>,
 }
 
 impl<T> Clone for ChannelSink<T> {
@@ -131,7 +131,7 @@ impl<T: Payload> ManualBolt for ChannelSink<T> {
     const HELD: Option<Held<T>> = Some(Held::Drain);
 
     fn prepare(&mut self, ctx: &mut BoltContext<Nothing>) -> Outcome {
-        self.enter(ctx.info().index);
+        self.enter(ctx.info().into());
         Ok(())
     }
 
@@ -147,14 +147,14 @@ impl<T: Payload> ManualBolt for ChannelSink<T> {
 }
 
 impl<T> ChannelSink<T> {
-    fn enter(&mut self, task: usize) {
-        self.shared.presence.enter(task);
+    fn enter(&mut self, task: Member) {
+        self.shared.presence.enter(task.clone());
         self.task = Some(task);
     }
 
     fn leave(&mut self) {
         if let Some(task) = self.task.take() {
-            self.shared.presence.leave(task);
+            self.shared.presence.leave(&task);
             self.shared.values.notify();
         }
     }
@@ -226,9 +226,16 @@ impl<T> Drop for Receiver<T> {
 mod tests {
     use super::*;
     use crate::sys::thread;
+    use crate::task::context::SpoutContext;
     use crate::task::header::{Root, Roots};
     use crate::task::held::{HeldEvent, HeldTable};
     use crate::task::waker::Waker;
+
+    fn member(index: usize) -> Member {
+        let mut info = SpoutContext::detached().info;
+        info.index = index;
+        (&info).into()
+    }
 
     /// A sink with a table for its handles, as its task has one.
     struct Bench {
@@ -239,7 +246,7 @@ mod tests {
     impl Bench {
         fn new(capacity: usize) -> (Bench, Receiver<u32>) {
             let (mut sink, receiver) = collector(capacity);
-            sink.enter(0);
+            sink.enter(member(0));
             (Bench { sink, table: HeldTable::new(Waker::disconnected(), 1, false) }, receiver)
         }
 
@@ -300,7 +307,7 @@ mod tests {
     fn after_the_last_task_has_cleaned_up_the_receiver_takes_the_rest_and_ends() {
         let (mut bench, receiver) = Bench::new(8);
         let mut other = bench.sink.clone();
-        other.enter(1);
+        other.enter(member(1));
         bench.tracked(1);
         bench.sink.leave();
         bench.tracked(2);

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::sys::sync::{AtomicBool, Mutex, Ordering, fence};
 use crate::sys::thread::{self, Thread};
+use crate::task::context::TaskInfo;
 
 /// Everyone who waits for one event. Bounded by the number of distinct wakers.
 #[derive(Default)]
@@ -91,24 +92,38 @@ pub(super) fn task_waker(waker: crate::task::waker::Waker) -> Waker {
     Waker::from(Arc::new(TaskWake(waker)))
 }
 
-/// Which tasks of a component have the topology's end of a channel open. A task that is rebuilt stays present: only the
-/// last call of an instance takes it out.
+/// A task of any component of any topology: a channel may have several of them at its end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Member {
+    topology: Arc<str>,
+    component: Arc<str>,
+    index: usize,
+}
+
+impl From<&TaskInfo> for Member {
+    fn from(task: &TaskInfo) -> Self {
+        Member { topology: task.topology.clone(), component: task.component.clone(), index: task.index }
+    }
+}
+
+/// Which tasks have the topology's end of a channel open. A task that is rebuilt stays present: only the last call of
+/// an instance takes it out.
 #[derive(Default)]
 pub(super) struct Presence {
     /// True when there were tasks and the last one has closed.
     is_over: AtomicBool,
-    tasks: Mutex<BTreeSet<usize>>,
+    tasks: Mutex<BTreeSet<Member>>,
 }
 
 impl Presence {
-    pub fn enter(&self, task: usize) {
+    pub fn enter(&self, task: Member) {
         self.tasks.lock().expect("nothing panics under it").insert(task);
         self.is_over.store(false, Ordering::Release);
     }
 
-    pub fn leave(&self, task: usize) {
+    pub fn leave(&self, task: &Member) {
         let mut tasks = self.tasks.lock().expect("nothing panics under it");
-        tasks.remove(&task);
+        tasks.remove(task);
         self.is_over.store(tasks.is_empty(), Ordering::Release);
     }
 
