@@ -76,11 +76,21 @@ struct Table {
 
 fn failed(path: &Path) -> impl Fn(fjall::Error) -> Error {
     let place = path.display().to_string();
-    move |error| Error::failed("table_failed", format!("the table {place}: {error}"))
+    move |error| match error {
+        fjall::Error::Locked => {
+            let why = "another process or topology has this table open: give this one a folder of its own, or wait \
+                       until it has ended";
+            Error::usage(place.clone(), why)
+        }
+        error => Error::failed("table_failed", format!("the table {place}: {error}")),
+    }
 }
 
 impl Table {
     fn open(path: &Path) -> Result<Self> {
+        if path.ancestors().any(Path::is_file) {
+            return Err(Error::usage(path.display().to_string(), "there is a file in its way; give a folder"));
+        }
         let database = Database::builder(path).manual_journal_persist(true).worker_threads(1);
         let database = database.open().map_err(failed(path))?;
         let rows = database.keyspace("rows", KeyspaceCreateOptions::default).map_err(failed(path))?;
@@ -129,18 +139,26 @@ impl<T: DeserializeOwned> UpsertTable<T> {
     /// It will not open, or holds values of another type.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<(ReplayId, T)>> {
         let path = path.as_ref();
+        if !path.is_dir() {
+            return Err(Error::usage(path.display().to_string(), "there is no table; check the path"));
+        }
         let table = Table::open(path)?;
         let row = |row: fjall::Guard| {
             let (id, value) = row.into_inner().map_err(failed(path))?;
             let id: [u8; 16] = id.as_ref().try_into().map_err(|_| Error::bad_state("a row's id has not 16 bytes"))?;
-            Ok((
-                ReplayId(u128::from_be_bytes(id)),
-                codec::read(&value).map_err(|error| Error::bad_state(error.to_string()))?,
-            ))
+            let value = codec::read(&value).map_err(|error| {
+                let why = format!("a value of this table cannot be read, is it of another type? {error}");
+                Error::usage(path.display().to_string(), why)
+            })?;
+            Ok((ReplayId(u128::from_be_bytes(id)), value))
         };
         table.rows.iter().map(row).collect()
     }
 }
+
+const NO_ID: &str = "the input has no id to put it under: it descends from no position of a source (it comes from a \
+                     tick, a timer or a last call, or from a spout that cannot go back); have the table write \
+                     `.at_least_once()`";
 
 impl<T: Payload + Serialize> Bolt for UpsertTable<T> {
     type In = T;
@@ -157,7 +175,7 @@ impl<T: Payload + Serialize> Bolt for UpsertTable<T> {
         let id = match out.input_id() {
             Some(id) => id.0,
             None if self.is_at_least_once => made_up(),
-            None => return Err(Failure::reject("the input has no id: it descends from no position of a source")),
+            None => return Err(Failure::reject(NO_ID)),
         };
         let table = self.table.as_ref().expect("a bolt is prepared before anything else");
         let mut bytes = Vec::new();

@@ -31,7 +31,12 @@ pub(crate) fn check(topology: &Topology, plan: &Plan) -> Result<()> {
             }
             let problem = if of.kind == Kind::Spout {
                 let lost = !topology.task_kit(component).can_replay();
-                lost.then(|| format!("{sink_id} writes by id, and this spout cannot give its input again"))
+                lost.then(|| {
+                    format!(
+                        "{sink_id} writes by id, and this spout cannot give its input again: read from something that \
+                         can, such as a file, or have {sink_id} write `.at_least_once()`"
+                    )
+                })
             } else {
                 (!of.replay_stable).then(|| {
                     format!(
