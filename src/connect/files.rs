@@ -1,6 +1,6 @@
 //! Files that a topology writes: in transactions, or at once.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
@@ -73,6 +73,8 @@ pub struct FileSink<T> {
     ended: bool,
     /// A rename may not be durable yet.
     has_renamed: bool,
+    /// Keeps others out of the directory of parts.
+    lock: Option<Arc<File>>,
     values: PhantomData<fn(T)>,
 }
 
@@ -111,10 +113,11 @@ impl<T> Clone for FileSink<T> {
 
 impl<T> FileSink<T> {
     fn of(names: Arc<Names>) -> Self {
-        FileSink { names, task: 0, tasks: 1, growing: None, ended: false, has_renamed: false, values: PhantomData }
+        let (growing, lock, values) = (None, None, PhantomData);
+        FileSink { names, task: 0, tasks: 1, growing, ended: false, has_renamed: false, lock, values }
     }
 
-    /// A directory of parts, made if it is not there. It belongs to this sink alone.
+    /// A directory of parts, made if it is not there. It belongs to this sink alone, and is locked while it is in use.
     pub fn parts(directory: impl Into<PathBuf>) -> Self {
         Self::of(Arc::new(Names::parts(directory.into())))
     }
@@ -147,35 +150,44 @@ impl<T> FileSink<T> {
         Ok(self.growing.as_mut().expect("just made"))
     }
 
-    /// The prepared file is not there: that is well if it was committed before.
-    fn was_committed(&self, transaction: &FileTransaction) -> Outcome {
+    fn gets_its_name(&self, transaction: &FileTransaction) -> bool {
+        if self.names.is_whole() { transaction.last } else { transaction.made }
+    }
+
+    /// The prepared file is not there: that is well if it was committed before. False: it has been taken away since.
+    fn was_committed(&self, transaction: &FileTransaction) -> Result<bool, Failure> {
         let visible = self.names.visible(transaction.number, transaction.task);
         match fs::metadata(&visible) {
-            Ok(found) => is_as_left(&visible, found.len(), transaction.end()),
+            Ok(found) => is_as_left(&visible, found.len(), transaction.end()).map(|()| true),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("reading", &visible, &error)),
-            Err(_) if !self.names.is_whole() => {
-                tracing::warn!(path = %visible.display(), "committed before and taken away since");
-                Ok(())
-            }
+            Err(_) if !self.names.is_whole() => Ok(false),
             Err(_) => Err(gone(&visible)),
         }
     }
 
+    /// The whole file as an earlier instance or process left it.
+    fn left_by(&self, transaction: &FileTransaction) -> Result<(File, PathBuf), Failure> {
+        let mut path = self.names.hidden(transaction.number, transaction.task);
+        // Until the last commit has been made, or made again, it has its hidden name.
+        if transaction.ended && !path.exists() {
+            path = self.names.visible(transaction.number, transaction.task);
+        }
+        let file = match File::options().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(&path)),
+            Err(error) => return Err(failed("opening", &path, &error)),
+        };
+        let length = file.metadata().map_err(|error| failed("reading", &path, &error))?.len();
+        if transaction.ended || length < transaction.start {
+            is_as_left(&path, length, transaction.start)?;
+        }
+        Ok((file, path))
+    }
+
     /// Goes on with the whole file where an earlier instance or process left it.
     fn go_on(&mut self, transaction: &FileTransaction) -> Outcome {
-        let hidden = self.names.hidden(transaction.number, transaction.task);
-        let visible = self.names.visible(transaction.number, transaction.task);
-        let path = if transaction.ended { &visible } else { &hidden };
-        let file = match File::options().read(true).write(true).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(path)),
-            Err(error) => return Err(failed("opening", path, &error)),
-        };
-        let length = file.metadata().map_err(|error| failed("reading", path, &error))?.len();
-        if transaction.ended || length < transaction.start {
-            is_as_left(path, length, transaction.start)?;
-        }
-        let mut growing = Growing::new(Arc::new(file), path, transaction.start);
+        let (file, path) = self.left_by(transaction)?;
+        let mut growing = Growing::new(Arc::new(file), &path, transaction.start);
         growing.cut(transaction.start)?;
         (self.growing, self.ended) = (Some(growing), transaction.ended);
         Ok(())
@@ -184,6 +196,21 @@ impl<T> FileSink<T> {
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::retry(format!("{what} {}: {error}", path.display()))
+}
+
+/// Locks what one topology writes to at a time.
+fn lock_alone(file: &File, path: &Path) -> Outcome {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(Failure::fatal(format!(
+            "{}: another process or topology writes to it; give this one a place of its own",
+            path.display()
+        ))),
+        // Not every file system has locks.
+        Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+            Err(failed("locking", path, &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_as_left(path: &Path, length: u64, left: u64) -> Outcome {
@@ -224,7 +251,10 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
             Err(unusable) if unusable.may_pass() => Err(Failure::retry(self.names.problem(&unusable).to_string())),
             // Whoever starts again may be waiting for just that.
             Err(unusable) if !unusable.is_full() => Err(Failure::fatal(self.names.problem(&unusable).to_string())),
-            _ => Ok(()),
+            _ => {
+                self.lock = self.names.lock()?;
+                Ok(())
+            }
         }
     }
 
@@ -274,8 +304,7 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
     }
 
     fn commit(&mut self, transaction: &FileTransaction) -> Outcome {
-        let gets_its_name = if self.names.is_whole() { transaction.last } else { transaction.made };
-        if !gets_its_name {
+        if !self.gets_its_name(transaction) {
             return Ok(());
         }
         self.has_renamed = true;
@@ -283,11 +312,28 @@ impl<T: Payload + AsRef<[u8]>> TransactionalSink for FileSink<T> {
         let visible = self.names.visible(transaction.number, transaction.task);
         match fs::rename(&hidden, &visible) {
             Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.was_committed(transaction),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !self.was_committed(transaction)? {
+                    tracing::warn!(path = %visible.display(), "committed before and taken away since");
+                }
+                Ok(())
+            }
             Err(error) => {
                 Err(Failure::retry(format!("renaming {} to {}: {error}", hidden.display(), visible.display())))
             }
         }
+    }
+
+    fn check_recovery(&mut self, prepared: &[&FileTransaction], current: &FileTransaction) -> Outcome {
+        for transaction in prepared.iter().filter(|transaction| self.gets_its_name(transaction)) {
+            if !self.names.hidden(transaction.number, transaction.task).exists() {
+                self.was_committed(transaction)?;
+            }
+        }
+        if self.names.is_whole() && current.follows {
+            self.left_by(current)?;
+        }
+        Ok(())
     }
 
     fn recover_and_abort(&mut self, transaction: &FileTransaction) -> Outcome {

@@ -123,6 +123,16 @@ pub trait TransactionalSink: Sized + 'static {
     /// Stops the topology.
     fn abort(&mut self, transaction: &Self::Transaction) -> Outcome;
 
+    /// Finds out whether the transactions of a checkpoint can be gone on from, those prepared and the one that was
+    /// being written, and changes nothing. Called for all sinks before anything is recovered, so that a start which one
+    /// of them refuses leaves the others' output as it was.
+    ///
+    /// # Errors
+    /// Stops the start.
+    fn check_recovery(&mut self, _prepared: &[&Self::Transaction], _current: &Self::Transaction) -> Outcome {
+        Ok(())
+    }
+
     /// Commits a transaction of an earlier instance or process, which may have been committed already: that is success.
     /// A transaction that is neither prepared nor committed is lost data, hence an error.
     ///
@@ -196,6 +206,14 @@ struct Saved<T> {
     /// Each with the checkpoint at whose barrier it was prepared.
     pending: Vec<(u64, T)>,
     current: T,
+}
+
+fn saved<T: DeserializeOwned>(parts: &[&[u8]]) -> impl Iterator<Item = Result<Saved<T>, Failure>> {
+    // Empty: of a component that was something else then.
+    parts.iter().filter(|part| !part.is_empty()).map(|part| {
+        let read = rmp_serde::from_slice(part);
+        read.map_err(|error| Failure::fatal(format!("the stored transactions of a sink cannot be read: {error}")))
+    })
 }
 
 /// What makes a prepared transaction durable, done by the first checkpoint that gets so far: the one it was prepared
@@ -354,13 +372,19 @@ impl<S: TransactionalSink> Checkpointed for Transactional<S> {
         Ok(OwnSnapshot { bytes, before: Some(before) })
     }
 
+    fn check_restore(&mut self, _resumed: Option<CheckpointId>, parts: &[&[u8]]) -> Outcome {
+        for saved in saved::<S::Transaction>(parts) {
+            let saved = saved?;
+            let prepared: Vec<_> = saved.pending.iter().map(|(_, transaction)| transaction).collect();
+            self.sink.check_recovery(&prepared, &saved.current)?;
+        }
+        Ok(())
+    }
+
     fn restore(&mut self, resumed: Option<CheckpointId>, parts: &[&[u8]]) -> Outcome {
         self.has_checkpoints = true;
-        // Empty: of a component that was something else then.
-        for part in parts.iter().filter(|part| !part.is_empty()) {
-            let saved: Saved<S::Transaction> = rmp_serde::from_slice(part).map_err(|error| {
-                Failure::fatal(format!("the stored transactions of a sink cannot be read: {error}"))
-            })?;
+        for saved in saved::<S::Transaction>(parts) {
+            let saved = saved?;
             for (checkpoint, transaction) in &saved.pending {
                 self.sink.recover_and_commit(transaction).map_err(|failure| {
                     let told =

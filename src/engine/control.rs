@@ -25,6 +25,8 @@ pub(crate) type Latencies = Vec<(TaskRef, Latency)>;
 
 /// To an executor.
 pub(crate) enum Command {
+    /// All tasks have started: takes what they have stored.
+    Restore,
     Run,
     Order(Order),
     /// Inputs that have been given up, as of a durable checkpoint: their sources make dead letters of them.
@@ -50,6 +52,10 @@ pub(crate) enum Event {
     },
     NotStarted {
         failure: Failure,
+    },
+    /// Its tasks stand where the checkpoint was.
+    Restored {
+        executor: usize,
     },
     Fatal(Fatal),
     /// It went idle while one of its tasks waits for quiet, or blocked.
@@ -90,7 +96,7 @@ pub(crate) enum Event {
     /// The store or the manifest cannot be used any more.
     KeeperFailed(Error),
     /// The checkpoint that is stepped back to.
-    Restored(Box<Restored>),
+    SteppedBack(Box<Restored>),
     /// Its thread has panicked outside of what is guarded; nothing more will come from it.
     Died {
         executor: usize,
@@ -183,7 +189,10 @@ struct Seat {
 enum Stage {
     /// It builds its tasks, for the first time or after a restart.
     Starting,
+    /// Its tasks are built.
     Started,
+    /// They have taken what they had stored.
+    Restored,
     /// All its tasks have ended.
     Done,
     /// Its tasks are dropped, for a restart.
@@ -242,7 +251,8 @@ impl Control {
 
     pub fn event(&mut self, event: Event, now_ns: u64) {
         match event {
-            Event::Started { executor } => self.started(executor, now_ns),
+            Event::Started { executor } => self.started(executor),
+            Event::Restored { executor } => self.restored(executor, now_ns),
             Event::NotStarted { failure } => self.not_started(&failure, now_ns),
             Event::Fatal(fatal) if fatal.steps_back => self.step_back(&fatal, now_ns),
             Event::Fatal(fatal) => self.fail(Error::failed(fatal.state, fatal.message)),
@@ -251,7 +261,7 @@ impl Control {
             Event::CheckpointWanted => self.checkpoint_wanted(now_ns),
             Event::CheckpointFailed { checkpoint, why } => self.checkpoint_failed(checkpoint, why, now_ns),
             Event::KeeperFailed(error) => self.fail(Error::failed("state_unusable", error.to_string())),
-            Event::Restored(restored) => self.restored(restored),
+            Event::SteppedBack(restored) => self.stepped_back(restored),
             Event::Idle => self.probe(),
             // Only of interest if someone has asked for quiet before.
             Event::JobDone if self.round > 0 => self.probe(),
@@ -330,8 +340,15 @@ impl Control {
         ));
     }
 
-    fn started(&mut self, executor: usize, now_ns: u64) {
-        if !self.all_have_come_to(Stage::Started, executor) {
+    fn started(&mut self, executor: usize) {
+        if self.all_have_come_to(Stage::Started, executor) && matches!(self.phase, Phase::Starting | Phase::Recovering)
+        {
+            self.send(|| Command::Restore);
+        }
+    }
+
+    fn restored(&mut self, executor: usize, now_ns: u64) {
+        if !self.all_have_come_to(Stage::Restored, executor) {
             return;
         }
         match self.phase {

@@ -177,6 +177,16 @@ impl Executor {
         self.ends.report(Event::Started { executor: self.ends.executor });
     }
 
+    /// Restores every task; only when all tasks everywhere have started, so that nothing is touched by a start that
+    /// one of them refuses.
+    fn restore(&mut self) {
+        let outcome = self.seats.iter_mut().try_for_each(|seat| seat.task.restore());
+        self.ends.report(match outcome {
+            Ok(()) => Event::Restored { executor: self.ends.executor },
+            Err(failure) => Event::NotStarted { failure },
+        });
+    }
+
     /// Does everything there is to do: a turn for each ready task, more for those that get input meanwhile.
     pub fn pass(&mut self) -> Pass {
         self.take_commands();
@@ -449,6 +459,7 @@ impl Executor {
         }
         while let Ok(command) = self.ends.commands.try_recv() {
             match command {
+                Command::Restore => self.restore(),
                 Command::Run => {
                     self.state = State::Running;
                     (0..self.seats.len()).for_each(|position| self.ready.set(position));

@@ -94,7 +94,8 @@ struct BoltShell<H, L: Logic> {
     held: HeldTable,
     /// The held tuple that last broke whoever worked on it.
     held_culprit: Place,
-    /// What was held in the checkpoint that has been resumed: delivered before any input.
+    /// Of the checkpoint that is resumed: what is restored, and what was held, which is delivered before any input.
+    stored: Vec<bytes::Bytes>,
     redelivered: VecDeque<(L::In, Place)>,
     /// When tuples still held after the end of input are failed, unless one is settled before.
     let_go_at_ns: Option<u64>,
@@ -160,6 +161,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             states: States::new(allowance),
             held,
             held_culprit: Place::NONE,
+            stored: Vec::new(),
             redelivered: VecDeque::new(),
             let_go_at_ns: None,
             settled_before: 0,

@@ -99,8 +99,12 @@ impl Fatal {
 
 /// One task, its types erased. All calls come from its executor and none blocks.
 pub(crate) trait Task {
-    /// Opens or prepares the first instance.
+    /// Opens or prepares the first instance, and finds out whether it can be restored.
     fn start(&mut self, now_ns: u64) -> Result<(), Failure>;
+    /// Restores it, once all tasks have started.
+    fn restore(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
     /// Does up to `budget` units of what there is to do.
     fn turn(&mut self, now_ns: u64, budget: usize) -> TurnEnd;
     /// Books the time of the last turn and tells of a new state; what it wants now.
@@ -154,6 +158,11 @@ pub(crate) trait TaskKit: Send + Sync {
     /// True if it is known what becomes of the tuples it holds when a barrier comes; only manual bolts hold any.
     fn declares_held(&self) -> bool {
         true
+    }
+
+    /// For a spout: a restart loses what it has read, told by an instance made for the purpose.
+    fn loses_items(&self) -> bool {
+        false
     }
 
     /// For a spout: it can go back to a position, told by an instance made for the purpose.

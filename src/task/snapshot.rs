@@ -62,6 +62,16 @@ pub trait Checkpointed {
     /// Restarts the topology from its last checkpoint.
     fn snapshot(&mut self, checkpoint: CheckpointId) -> Result<OwnSnapshot, Failure>;
 
+    /// Finds out whether [`restore`](Self::restore) can do its work, and changes nothing: called with the same, once
+    /// everything is prepared and before anything is restored. So a start that one component refuses leaves what the
+    /// others have outside as it was.
+    ///
+    /// # Errors
+    /// As those of [`restore`](Self::restore).
+    fn check_restore(&mut self, _resumed: Option<CheckpointId>, _parts: &[&[u8]]) -> Outcome {
+        Ok(())
+    }
+
     /// Called once per instance, after `prepare` and before any input: the checkpoint that is resumed, none at a fresh
     /// start, and the bytes that the tasks of this component had stored in it. After a change of parallelism one task
     /// gets those of several, or none. Nothing to do for what stores nothing of its own.
@@ -222,6 +232,11 @@ impl SnapshotPort {
     pub fn tasks_stored(&self) -> usize {
         let restored = self.restored.as_ref();
         restored.and_then(|restored| restored.own.get(&self.component)).map_or(0, Vec::len)
+    }
+
+    /// The checkpoint that the task resumes from.
+    pub fn resumed(&self) -> Option<CheckpointId> {
+        self.restored.as_ref().and_then(|restored| restored.checkpoint)
     }
 
     /// What the tasks of this component stored that fall to this one, of `count` tasks now.

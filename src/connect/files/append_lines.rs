@@ -1,7 +1,6 @@
 //! One file of lines that grows, exactly once.
 
-use std::fs::{File, TryLockError};
-use std::io;
+use std::fs::File;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Weak;
@@ -9,7 +8,7 @@ use std::sync::Weak;
 use serde::{Deserialize, Serialize};
 
 use super::growing::Growing;
-use super::{failed, sync_directory};
+use super::{failed, lock_alone, sync_directory};
 use crate::connect::place::{folder_of, place_of};
 use crate::connect::transaction::Work;
 use crate::error::{Error, Failure};
@@ -134,16 +133,37 @@ impl<T> AppendLines<T> {
         lines.sync().map_err(|error| Failure::fatal(format!("syncing {}: {error}", self.shared.path.display())))
     }
 
-    /// Cuts off what comes after the checkpoint that is gone back to.
-    fn go_back_to(&mut self, end: u64) -> Outcome {
+    /// How long the file was at the checkpoint that is resumed; none at a beginning.
+    fn stored_end(&self, parts: &[&[u8]]) -> Result<Option<u64>, Failure> {
+        let mut end = None;
+        // Empty: of a component that was something else then.
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            let saved: Saved = codec::read(part).map_err(|error| {
+                Failure::fatal(format!("the stored length of {} cannot be read: {error}", self.shared.path.display()))
+            })?;
+            end = end.max(Some(saved.end));
+        }
+        Ok(end)
+    }
+
+    /// The length of a file that has everything up to this end, or nothing.
+    fn length_for(&self, end: u64) -> Result<u64, Failure> {
         let (length, path) = (self.length()?, self.shared.path.display());
-        if length == 0 && end > 0 {
-            tracing::warn!(%path, "taken away since the last checkpoint: a new file is begun");
-        } else if length < end {
+        if length > 0 && length < end {
             return Err(Failure::fatal(format!(
                 "{path} has {length} bytes and had {end} at the checkpoint that is resumed: put back what is missing, \
                  or take the whole file away"
             )));
+        }
+        Ok(length)
+    }
+
+    /// Cuts off what comes after the checkpoint that is gone back to.
+    fn go_back_to(&mut self, end: u64) -> Outcome {
+        let length = self.length_for(end)?;
+        if length < end {
+            let path = self.shared.path.display();
+            tracing::warn!(%path, "taken away since the last checkpoint: a new file is begun");
         }
         self.snapshot_end = length.min(end);
         self.lines.as_mut().expect("a bolt is prepared before anything else").cut(self.snapshot_end)
@@ -156,22 +176,13 @@ impl Shared {
         if let Some(file) = open.upgrade() {
             return Ok(file);
         }
-        let fatal = |what: &str| Failure::fatal(format!("{}: {what}", self.path.display()));
         if std::fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
-            return Err(fatal("lines that may be cut off again need a regular file; give one"));
+            let why = "lines that may be cut off again need a regular file; give one";
+            return Err(Failure::fatal(format!("{}: {why}", self.path.display())));
         }
         let opened = File::options().read(true).write(true).create(true).truncate(false).open(&self.path);
         let file = opened.map_err(|error| failed("opening", &self.path, &error))?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                return Err(fatal("another process or topology writes to it; give this one a file of its own"));
-            }
-            // Not every file system has locks.
-            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
-                return Err(failed("locking", &self.path, &error));
-            }
-            _ => {}
-        }
+        lock_alone(&file, &self.path)?;
         // Its name has to be there after a power cut too.
         sync_directory(folder_of(&self.path)).map_err(|error| Failure::retry(error.to_string()))?;
         let file = Arc::new(file);
@@ -230,18 +241,14 @@ impl<T> Checkpointed for AppendLines<T> {
         Ok(OwnSnapshot { bytes, before: Some(Box::new(move || works.iter().try_for_each(Work::run))) })
     }
 
+    fn check_restore(&mut self, _resumed: Option<CheckpointId>, parts: &[&[u8]]) -> Outcome {
+        self.stored_end(parts)?.map_or(Ok(()), |end| self.length_for(end).map(drop))
+    }
+
     fn restore(&mut self, _resumed: Option<CheckpointId>, parts: &[&[u8]]) -> Outcome {
         self.has_checkpoints = true;
-        let mut end = None;
-        // Empty: of a component that was something else then.
-        for part in parts.iter().filter(|part| !part.is_empty()) {
-            let saved: Saved = codec::read(part).map_err(|error| {
-                Failure::fatal(format!("the stored length of {} cannot be read: {error}", self.shared.path.display()))
-            })?;
-            end = end.max(Some(saved.end));
-        }
         // Without a checkpoint nothing has been written that is not to stay.
-        end.map_or(Ok(()), |end| self.go_back_to(end))
+        self.stored_end(parts)?.map_or(Ok(()), |end| self.go_back_to(end))
     }
 
     fn committed(&mut self, checkpoint: CheckpointId) -> Outcome {

@@ -3,13 +3,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
 
 use serde::{Deserialize, Serialize};
 
+use super::{failed, lock_alone};
 use crate::connect::place::folder_of;
-use crate::error::Error;
+use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
-use crate::sys::sync::Mutex;
+use crate::sys::sync::{Arc, Mutex};
 
 /// Counts transactions: one more than the checkpoint after which it was begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub(super) struct Names {
     given: PathBuf,
     /// The number of what this process sets aside.
     run: Mutex<Option<u64>>,
+    /// The directory of parts, locked while a task has it open.
+    lock: Mutex<Weak<File>>,
 }
 
 const UNDONE: &str = ".undone-";
@@ -44,7 +48,7 @@ pub(super) struct Found {
 
 impl Names {
     pub fn parts(directory: PathBuf) -> Self {
-        Names { given: directory.clone(), directory, whole: None, run: Mutex::new(None) }
+        Names { given: directory.clone(), directory, whole: None, run: Mutex::default(), lock: Mutex::default() }
     }
 
     pub fn whole(path: PathBuf) -> Self {
@@ -52,7 +56,7 @@ impl Names {
         let path = fs::canonicalize(&path).unwrap_or(path);
         let directory = folder_of(&path).to_owned();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Names { directory, whole: Some(name), given: path, run: Mutex::new(None) }
+        Names { directory, whole: Some(name), given: path, run: Mutex::default(), lock: Mutex::default() }
     }
 
     pub fn is_whole(&self) -> bool {
@@ -61,6 +65,23 @@ impl Names {
 
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Parts have one writer: another would give its own the same names, and set these aside. Held by whoever has what
+    /// this returns.
+    pub fn lock(&self) -> Result<Option<Arc<File>>, Failure> {
+        if self.is_whole() {
+            return Ok(None);
+        }
+        let mut lock = self.lock.lock().expect("nothing panics under it");
+        if let Some(locked) = lock.upgrade() {
+            return Ok(Some(locked));
+        }
+        let directory = File::open(&self.directory).map_err(|error| failed("opening", &self.directory, &error))?;
+        lock_alone(&directory, &self.directory)?;
+        let locked = Arc::new(directory);
+        *lock = Arc::downgrade(&locked);
+        Ok(Some(locked))
     }
 
     fn part(number: Number, task: usize) -> String {
@@ -127,6 +148,9 @@ impl Names {
     }
 
     pub fn check(&self) -> Result<(), Unusable> {
+        if self.whole.as_ref().is_some_and(String::is_empty) {
+            return Err(Unusable::Wrong("this names no file; give one"));
+        }
         match fs::metadata(&self.given) {
             Ok(found) if self.is_whole() && found.is_dir() => {
                 return Err(Unusable::Wrong("this is a directory; give a file"));

@@ -111,7 +111,7 @@ impl Keeper {
                     found.map_or_else(|| Ok(Restored::default()), |found| self.roster.restored(found))
                 });
                 self.report(match restored {
-                    Ok(restored) => Event::Restored(Box::new(restored)),
+                    Ok(restored) => Event::SteppedBack(Box::new(restored)),
                     Err(error) => Event::KeeperFailed(error),
                 });
             }

@@ -329,7 +329,7 @@ impl Control {
         }
     }
 
-    pub(super) fn restored(&mut self, mut restored: Box<Restored>) {
+    pub(super) fn stepped_back(&mut self, mut restored: Box<Restored>) {
         if let Some(checkpoints) = self.checkpoints.as_mut().filter(|_| self.phase == Phase::Recovering) {
             checkpoints.schedule.stepped_back(restored.checkpoint);
             checkpoints.was_finished = restored.finished;

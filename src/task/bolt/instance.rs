@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::error::{Failure, FailureKind};
 use crate::sys::mutation::{self, Mutation};
 use crate::task::bolt::BoltShell;
@@ -21,7 +23,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         let (factory, info, snapshots) = (&self.factory, &self.parts.info, self.parts.snapshots.as_ref());
         let wall_ns = self.wall_ns();
         let (mut has_states, mut has_finished) = (false, self.finish_called);
-        let mut redelivered = VecDeque::new();
+        let (mut stored, mut redelivered) = (Vec::new(), VecDeque::new());
         let bolt = guarded(&self.origin, || {
             let mut bolt = factory();
             has_states = bind_all(&mut bolt, info, snapshots, wall_ns)?;
@@ -30,21 +32,30 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                 has_finished |= port.has_finished(info)?;
                 let parts = read_parts::<L>(port, info.count)?;
                 if let Some(checkpointed) = bolt.checkpointed() {
-                    let resumed = port.restored.as_ref().and_then(|restored| restored.checkpoint);
-                    checkpointed.restore(resumed, &parts.own.iter().map(|own| &own[..]).collect::<Vec<_>>())?;
+                    checkpointed.check_restore(port.resumed(), &slices(&parts.own))?;
                 }
-                redelivered = parts.held;
+                (stored, redelivered) = (parts.own, parts.held);
             }
             Ok(bolt)
         })?;
         self.bolt = Some(bolt);
-        self.redelivered = redelivered;
+        (self.stored, self.redelivered) = (stored, redelivered);
         self.states.any = has_states;
         self.states.ending = false;
         self.finish_called = has_finished;
         self.is_ready = true;
         self.state = if self.finish_called { TaskState::Finishing } else { TaskState::Running };
         Ok(())
+    }
+
+    /// Gives a new instance what its component has stored.
+    pub(super) fn restore_own(&mut self) -> Outcome {
+        let (stored, bolt) = (std::mem::take(&mut self.stored), &mut self.bolt);
+        let (Some(port), Some(bolt)) = (&self.parts.snapshots, bolt) else { return Ok(()) };
+        guarded(&self.origin, || match bolt.checkpointed() {
+            Some(checkpointed) => checkpointed.restore(port.resumed(), &slices(&stored)),
+            None => Ok(()),
+        })
     }
 
     /// Rebuilds a backing-off instance when its time has come. True if there is one now.
@@ -133,4 +144,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
         }
         self.fatal = Some(Fatal::of(failure, self.parts.snapshots.is_some(), place));
     }
+}
+
+fn slices(parts: &[Bytes]) -> Vec<&[u8]> {
+    parts.iter().map(|part| &part[..]).collect()
 }

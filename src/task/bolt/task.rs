@@ -13,7 +13,11 @@ impl<H: Header, L: Logic> Task for BoltShell<H, L> {
     fn start(&mut self, now_ns: u64) -> Result<(), Failure> {
         self.out.core.now_ns = now_ns;
         self.tick_due_ns = self.parts.tick_ns.map(|period_ns| now_ns + period_ns);
-        self.instantiate()?;
+        self.instantiate()
+    }
+
+    fn restore(&mut self) -> Result<(), Failure> {
+        self.restore_own()?;
         self.parts.forget_restored();
         Ok(())
     }
