@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::connect::place_of;
 use crate::error::{Error, Failure};
+use crate::sys::stdin::Turn;
 use crate::sys::sync::{AtomicU64, Ordering};
 use crate::task::component::{Outcome, Polled, Position, Replayable, Source, SplitId};
 use crate::task::context::SpoutContext;
@@ -320,18 +321,19 @@ impl Replayable for FileLines {
 ///
 /// Cannot be resumed: after a failure of the process, what was read is gone. The thread that reads is left behind in
 /// its read when the topology stops; it keeps neither the topology nor the process alive, but it takes the next block
-/// of standard input with it. Use one at a time per process.
+/// of standard input with it. One at a time reads it: a second one stops its start.
 ///
 /// A clone is a source of its own, not yet opened.
 #[derive(Default)]
 pub struct StdinLines {
     bytes_read: Arc<AtomicU64>,
     lines: Option<Lines>,
+    turn: Option<Turn>,
 }
 
 impl Clone for StdinLines {
     fn clone(&self) -> Self {
-        StdinLines { bytes_read: Arc::clone(&self.bytes_read), lines: None }
+        StdinLines { bytes_read: Arc::clone(&self.bytes_read), lines: None, turn: None }
     }
 }
 
@@ -347,11 +349,16 @@ impl StdinLines {
     }
 }
 
+const READ_ALREADY: &str = "standard input is read by another source of this process already, and each would get \
+                            halves of lines: subscribe to one source, or read files";
+
 impl Source for StdinLines {
     type Item = Bytes;
 
     fn open(&mut self, ctx: &mut SpoutContext) -> Outcome {
         if ctx.info().index == 0 {
+            let turn = Turn::take().ok_or_else(|| Failure::fatal(READ_ALREADY))?;
+            self.turn = Some(turn);
             let cutter = Cutter::all(std::io::stdin());
             self.lines = Some(Lines::new(FeedStart::new(ctx).start(cutter)?));
         }
@@ -363,7 +370,7 @@ impl Source for StdinLines {
     }
 
     fn close(&mut self) {
-        self.lines = None;
+        (self.lines, self.turn) = (None, None);
     }
 }
 

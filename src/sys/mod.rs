@@ -14,5 +14,6 @@ pub mod process;
 pub mod random;
 pub mod scratch;
 pub mod signals;
+pub(crate) mod stdin;
 pub mod sync;
 pub mod thread;
