@@ -223,6 +223,9 @@ impl<S: Spout<Out = Many<StormTuple>>> Spout for RecordedSpout<S> {
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {
         self.spout.replayable()
     }
+    fn loses_items(&mut self) -> bool {
+        self.spout.loses_items()
+    }
     fn unaccounted(&self) -> u64 {
         self.spout.unaccounted()
     }

@@ -98,6 +98,13 @@ pub trait Spout: Sized + 'static {
         None
     }
 
+    /// True if items that are not acked are in its hands alone, and gone with it. Checkpoints refuse such a spout,
+    /// since a restart would lose them; one whose items something outside gives again says `false`. Asked of an
+    /// instance that was made for the purpose and is not open.
+    fn loses_items(&mut self) -> bool {
+        false
+    }
+
     /// Items that it has handed out and of which it knows nothing any more: 0, or it has a bug. Asked at checkpoints
     /// and at the end.
     fn unaccounted(&self) -> u64 {

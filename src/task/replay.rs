@@ -373,6 +373,10 @@ impl<S: Source, E: Exits<S::Item>> Spout for Replaying<S, E> {
         self.source.borrow().reads()
     }
 
+    fn loses_items(&mut self) -> bool {
+        self.source.get_mut().replayable().is_none()
+    }
+
     fn replayable(&mut self) -> Option<&mut dyn Replayable> {
         if self.source.get_mut().replayable().is_some() { Some(self) } else { None }
     }

@@ -37,6 +37,10 @@ impl<S: Spout> TaskKit for SpoutKit<S> {
         (self.factory)().replayable().is_some()
     }
 
+    fn loses_items(&self) -> bool {
+        (self.factory)().loses_items()
+    }
+
     fn reads(&self) -> Option<String> {
         (self.factory)().reads()
     }

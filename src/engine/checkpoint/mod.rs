@@ -79,8 +79,8 @@ pub(crate) fn open(
         return Err(crate::Error::usage(format!("the edge from {from} to {to}"), why));
     }
     let exactly_once = settings.guarantee == Guarantee::ExactlyOnce;
+    check_replay(topology, plan, exactly_once)?;
     if exactly_once {
-        check_replay(topology, plan)?;
         check_held(topology, plan)?;
     }
     let options = DirectoryOptions {
@@ -162,15 +162,21 @@ fn check_name(generation: &Generation, plan: &Plan, place: &str) -> Result<()> {
     )))
 }
 
-/// Exactly-once reads again what came after the checkpoint: no spout may be unable to.
-fn check_replay(topology: &Topology, plan: &Plan) -> Result<()> {
+/// What came after the checkpoint is read again: under exactly-once no spout may be unable to, and under at-least-once
+/// none that alone has it.
+fn check_replay(topology: &Topology, plan: &Plan, exactly_once: bool) -> Result<()> {
     for (position, component) in plan.components.iter().enumerate().filter(|(_, c)| c.kind == Kind::Spout) {
-        if !topology.task_kit(position).can_replay() {
-            let why = "exactly-once has to read its input again after a failure, and this spout cannot: standard \
-                       input, pipes and channels are gone once they are read; write the input to a file and read \
-                       that, or choose --guarantee at-least-once";
-            return Err(crate::Error::usage(component.id.to_string(), why));
-        }
+        let kit = topology.task_kit(position);
+        let (who, instead) = match exactly_once {
+            true if !kit.can_replay() => ("exactly-once has", "choose --guarantee at-least-once"),
+            false if kit.loses_items() => ("a restart from a checkpoint has", "leave checkpoint_interval out"),
+            _ => continue,
+        };
+        let why = format!(
+            "{who} to read its input again after a failure, and this spout cannot: standard input, pipes and channels \
+             are gone once they are read; write the input to a file and read that, or {instead}"
+        );
+        return Err(crate::Error::usage(component.id.to_string(), why));
     }
     Ok(())
 }
