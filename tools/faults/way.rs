@@ -20,6 +20,8 @@ const LATE_FAULT_WITHIN: Duration = Duration::from_secs(8);
 
 /// Said by the library below a process.
 const INJECTED: &str = "injected: ";
+/// Said by a process that started well and went back later.
+const RESTARTS: &str = "restarting from the last checkpoint";
 /// Said by a start that would need another number of tasks.
 pub const OTHER_TASKS: &str = "cannot become";
 
@@ -74,7 +76,7 @@ impl<'a> Way<'a> {
     ) -> Result<Option<ExitStatus>, String> {
         outcome.runs += 1;
         let state = self.state();
-        let (before, said) = (writing(&state), self.stderr().len());
+        let (before, said, aside) = (writing(&state), self.stderr().len(), set_aside(&self.dir));
         let below = match fault {
             Some(Fault::Below(below)) => Some(below.drawn(random)),
             _ => None,
@@ -110,6 +112,10 @@ impl<'a> Way<'a> {
         let stderr = self.stderr();
         let since = stderr.get(said..).unwrap_or_default();
         let is_injected = since.contains(INJECTED);
+        let is_refused = ended.and_then(|status| status.code()) == Some(2) && !since.contains(RESTARTS);
+        if is_refused && set_aside(&self.dir) != aside {
+            return Err(format!("a start that was refused has set parts aside: {since}"));
+        }
         let name = fault.map(Fault::name);
         match (ended, fault) {
             (Some(status), _) if status.code() == Some(2) && since.contains(OTHER_TASKS) => Ok(Some(status)),
