@@ -533,7 +533,11 @@ fn a_panic_behind_a_channel_loses_nothing() {
         if n == 500 && !has_panicked.swap(true, Ordering::Relaxed) {
             panic!("told to");
         }
-        if n == 600 { Err(Failure::reject("told to")) } else { Ok(out.emit(n)) }
+        if n == 600 {
+            return Err(Failure::reject("told to"));
+        }
+        out.emit(n);
+        Ok(())
     };
     let passed = t.bolt("panics", panics).global(&values);
     t.bolt("sink", move || sink.clone()).global(&passed);
