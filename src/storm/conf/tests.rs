@@ -128,6 +128,11 @@ fn components_see_the_defaults_and_every_key_of_the_file() {
     assert_eq!(seen["nimbus.seeds"], serde_json::json!(["localhost"]));
     assert_eq!(seen["topology.kryo.register"], serde_json::json!({}));
     assert_eq!(seen["topology.users"], serde_json::json!([null]));
+    // What Storm has only if somebody sets it (its local mode, a folder; a user, hooks) is as it was set.
+    let of_others = ["blobstore.dir", "topology.auto.task.hooks"];
+    assert!(of_others.iter().all(|key| !seen.contains_key(*key)));
+    let set = conf("blobstore.dir: blobs\ntopology.auto.task.hooks: [a.Hook]").for_components();
+    assert_eq!(of_others.map(|key| &set[key]), [&serde_json::json!("blobs"), &serde_json::json!(["a.Hook"])]);
     let seen = conf("topology.message.timeout.secs: null").for_components();
     assert_eq!(seen["topology.message.timeout.secs"], serde_json::Value::Null, "no value is not the default");
 }
