@@ -113,8 +113,8 @@ pub trait TransactionalSink: Sized + 'static {
     ///
     /// # Errors
     /// Restarts the topology from the checkpoint, and the commit is tried again; so does that of the last checkpoint,
-    /// before the topology ends. If it is fatal, or there are no checkpoints, it stops the topology; with checkpoints the
-    /// next start tries again.
+    /// before the topology ends. If it is fatal, or there are no checkpoints, it stops the topology; with checkpoints
+    /// the next start tries again.
     fn commit(&mut self, transaction: &Self::Transaction) -> Outcome;
 
     /// Makes it go away. Must be idempotent.

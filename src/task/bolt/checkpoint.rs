@@ -61,7 +61,8 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             return;
         }
         self.settle_held();
-        // A handle has just failed. The snapshot would not have its input, so none is taken, and the restart brings it back.
+        // A handle has just failed. The snapshot would not have its input, so none is taken, and the restart brings it
+        // back.
         if self.fatal.is_some() {
             return;
         }
