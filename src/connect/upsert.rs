@@ -12,7 +12,7 @@ use crate::connect::transaction::Work;
 use crate::error::{Error, Failure, Result};
 use crate::state::codec;
 use crate::state::store::CheckpointId;
-use crate::sys::random::Random;
+use crate::sys::random::mix;
 use crate::sys::sync::{Arc, Mutex};
 use crate::task::component::{Bolt, Outcome};
 use crate::task::context::BoltContext;
@@ -57,9 +57,45 @@ pub struct UpsertTable<T> {
     table: Option<Arc<Table>>,
     /// Makes the last snapshot durable.
     work: Option<Work>,
-    /// For what descends from no position of a source.
-    random: Random,
+    made_up: MadeUp,
     values: PhantomData<fn(T)>,
+}
+
+/// Ids for what has none: the task's own row of them.
+#[derive(Default)]
+struct MadeUp {
+    base: u64,
+    /// None: nobody has looked which the table has.
+    next: Option<u64>,
+}
+
+impl MadeUp {
+    fn id(&self, number: u64) -> u128 {
+        (u128::from(self.base) << 64) | u128::from(mix(self.base ^ mix(number)))
+    }
+
+    /// One that the table has not. An instance before this one may have begun with the same base.
+    fn next(&mut self, rows: &Keyspace) -> std::result::Result<u128, fjall::Error> {
+        let number = match self.next {
+            Some(number) => number,
+            None => first_free(|number| rows.contains_key(self.id(number).to_be_bytes()))?,
+        };
+        self.next = Some(number + 1);
+        Ok(self.id(number))
+    }
+}
+
+/// The first number that is not taken, where all before one that is are.
+fn first_free<E>(is_taken: impl Fn(u64) -> std::result::Result<bool, E>) -> std::result::Result<u64, E> {
+    let (mut low, mut high) = (0, 1);
+    while is_taken(high - 1)? {
+        (low, high) = (high, high * 2);
+    }
+    while low + 1 < high {
+        let middle = low + (high - low) / 2;
+        if is_taken(middle - 1)? { low = middle } else { high = middle }
+    }
+    Ok(low)
 }
 
 /// What all tasks of the sink have in common.
@@ -111,8 +147,8 @@ impl<T> UpsertTable<T> {
     }
 
     fn of(shared: Arc<Shared>) -> Self {
-        let (random, values) = (Random::new(0), PhantomData);
-        UpsertTable { shared, is_at_least_once: false, table: None, work: None, random, values }
+        let made_up = MadeUp::default();
+        UpsertTable { shared, is_at_least_once: false, table: None, work: None, made_up, values: PhantomData }
     }
 
     /// Takes values whatever way they have come: then one that comes again under another id is there twice.
@@ -165,23 +201,22 @@ impl<T: Payload + Serialize> Bolt for UpsertTable<T> {
     type Out = Nothing;
 
     fn prepare(&mut self, ctx: &mut BoltContext<Nothing>) -> Outcome {
-        self.random = ctx.random();
+        self.made_up = MadeUp { base: ctx.random().next_u64(), next: None };
         self.table = Some(self.open().map_err(|error| Failure::retry(error.to_string()))?);
         Ok(())
     }
 
     fn execute(&mut self, value: T, out: &mut Outlet<Nothing>) -> Outcome {
-        let mut made_up = || (u128::from(self.random.next_u64()) << 64) | u128::from(self.random.next_u64());
+        let table = self.table.as_ref().expect("a bolt is prepared before anything else");
+        let retry = |error| Failure::retry(failed(&self.shared.path)(error).to_string());
         let id = match out.input_id() {
             Some(id) => id.0,
-            None if self.is_at_least_once => made_up(),
+            None if self.is_at_least_once => self.made_up.next(&table.rows).map_err(retry)?,
             None => return Err(Failure::reject(NO_ID)),
         };
-        let table = self.table.as_ref().expect("a bolt is prepared before anything else");
         let mut bytes = Vec::new();
         codec::write_value(&value, &mut bytes).map_err(|error| Failure::reject(error.to_string()))?;
-        let put = table.rows.insert(id.to_be_bytes(), bytes);
-        put.map_err(|error| Failure::retry(failed(&self.shared.path)(error).to_string()))
+        table.rows.insert(id.to_be_bytes(), bytes).map_err(retry)
     }
 
     fn cleanup(&mut self) {
@@ -215,5 +250,17 @@ impl<T> Checkpointed for UpsertTable<T> {
 
     fn place(&self) -> Option<String> {
         place_of(&self.shared.path)
+    }
+}
+
+#[cfg(all(test, not(squall_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_free_number_is_found_whatever_is_taken() {
+        for taken in (0..70).chain([1_000, 1_023, 1_024, 1_025, 1 << 40]) {
+            assert_eq!(first_free(|number| Ok::<_, ()>(number < taken)), Ok(taken));
+        }
     }
 }

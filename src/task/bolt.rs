@@ -27,7 +27,7 @@ use crate::task::edge::{typed_lanes, with_layout};
 use crate::task::header::{Bare, Full, Header, Layout, Placed, Tracked};
 use crate::task::held::{HeldEvent, HeldTable};
 use crate::task::lane::{Control, LaneRx};
-use crate::task::lineage::{GivenUp, Lineage, Place};
+use crate::task::lineage::{GivenUp, Place};
 use crate::task::measured::SinkMeter;
 use crate::task::metrics::{Latency, TaskState, latency};
 use crate::task::outlet::{EmitCore, Outlet};
@@ -407,7 +407,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             self.account.routed_from_door += 1;
             self.out.core.set_anchor(delivery.roots);
             self.out.core.no_event();
-            self.out.core.set_lineage(Lineage::from(delivery.place));
+            self.out.core.set_lineage(delivery.lineage);
             // Conversions, keys and groupings are user code.
             let routed = guarded(&self.origin, || {
                 self.out.set.send(delivery.emission, &mut self.out.core);
@@ -511,8 +511,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     }
                     None
                 };
-                let place = if H::PLACED { out.core.lineage.place } else { Place::NONE };
-                let executed = bolt.execute(value, Input { number, wall_ns, place, manual, redelivered: false }, out);
+                let executed = bolt.execute(value, Input { number, wall_ns, manual, redelivered: false }, out);
                 if H::FULL
                     && executed.is_ok()
                     && let Some(meter) = meter
@@ -520,7 +519,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
                     meter.executed(out.core.birth_ns);
                 }
                 if let Err(failure) = executed {
-                    let failure = failure.at(origin);
+                    let (failure, place) = (failure.at(origin), out.core.lineage.place);
                     // What the call has let go of is settled with the other held tuples, for this reason.
                     if L::MANUAL
                         && (failure.is_reject() || !steps_back)

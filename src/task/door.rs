@@ -7,8 +7,8 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use smallvec::SmallVec;
 
 use crate::task::header::Roots;
-use crate::task::held::{Anchors, common_place};
-use crate::task::lineage::Place;
+use crate::task::held::{Anchors, common_lineage, counted};
+use crate::task::lineage::Lineage;
 use crate::task::payload::Outputs;
 use crate::task::waker::Waker;
 
@@ -19,8 +19,7 @@ pub(crate) struct Delivery<E> {
     pub emission: E,
     /// Trees with the door's own edge in each.
     pub roots: Roots,
-    /// The place in a source that it descends from.
-    pub place: Place,
+    pub lineage: Lineage,
 }
 
 /// The outside of a door: clone it for every thread that emits. Get it from
@@ -58,7 +57,7 @@ impl<O: Outputs> Door<O> {
     /// # Errors
     /// When the door is full, or the task is gone.
     pub fn try_emit(&self, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
-        self.try_deliver(Delivery { emission, roots: Roots::None, place: Place::NONE })
+        self.try_deliver(Delivery { emission, roots: Roots::None, lineage: Lineage::NONE })
     }
 
     /// Emits under anchors, or gives the value back at once.
@@ -71,7 +70,8 @@ impl<O: Outputs> Door<O> {
         emission: O::Emission,
     ) -> Result<(), DoorError<O::Emission>> {
         let (roots, edges) = draw(&anchors);
-        self.try_deliver(Delivery { emission, roots, place: common_place(&anchors).unwrap_or(Place::NONE) })
+        self.try_deliver(Delivery { emission, roots, lineage: lineage_of(&anchors) })
+            .inspect(|()| counted(&anchors))
             .inspect_err(|_| give_back(&anchors, &edges))
     }
 
@@ -81,7 +81,7 @@ impl<O: Outputs> Door<O> {
     /// # Errors
     /// Gives the value back when the task is gone.
     pub fn emit(&self, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
-        self.deliver(Delivery { emission, roots: Roots::None, place: Place::NONE })
+        self.deliver(Delivery { emission, roots: Roots::None, lineage: Lineage::NONE })
     }
 
     /// Emits under anchors; waits while the door is full. Never call it from a spout or bolt method.
@@ -90,7 +90,8 @@ impl<O: Outputs> Door<O> {
     /// Gives the value back when the task is gone.
     pub fn emit_anchored(&self, anchors: impl Anchors, emission: O::Emission) -> Result<(), DoorError<O::Emission>> {
         let (roots, edges) = draw(&anchors);
-        self.deliver(Delivery { emission, roots, place: common_place(&anchors).unwrap_or(Place::NONE) })
+        self.deliver(Delivery { emission, roots, lineage: lineage_of(&anchors) })
+            .inspect(|()| counted(&anchors))
             .inspect_err(|_| give_back(&anchors, &edges))
     }
 
@@ -107,7 +108,9 @@ impl<O: Outputs> Door<O> {
     /// while a door is waited for. If it is not taken in the end, nobody gives the edges back: only right where the
     /// anchors cannot outlive the door.
     pub(crate) fn anchored(anchors: impl Anchors, emission: O::Emission) -> Delivery<O::Emission> {
-        Delivery { emission, roots: draw(&anchors).0, place: common_place(&anchors).unwrap_or(Place::NONE) }
+        let delivery = Delivery { emission, roots: draw(&anchors).0, lineage: lineage_of(&anchors) };
+        counted(&anchors);
+        delivery
     }
 
     /// Waits while the door is full.
@@ -127,6 +130,10 @@ fn draw(anchors: &impl Anchors) -> (Roots, SmallVec<[u64; 2]>) {
         edges.push(edge);
     });
     (roots, edges)
+}
+
+fn lineage_of(anchors: &impl Anchors) -> Lineage {
+    common_lineage(anchors).unwrap_or(Lineage::NONE)
 }
 
 fn give_back(anchors: &impl Anchors, edges: &[u64]) {

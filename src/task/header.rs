@@ -158,7 +158,7 @@ impl Header for Placed {
 
     #[inline]
     fn lineage(&self) -> Lineage {
-        Lineage::from(self.0)
+        Lineage::somehow_from(self.0)
     }
 
     #[inline]

@@ -17,7 +17,7 @@ use crate::sys::mutation::{self, Forget};
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, AtomicBool, AtomicU8, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::task::header::Roots;
-use crate::task::lineage::Place;
+use crate::task::lineage::{Lineage, Place};
 use crate::task::outlet::EmitCore;
 use crate::task::waker::Waker;
 
@@ -225,8 +225,9 @@ impl HeldTable {
         self.open
     }
 
-    /// A handle for a tuple with these trees, from this place, and, where values are kept, with this one.
-    pub fn hold(&mut self, roots: Roots, place: Place, value: Option<Bytes>) -> Anchor {
+    /// A handle for a tuple with these trees, of this lineage, and, where values are kept, with this one.
+    pub fn hold(&mut self, roots: Roots, lineage: Lineage, value: Option<Bytes>) -> Anchor {
+        let place = lineage.place;
         if self.free.is_empty() {
             let segment = self.segments.len() as u32;
             let seed = mix(self.seed ^ u64::from(segment));
@@ -246,7 +247,8 @@ impl HeldTable {
             values.by_slot.insert((segment, index), (values.next, value, place));
             values.next += 1;
         }
-        Anchor { slot: SlotRef { segment: shared.clone(), index }, roots, place, done: false }
+        let slot = SlotRef { segment: shared.clone(), index };
+        Anchor { slot, roots, lineage, emits: AtomicU64::new(0), done: false }
     }
 
     /// The call that took the last tuple has failed. If it has let go of the tuple, the tuple has failed for that
@@ -369,11 +371,18 @@ impl SlotRef {
 pub struct Anchor {
     slot: SlotRef,
     roots: Roots,
-    place: Place,
+    lineage: Lineage,
+    /// Rows of emits under it so far: each row has a lineage of its own.
+    emits: AtomicU64,
     done: bool,
 }
 
 impl Anchor {
+    /// What the next row of emits descends from.
+    fn next_lineage(&self) -> Lineage {
+        self.lineage.row(self.emits.load(Ordering::Relaxed))
+    }
+
     /// The tuple is done; its trees are complete when all tuples emitted under it are acked too. Lock-free.
     pub fn ack(mut self) {
         self.done = true;
@@ -482,17 +491,22 @@ impl<T> Deref for Tuple<T> {
     }
 }
 
-/// The place that all these anchors come from; none if there are several, since what descends from several inputs
-/// stands for no single one.
-pub(crate) fn common_place(anchors: &impl Anchors) -> Option<Place> {
-    let mut common = None;
+/// What a row of emits under these anchors descends from; nothing if they come from several inputs, since that stands
+/// for no single one. None without anchors. The next row is another one, once this one is [`counted`].
+pub(crate) fn common_lineage(anchors: &impl Anchors) -> Option<Lineage> {
+    let mut common: Option<Lineage> = None;
     anchors.each(|anchor| {
-        common = Some(match common {
-            Some(place) if place != anchor.place => Place::NONE,
-            _ => anchor.place,
-        });
+        let next = anchor.next_lineage();
+        common = Some(common.map_or(next, |common| common.joined(next)));
     });
     common
+}
+
+/// A row of emits has been made under these anchors.
+pub(crate) fn counted(anchors: &impl Anchors) {
+    anchors.each(|anchor| {
+        anchor.emits.fetch_add(1, Ordering::Relaxed);
+    });
 }
 
 /// What an emit can be anchored to: a tuple, an anchor, or several of either. The same one twice counts twice, as in
@@ -554,7 +568,7 @@ mod loom_tests {
         model.preemption_bound = Some(3);
         model.check(|| {
             let mut table = HeldTable::new(Waker::disconnected(), 1, false);
-            let held = |table: &mut HeldTable, n| table.hold(Roots::One(Root::new(0, n, 1), 7), Place::NONE, None);
+            let held = |table: &mut HeldTable, n| table.hold(Roots::One(Root::new(0, n, 1), 7), Lineage::NONE, None);
             let (a, b) = (held(&mut table, 1), held(&mut table, 2));
             let first = loom::thread::spawn(move || {
                 a.reset_deadline();

@@ -27,6 +27,9 @@ pub(crate) struct Lineage {
     path: u64,
 }
 
+/// Nobody has kept the way: it identifies nothing.
+const FORGOTTEN: u64 = u64::MAX;
+
 /// A position in a split of a source. The split is named by a hash; 0 stands for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Place {
@@ -72,6 +75,12 @@ impl Lineage {
         Lineage { place, path: 0 }
     }
 
+    /// Somehow from this place.
+    #[inline]
+    pub fn somehow_from(place: Place) -> Self {
+        Lineage { place, path: FORGOTTEN }
+    }
+
     /// Of what a component emits: its `index`-th emit, to the `ordinal`-th of several tasks. FROZEN: ids are kept
     /// outside.
     #[inline]
@@ -83,9 +92,27 @@ impl Lineage {
         Lineage { place: self.place, path }
     }
 
+    /// What is emitted in the row of emits with this number under a handle; the first one is the tuple's own. FROZEN, as
+    /// [`child`](Self::child).
+    pub fn row(&self, number: u64) -> Self {
+        let is_own = number == 0 || self.path == FORGOTTEN;
+        Lineage { path: if is_own { self.path } else { mix(self.path ^ mix(number)) }, ..*self }
+    }
+
+    /// Of what descends from both: nothing, unless it is one input. FROZEN, as [`child`](Self::child).
+    pub fn joined(&self, other: Self) -> Self {
+        if self.place != other.place {
+            return Lineage::NONE;
+        }
+        if self.path == FORGOTTEN || other.path == FORGOTTEN {
+            return Lineage::somehow_from(self.place);
+        }
+        Lineage { path: mix(self.path.wrapping_add(mix(other.path))), ..*self }
+    }
+
     /// FROZEN, as [`child`](Self::child).
     pub fn id(&self) -> Option<ReplayId> {
-        if self.is_none() {
+        if self.is_none() || self.path == FORGOTTEN {
             return None;
         }
         let mut bytes = [0; 24];

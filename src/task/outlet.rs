@@ -14,7 +14,7 @@ use crate::sys::random::Random;
 use crate::task::TaskId;
 use crate::task::acks::{AckMessage, Acks};
 use crate::task::header::{NO_EVENT, Root, Roots};
-use crate::task::held::{Anchor, Anchors, common_place};
+use crate::task::held::{Anchor, Anchors, common_lineage, counted};
 use crate::task::lineage::{Lineage, ReplayId, component_name};
 use crate::task::metrics::Counts;
 use crate::task::payload::{Outputs, Payload, PortAt, PortSet};
@@ -365,11 +365,12 @@ impl<O: Outputs> Outlet<O> {
     pub fn anchored(&mut self, anchors: impl Anchors) -> Anchored<'_, O> {
         debug_assert!(self.core.held.is_empty());
         let before = self.core.lineage;
-        if let Some(place) = common_place(&anchors)
-            && self.core.carries_places
-            && place != before.place
+        if self.core.carries_places
+            && let Some(lineage) = common_lineage(&anchors)
+            && lineage.place != before.place
         {
-            self.core.set_lineage(Lineage::from(place));
+            self.core.set_lineage(lineage);
+            counted(&anchors);
         }
         anchors.each(|anchor: &Anchor| {
             if let Some(held) = anchor.as_held() {

@@ -12,7 +12,6 @@ use crate::task::held::{HeldTable, Tuple};
 use crate::task::held_state::Held;
 use crate::task::key::{KEY_GROUPS_DEFAULT, key_hash};
 use crate::task::keyed::{Each, Timer};
-use crate::task::lineage::Place;
 use crate::task::outlet::Outlet;
 use crate::task::payload::{Outputs, Payload};
 use crate::task::snapshot::Checkpointed;
@@ -63,8 +62,6 @@ pub(crate) struct Input<'a> {
     pub number: usize,
     /// Wall-clock time of the turn.
     pub wall_ns: u64,
-    /// The place in a source that it descends from.
-    pub place: Place,
     /// Manual style: the input's trees and where handles are made.
     pub manual: Option<(Roots, &'a mut HeldTable)>,
     /// It was held in the checkpoint that has been resumed.
@@ -213,7 +210,8 @@ impl<B: ManualBolt> Logic for Manual<B> {
             Some(Held::InState(codec)) if table.keeps_values() => Some(codec.write(&value)?),
             _ => None,
         };
-        self.0.execute(Tuple::new(value, table.hold(roots, input.place, kept), input.redelivered), out)
+        let anchor = table.hold(roots, out.core.lineage, kept);
+        self.0.execute(Tuple::new(value, anchor, input.redelivered), out)
     }
     fn works_elsewhere(&self) -> bool {
         self.0.works_elsewhere()

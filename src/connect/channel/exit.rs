@@ -251,7 +251,7 @@ mod tests {
         }
 
         fn deliver(&mut self, value: u32, roots: Roots) {
-            let anchor = self.table.hold(roots, crate::task::lineage::Place::NONE, None);
+            let anchor = self.table.hold(roots, crate::task::lineage::Lineage::NONE, None);
             self.sink.deliver(value, anchor);
         }
 

@@ -73,7 +73,7 @@ impl<H: Header, L: Logic> BoltShell<H, L> {
             out.core.set_lineage(Lineage::from(place));
             out.core.counts.executed += 1;
             let manual = Some((Roots::None, &mut self.held));
-            let input = Input { number: 0, wall_ns, place, manual, redelivered: true };
+            let input = Input { number: 0, wall_ns, manual, redelivered: true };
             if let Err(failure) = guarded(origin, || bolt.execute(value, input, out))
                 // What the call has let go of is settled with the other held tuples.
                 && !(failure.is_reject() && self.held.failed_with_call(&failure))

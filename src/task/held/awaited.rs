@@ -34,7 +34,7 @@ mod tests {
     use super::*;
     use crate::task::header::Root;
     use crate::task::held::Anchor;
-    use crate::task::lineage::Place;
+    use crate::task::lineage::Lineage;
     use crate::task::waker::Waker;
 
     fn roots(n: u32) -> Roots {
@@ -45,7 +45,7 @@ mod tests {
     fn a_handle_is_awaited_while_its_trees_can_live() {
         let mut table = HeldTable::new(Waker::disconnected(), 1, false);
         table.now_ns = 5;
-        let (first, second) = (table.hold(roots(1), Place::NONE, None), table.hold(roots(2), Place::NONE, None));
+        let (first, second) = (table.hold(roots(1), Lineage::NONE, None), table.hold(roots(2), Lineage::NONE, None));
         assert!(table.is_awaited() && table.over_at_ns().is_none(), "without deadlines for ever");
         table.tree_life_ns = Some(100);
         assert_eq!(table.over_at_ns(), Some(105));
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(table.over_at_ns(), Some(150), "its deadline was reset");
         table.now_ns = 150;
         assert!(!table.is_awaited());
-        let untracked = table.hold(Roots::None, Place::NONE, None);
+        let untracked = table.hold(Roots::None, Lineage::NONE, None);
         assert!(table.is_awaited() && table.over_at_ns().is_none(), "no tree, no deadline");
         [first, second, untracked].into_iter().for_each(Anchor::ack);
         table.take_events(drop);

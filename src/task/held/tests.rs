@@ -26,9 +26,9 @@ fn events(table: &mut HeldTable) -> Vec<String> {
 fn handles_settle_from_another_thread() {
     let mut table = table();
     let (a, b, c) = (
-        table.hold(roots(1), Place::NONE, None),
-        table.hold(roots(2), Place::NONE, None),
-        table.hold(roots(3), Place::NONE, None),
+        table.hold(roots(1), Lineage::NONE, None),
+        table.hold(roots(2), Lineage::NONE, None),
+        table.hold(roots(3), Lineage::NONE, None),
     );
     a.as_held().unwrap().1.draw(5);
     crate::sys::thread::spawn_named("held-test", move || {
@@ -50,11 +50,11 @@ fn handles_settle_from_another_thread() {
 #[test]
 fn slots_are_used_again_and_segments_added() {
     let mut table = table();
-    let many: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), Place::NONE, None)).collect();
+    let many: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), Lineage::NONE, None)).collect();
     assert_eq!(table.segments.len(), 2);
     many.into_iter().for_each(Anchor::ack);
     assert_eq!(events(&mut table).len(), SEGMENT_SLOTS + 1);
-    let again: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), Place::NONE, None)).collect();
+    let again: Vec<Anchor> = (0..SEGMENT_SLOTS as u32 + 1).map(|n| table.hold(roots(n), Lineage::NONE, None)).collect();
     assert_eq!(table.segments.len(), 2);
     drop(again);
 }
@@ -62,7 +62,7 @@ fn slots_are_used_again_and_segments_added() {
 #[test]
 fn after_the_task_is_gone_handles_do_nothing() {
     let mut table = table();
-    let anchor = table.hold(roots(1), Place::NONE, None);
+    let anchor = table.hold(roots(1), Lineage::NONE, None);
     drop(table);
     anchor.ack();
 }
