@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use squall::connect::{Generator, UpsertTable};
+use squall::connect::Generator;
 use squall::engine::checkpoint::Health;
 use squall::state::{StateVisitor, ValueState};
 use squall::testing::{Captured, TestDriver, capture, feeder};
 use squall::topology::settings::Settings;
 use squall::{
-    BoltContext, CurrentKey, Door, Failure, Guarantee, Held, KeyedBolt, ManualBolt, Nothing, Outcome, Outlet, Stream,
-    Topology, TopologyBuilder, Tuple,
+    CurrentKey, Failure, Guarantee, Held, KeyedBolt, ManualBolt, Nothing, Outcome, Outlet, Stream, Topology,
+    TopologyBuilder, Tuple,
 };
 
 /// Counts per key; breaks the first time it comes to each of these values.
@@ -474,87 +474,87 @@ mod by_id {
         let error = table(&[], false).expect_err("refused").to_string();
         assert!(error.contains("fan") && error.contains("replay_stable") && !error.contains("pass:"), "{error}");
     }
-}
 
-/// Holds what it gets until the next tick, and lets go of it through its door or in the tick.
-#[derive(Default)]
-struct HoldsAll {
-    held: Vec<Tuple<u64>>,
-    door: Option<Door<u64>>,
-}
-
-impl ManualBolt for HoldsAll {
-    type In = u64;
-    type Out = u64;
-    const HELD: Option<Held<u64>> = Some(Held::Drain);
-
-    fn prepare(&mut self, ctx: &mut BoltContext<u64>) -> Outcome {
-        self.door = Some(ctx.door());
-        Ok(())
+    /// Holds what it gets until the next tick, and lets go of it through its door or in the tick.
+    #[derive(Default)]
+    struct HoldsAll {
+        held: Vec<Tuple<u64>>,
+        door: Option<squall::Door<u64>>,
     }
 
-    fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
-        self.held.push(tuple);
-        Ok(())
-    }
+    impl ManualBolt for HoldsAll {
+        type In = u64;
+        type Out = u64;
+        const HELD: Option<Held<u64>> = Some(Held::Drain);
 
-    fn tick(&mut self, out: &mut Outlet<u64>) -> Outcome {
-        for tuple in self.held.drain(..) {
-            for n in [10 * *tuple, 10 * *tuple + 1] {
-                out.anchored(&tuple).emit(n);
-            }
-            let door = self.door.as_ref().expect("prepared");
-            for n in [10 * *tuple + 2, 10 * *tuple + 3] {
-                assert!(door.try_emit_anchored(&tuple, n).is_ok(), "it has room");
-            }
-            tuple.ack();
+        fn prepare(&mut self, ctx: &mut squall::BoltContext<u64>) -> Outcome {
+            self.door = Some(ctx.door());
+            Ok(())
         }
-        Ok(())
+
+        fn execute(&mut self, tuple: Tuple<u64>, _: &mut Outlet<u64>) -> Outcome {
+            self.held.push(tuple);
+            Ok(())
+        }
+
+        fn tick(&mut self, out: &mut Outlet<u64>) -> Outcome {
+            for tuple in self.held.drain(..) {
+                for n in [10 * *tuple, 10 * *tuple + 1] {
+                    out.anchored(&tuple).emit(n);
+                }
+                let door = self.door.as_ref().expect("prepared");
+                for n in [10 * *tuple + 2, 10 * *tuple + 3] {
+                    assert!(door.try_emit_anchored(&tuple, n).is_ok(), "it has room");
+                }
+                tuple.ack();
+            }
+            Ok(())
+        }
     }
-}
 
-/// They took each other's place in a table: the lineage of what was held had forgotten the way from its input.
-#[test]
-fn what_is_emitted_for_held_tuples_of_one_input_has_ids_of_its_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("table");
-    let table = UpsertTable::<u64>::new(&path);
-    let mut t = TopologyBuilder::new("held-ids");
-    let numbers = t.source("numbers", || Generator::new(20, |n| n).rate(1_000));
-    let fan = |n: u64, out: &mut Outlet<u64>| (0..3).for_each(|copy| out.emit(3 * n + copy));
-    let fanned = t.bolt("fan", fan).replay_stable().shuffle(&numbers);
-    let held = t.bolt("held", HoldsAll::default).tick(Duration::from_millis(5)).replay_stable().shuffle(&fanned);
-    t.bolt("table", move || table.clone()).shuffle(&held);
-    t.guarantee(Guarantee::ExactlyOnce);
-    TestDriver::start(t.build().unwrap()).unwrap().run_to_end().unwrap();
-    let mut values: Vec<u64> = UpsertTable::read(&path).unwrap().into_iter().map(|(_, value)| value).collect();
-    values.sort_unstable();
-    assert_eq!(values, (0..60).flat_map(|n| (0..4).map(move |copy| 10 * n + copy)).collect::<Vec<_>>());
-}
-
-/// Nobody keeps the way of a tuple where no sink needs ids that are stable: what one input led to shared one row.
-#[test]
-fn a_table_that_writes_at_least_once_has_everything_that_an_input_leads_to() {
-    for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+    /// They took each other's place in a table: the lineage of what was held had forgotten the way from its input.
+    #[test]
+    fn what_is_emitted_for_held_tuples_of_one_input_has_ids_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("table");
-        let table = UpsertTable::<u64>::new(&path).at_least_once();
-        let mut t = TopologyBuilder::new("rows");
+        let table = UpsertTable::<u64>::new(&path);
+        let mut t = TopologyBuilder::new("held-ids");
         let numbers = t.source("numbers", || Generator::new(20, |n| n).rate(1_000));
-        let panicked = AtomicBool::new(false);
-        let fan = move |n: u64, out: &mut Outlet<u64>| {
-            (0..3).for_each(|copy| out.emit(3 * n + copy));
-            // Ids that are made up are others after a restart.
-            assert!(n != 15 || panicked.swap(true, Ordering::Relaxed), "once");
-        };
-        let fan = Arc::new(fan);
-        let fanned = t.bolt("fan", move |n: u64, out: &mut Outlet<u64>| fan(n, out)).shuffle(&numbers);
-        t.bolt("table", move || table.clone()).shuffle(&fanned);
-        t.guarantee(guarantee).settings(|s| s.checkpoint_interval = Some(Duration::from_millis(10)));
+        let fan = |n: u64, out: &mut Outlet<u64>| (0..3).for_each(|copy| out.emit(3 * n + copy));
+        let fanned = t.bolt("fan", fan).replay_stable().shuffle(&numbers);
+        let held = t.bolt("held", HoldsAll::default).tick(Duration::from_millis(5)).replay_stable().shuffle(&fanned);
+        t.bolt("table", move || table.clone()).shuffle(&held);
+        t.guarantee(Guarantee::ExactlyOnce);
         TestDriver::start(t.build().unwrap()).unwrap().run_to_end().unwrap();
         let mut values: Vec<u64> = UpsertTable::read(&path).unwrap().into_iter().map(|(_, value)| value).collect();
         values.sort_unstable();
-        values.dedup();
-        assert_eq!(values, (0..60).collect::<Vec<_>>(), "{guarantee}");
+        assert_eq!(values, (0..60).flat_map(|n| (0..4).map(move |copy| 10 * n + copy)).collect::<Vec<_>>());
+    }
+
+    /// Nobody keeps the way of a tuple where no sink needs ids that are stable: what one input led to shared one row.
+    #[test]
+    fn a_table_that_writes_at_least_once_has_everything_that_an_input_leads_to() {
+        for guarantee in [Guarantee::AtLeastOnce, Guarantee::ExactlyOnce] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("table");
+            let table = UpsertTable::<u64>::new(&path).at_least_once();
+            let mut t = TopologyBuilder::new("rows");
+            let numbers = t.source("numbers", || Generator::new(20, |n| n).rate(1_000));
+            let panicked = AtomicBool::new(false);
+            let fan = move |n: u64, out: &mut Outlet<u64>| {
+                (0..3).for_each(|copy| out.emit(3 * n + copy));
+                // Ids that are made up are others after a restart.
+                assert!(n != 15 || panicked.swap(true, Ordering::Relaxed), "once");
+            };
+            let fan = Arc::new(fan);
+            let fanned = t.bolt("fan", move |n: u64, out: &mut Outlet<u64>| fan(n, out)).shuffle(&numbers);
+            t.bolt("table", move || table.clone()).shuffle(&fanned);
+            t.guarantee(guarantee).settings(|s| s.checkpoint_interval = Some(Duration::from_millis(10)));
+            TestDriver::start(t.build().unwrap()).unwrap().run_to_end().unwrap();
+            let mut values: Vec<u64> = UpsertTable::read(&path).unwrap().into_iter().map(|(_, value)| value).collect();
+            values.sort_unstable();
+            values.dedup();
+            assert_eq!(values, (0..60).collect::<Vec<_>>(), "{guarantee}");
+        }
     }
 }

@@ -92,8 +92,8 @@ impl Lineage {
         Lineage { place: self.place, path }
     }
 
-    /// What is emitted in the row of emits with this number under a handle; the first one is the tuple's own. FROZEN, as
-    /// [`child`](Self::child).
+    /// What is emitted in the row of emits with this number under a handle; the first one is the tuple's own. FROZEN,
+    /// as [`child`](Self::child).
     pub fn row(&self, number: u64) -> Self {
         let is_own = number == 0 || self.path == FORGOTTEN;
         Lineage { path: if is_own { self.path } else { mix(self.path ^ mix(number)) }, ..*self }

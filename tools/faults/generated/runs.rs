@@ -80,7 +80,7 @@ impl Table {
             guarantees.iter().copied().map(of).collect::<Vec<_>>()
         });
         let groupings = Grouping::ALL.into_iter().map(|grouping| format!("{grouping:?}"));
-        let kinds = Kind::ALL.into_iter().map(|kind| format!("{kind:?}"));
+        let kinds = Kind::ALL.iter().map(|kind| format!("{kind:?}"));
         let failures = ["poison", "reject", "outage", "drop", "dead letter", "timer", "door", "a thread of the user's"];
         let chance = [
             "retry at Item",

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use squall::connect::{AppendFile, AppendLines, FileSink, Transactional, UpsertTable};
+#[cfg(feature = "fjall")]
+use squall::connect::UpsertTable;
+use squall::connect::{AppendFile, AppendLines, FileSink, Transactional};
 use squall::sys::random::mix;
 use squall::task::snapshot::Checkpointed;
 use squall::topology::builder::{BoltHandle, TopologyBuilder};
@@ -22,16 +24,25 @@ pub enum Kind {
     Lines,
     /// At once, at least once.
     File,
+    #[cfg(feature = "fjall")]
     Table,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::Parts, Kind::Whole, Kind::Lines, Kind::File, Kind::Table];
+    pub const ALL: &[Kind] = &[
+        Kind::Parts,
+        Kind::Whole,
+        Kind::Lines,
+        Kind::File,
+        #[cfg(feature = "fjall")]
+        Kind::Table,
+    ];
 
     pub fn of(spec: &Spec, number: usize) -> Self {
         let component = &spec.components[number];
         let dice = mix(spec.seed ^ mix(number as u64));
         match dice % 3 {
+            #[cfg(feature = "fjall")]
             0 if component.op == Op::Plain => Kind::Table,
             _ if component.op == Op::Plain => Kind::File,
             0 if component.tasks == 1 => Kind::Whole,
@@ -73,6 +84,7 @@ pub fn declare(
             let sink = AppendLines::new(path);
             t.bolt(id, move || Told::new(part.clone(), sink.clone()))
         }
+        #[cfg(feature = "fjall")]
         Kind::Table => {
             // Not every bolt on the way emits the same in the same order when it is done again.
             let sink = UpsertTable::new(path).at_least_once();
@@ -168,11 +180,12 @@ fn id(line: &str) -> Option<Option<u64>> {
 
 /// What is in a sink, each with where it is.
 fn lines(kind: Kind, path: &Path) -> Result<Vec<(String, String)>, String> {
-    let place = path.display().to_string();
+    #[cfg(feature = "fjall")]
     if kind == Kind::Table {
         if !path.exists() {
             return Ok(Vec::new());
         }
+        let place = path.display().to_string();
         let rows = UpsertTable::<String>::read(path).map_err(|error| error.to_string())?;
         return Ok(rows.into_iter().map(|(_, line)| (place.clone(), line)).collect());
     }
