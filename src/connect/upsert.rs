@@ -12,6 +12,7 @@ use crate::connect::transaction::Work;
 use crate::error::{Error, Failure, Result};
 use crate::state::codec;
 use crate::state::store::CheckpointId;
+use crate::state::store::fjall::remove_unfinished;
 use crate::sys::random::mix;
 use crate::sys::sync::{Arc, Mutex};
 use crate::task::component::{Bolt, Outcome};
@@ -127,6 +128,7 @@ impl Table {
         if path.ancestors().any(Path::is_file) {
             return Err(Error::usage(path.display().to_string(), "there is a file in its way; give a folder"));
         }
+        remove_unfinished(path)?;
         let database = Database::builder(path).manual_journal_persist(true).worker_threads(1);
         let database = database.open().map_err(failed(path))?;
         let rows = database.keyspace("rows", KeyspaceCreateOptions::default).map_err(failed(path))?;

@@ -98,6 +98,8 @@ impl Table {
 /// How long after a checkpoint a process is killed at random, at most.
 const KILL_WITHIN: Duration = Duration::from_millis(200);
 const FAULTS_MAX: u64 = 3;
+/// Starts in a row in which a component by chance does not get up.
+const NOT_STARTED_MAX: u32 = 60;
 /// Failing seeds after which the campaign stops.
 const FAILING_MAX: usize = 5;
 
@@ -166,6 +168,7 @@ impl<'a> One<'a> {
         let state = if self.has_state() { "with checkpoints" } else { "without checkpoints" };
         *table.guarantees.entry(format!("{}, {state}", self.spec.guarantee)).or_default() += 1;
         let mut faults = self.random.below(FAULTS_MAX + 1);
+        let mut not_started = 0;
         let ended = loop {
             let fault = (faults > 0).then(|| self.draw_fault());
             faults = faults.saturating_sub(1);
@@ -177,8 +180,13 @@ impl<'a> One<'a> {
             }
             let since = self.way.stderr().split_off(said);
             if status.is_some_and(|status| status.code() == Some(1)) && since.contains(NOT_STARTED) {
+                not_started += 1;
+                if not_started == NOT_STARTED_MAX {
+                    break Err(format!("it was not started {NOT_STARTED_MAX} times in a row: {since}"));
+                }
                 continue;
             }
+            not_started = 0;
             if self.notes().lines().any(|line| line == "fatal") {
                 break self.was_told_to_stop(status, &since).map(|()| table.told_to_stop += 1);
             }
