@@ -128,7 +128,7 @@ impl<S: Spout> SpoutShell<S> {
             positions: Vec::new(),
             positions_at_ns: 0,
             resumes: false,
-            checkpoints: Checkpoints::default(),
+            checkpoints: Checkpoints::new(parts.snapshots.as_ref()),
             rebuild_at_ns: 0,
             rebuilds: Rebuilds::new(parts.supervision),
             fatal: None,

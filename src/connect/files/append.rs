@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
 use super::failed;
 use crate::connect::place::place_of;
@@ -23,7 +24,7 @@ use crate::task::snapshot::{Checkpointed, OwnSnapshot};
 /// Costs a system call per value, so that nothing acked is lost with the process. With checkpoints the file is synced
 /// before each becomes the truth; without, a power cut may cost what the system had not written yet. Any number of
 /// tasks may add to one file, each line as a whole. Where the disk takes half of one only, because it is full, the
-/// value fails, and the half is a line of its own.
+/// value fails, and the half is a line of its own; so is one that a killed process has left.
 ///
 /// # Examples
 ///
@@ -45,14 +46,23 @@ pub struct AppendFile<T> {
     path: PathBuf,
     file: Option<Arc<File>>,
     line: Vec<u8>,
-    /// What was written last was not a whole line.
-    is_half: bool,
+    end: End,
     /// Makes the last snapshot durable.
     work: Option<Work>,
     /// The disk is full after so many bytes of the next line.
     #[cfg(test)]
     tears_at: Option<usize>,
     values: PhantomData<fn(T)>,
+}
+
+/// How the file ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// As whoever had it before has left it.
+    Unknown,
+    Whole,
+    /// With half a line of ours.
+    Half,
 }
 
 impl<T> Clone for AppendFile<T> {
@@ -69,7 +79,7 @@ impl<T> AppendFile<T> {
             path,
             file: None,
             line,
-            is_half: false,
+            end: End::Unknown,
             work: None,
             #[cfg(test)]
             tears_at: None,
@@ -84,8 +94,12 @@ impl<T> AppendFile<T> {
 
     pub(super) fn add(&mut self, value: impl AsRef<[u8]>) -> Outcome {
         let file = self.file.as_deref().expect("a bolt is prepared before anything else");
+        if self.end == End::Unknown {
+            end_line(file, &self.path).map_err(|error| failed("ending the last line of", &self.path, &error))?;
+            self.end = End::Whole;
+        }
         self.line.clear();
-        if self.is_half {
+        if self.end == End::Half {
             self.line.push(b'\n');
         }
         self.line.extend_from_slice(value.as_ref());
@@ -98,10 +112,30 @@ impl<T> AppendFile<T> {
             tears_at: self.tears_at.take(),
         };
         let outcome = counted.write_all(&self.line);
-        let is_whole = outcome.is_ok();
-        self.is_half = !is_whole && (counted.written > 0 || self.is_half);
+        self.end = match outcome {
+            Ok(()) => End::Whole,
+            Err(_) if counted.written > 0 => End::Half,
+            Err(_) => self.end,
+        };
         outcome.map_err(|error| failed("writing", &self.path, &error))
     }
+}
+
+/// Ends the half line that a process which was killed may have left: it would swallow the next one.
+fn end_line(file: &File, path: &Path) -> io::Result<()> {
+    // Pipes have no end to look at, and what must not be read is taken as it is.
+    let Ok(reader) = File::open(path) else { return Ok(()) };
+    if !reader.metadata()?.is_file() {
+        return Ok(());
+    }
+    // One task of several does it. Not every file system has locks.
+    let _ = reader.lock();
+    let mut last = [b'\n'];
+    if let Some(at) = reader.metadata()?.len().checked_sub(1) {
+        reader.read_exact_at(&mut last, at)?;
+    }
+    let mut file = file;
+    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
 /// Tells how much came through before an error.

@@ -262,6 +262,12 @@ fn a_line_that_is_half_there_is_ended_before_the_next() {
     sink.add("a line").unwrap();
     sink.add("another").unwrap();
     assert_eq!(fs::read_to_string(place.path().join("lines")).unwrap(), "a l\na line\nanother\n");
+    // As a process leaves it that is killed in the midst of a write.
+    fs::write(place.path().join("lines"), "ha").unwrap();
+    let mut tasks = [sink.clone(), sink.clone()];
+    tasks.iter_mut().for_each(|task| task.prepare(&mut ctx).unwrap());
+    tasks.iter_mut().for_each(|task| task.add("a line").unwrap());
+    assert_eq!(fs::read_to_string(place.path().join("lines")).unwrap(), "ha\na line\na line\n");
     let mut full = AppendFile::<String>::new("/dev/full");
     full.prepare(&mut ctx).unwrap();
     assert!(full.add("a line").unwrap_err().is_retry());

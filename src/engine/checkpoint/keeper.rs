@@ -54,6 +54,9 @@ pub(crate) struct Keeper {
     events: Sender<Event>,
     pieces: Pieces,
     gathering: Option<Gathering>,
+    /// Inputs that bolts gave up before the last checkpoint that is durable. A bolt may hear of that only after the
+    /// barrier of the next one, and have them in its snapshot again.
+    told: BTreeSet<Place>,
 }
 
 impl Keeper {
@@ -66,7 +69,8 @@ impl Keeper {
         events: Sender<Event>,
         pieces: Pieces,
     ) -> Self {
-        Keeper { directory, roster, stats, clock, wall_offset_ns, messages, events, pieces, gathering: None }
+        let (gathering, told) = (None, BTreeSet::new());
+        Keeper { directory, roster, stats, clock, wall_offset_ns, messages, events, pieces, gathering, told }
     }
 
     /// Handles messages until told to stop.
@@ -106,6 +110,7 @@ impl Keeper {
             ToKeeper::Stop => self.gathering = None,
             ToKeeper::StepBack => {
                 self.gathering = None;
+                self.told.clear();
                 let restored = self.directory.step_back();
                 let restored = restored.and_then(|found| {
                     found.map_or_else(|| Ok(Restored::default()), |found| self.roster.restored(found))
@@ -148,7 +153,8 @@ impl Keeper {
     }
 
     /// Everyone has given their part: make it the truth.
-    fn complete(&mut self, gathering: Gathering) {
+    fn complete(&mut self, mut gathering: Gathering) {
+        let told = self.leave_out_told(&mut gathering);
         let checkpoint = gathering.checkpoint;
         let (given_up, splits) = (self.given_up(&gathering), self.splits(&gathering));
         let durable = match splits {
@@ -168,6 +174,7 @@ impl Keeper {
         };
         match self.write(gathering) {
             Ok(completed) => {
+                self.told = told;
                 self.stats.completed(completed);
                 self.report(Event::Checkpointed { checkpoint, durable });
             }
@@ -177,6 +184,18 @@ impl Keeper {
                 self.report(Event::CheckpointFailed { checkpoint, why: failure.to_string() });
             }
         }
+    }
+
+    /// Takes what sources have been told of out of the bolts' snapshots. Returns what is told by now.
+    fn leave_out_told(&self, gathering: &mut Gathering) -> BTreeSet<Place> {
+        let mut told = BTreeSet::new();
+        for ((component, _), snapshot) in &mut gathering.done {
+            if !self.roster.is_spout(*component) {
+                told.extend(snapshot.given_up.iter().map(|given_up| given_up.place));
+                snapshot.given_up.retain(|given_up| !self.told.contains(&given_up.place));
+            }
+        }
+        told
     }
 
     fn given_up(&self, gathering: &Gathering) -> Arc<[GivenUp]> {

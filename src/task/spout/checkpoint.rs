@@ -10,11 +10,8 @@ use crate::task::lane::Control;
 use crate::task::lineage::{GivenUp, SplitName};
 use crate::task::payload::PortSet;
 use crate::task::shell::guarded;
-use crate::task::snapshot::{PartBody, SnapshotStats, StoredSplit, TaskSnapshot, write_splits};
+use crate::task::snapshot::{PartBody, SnapshotPort, SnapshotStats, StoredSplit, TaskSnapshot, write_splits};
 use crate::task::spout::{Appetite, SpoutShell};
-
-/// The checkpoint before the first tuple: until it (or the one after it, if it fails) is durable, nothing is emitted.
-pub(crate) const FIRST: CheckpointId = CheckpointId(0);
 
 /// How old remembered positions may be: an older position only means more duplicates after a failure.
 const POSITIONS_AGE_NS: u64 = 10_000_000;
@@ -26,7 +23,8 @@ pub(super) struct Checkpoints {
     due: Option<CheckpointId>,
     /// Nothing is emitted after the next barrier.
     suspending: bool,
-    /// Nothing is emitted now: waits for the first checkpoint, or is suspended.
+    /// Nothing is emitted now: until the first checkpoint (or the one after it, if it fails) is durable, or for good,
+    /// when it is suspended.
     pub holds: bool,
     /// What the first instance goes on from, until it has found its input to be the same.
     pub resumed: Vec<StoredSplit>,
@@ -34,6 +32,14 @@ pub(super) struct Checkpoints {
     under_way: Vec<UnderWay>,
     /// Dead letters of the tasks before this one, as the checkpoint has them that it goes on from.
     dead_lettered_before: u64,
+}
+
+impl Checkpoints {
+    /// Of a new task. It holds before it is told of the first checkpoint: what it emitted until then would be in no
+    /// checkpoint, and would not be undone.
+    pub fn new(port: Option<&SnapshotPort>) -> Self {
+        Checkpoints { holds: port.is_some_and(|port| port.resumed().is_none()), ..Checkpoints::default() }
+    }
 }
 
 /// A checkpoint whose barrier has been sent.
@@ -85,7 +91,6 @@ pub(super) fn check_identities(source: &mut dyn Replayable, resumed: &[StoredSpl
 impl<S: Spout> SpoutShell<S> {
     pub(super) fn begin_checkpoint(&mut self, id: CheckpointId) {
         self.checkpoints.due = Some(id);
-        self.checkpoints.holds |= id == FIRST;
     }
 
     pub(super) fn suspend(&mut self) {
