@@ -62,9 +62,10 @@
 //!
 //! A run outlives its terminal. What it says on standard error is written by a thread of its own out of a bounded
 //! queue: when nobody reads it, or the disk behind it is full, messages are left out and counted (in the log once it is
-//! read again, and as `messages_lost` in the report), and nothing else happens. At the end a run waits a second for
-//! readers, and for at most a minute for the disk of `--report`, whose failure is exit code 1. A standard output that
-//! is closed or full costs the table at the end, and is a warning at most: the exit code tells of the data.
+//! read again, and as `messages_lost` in the report), and nothing else happens. At the end a run waits for readers, at
+//! most a second each before it makes the report, prints the table and exits, and for at most a minute for the disk of
+//! `--report`, whose failure is exit code 1. A standard output that is closed or full costs the table at the end, and
+//! is a warning at most: the exit code tells of the data.
 //!
 //! # What it does to the process
 //!

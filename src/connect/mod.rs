@@ -17,6 +17,7 @@ pub use channel::{ChannelSink, ChannelSpout, Receiver, SendError, Sender, TryRec
 pub use files::{AppendFile, AppendLines, FileSink};
 pub use generate::Generator;
 pub use lines::{FileLines, StdinLines};
+pub(crate) use place::folder_of;
 pub use place::place_of;
 pub use transaction::{Transactional, TransactionalSink};
 #[cfg(feature = "fjall")]

@@ -11,7 +11,7 @@ use crate::connect::place::place_of;
 use crate::connect::transaction::Work;
 use crate::error::{Error, Failure};
 use crate::state::store::CheckpointId;
-use crate::sys::sync::Arc;
+use crate::sys::sync::{Arc, Mutex};
 use crate::task::component::{Bolt, Outcome};
 use crate::task::context::BoltContext;
 use crate::task::outlet::Outlet;
@@ -47,6 +47,8 @@ pub struct AppendFile<T> {
     file: Option<Arc<File>>,
     line: Vec<u8>,
     end: End,
+    /// Held by the task that looks how the file ends.
+    looking: Arc<Mutex<()>>,
     /// Makes the last snapshot durable.
     work: Option<Work>,
     /// The disk is full after so many bytes of the next line.
@@ -67,7 +69,7 @@ enum End {
 
 impl<T> Clone for AppendFile<T> {
     fn clone(&self) -> Self {
-        Self::new(self.path.clone())
+        AppendFile { looking: self.looking.clone(), ..Self::new(self.path.clone()) }
     }
 }
 
@@ -80,6 +82,7 @@ impl<T> AppendFile<T> {
             file: None,
             line,
             end: End::Unknown,
+            looking: Arc::default(),
             work: None,
             #[cfg(test)]
             tears_at: None,
@@ -95,6 +98,8 @@ impl<T> AppendFile<T> {
     pub(super) fn add(&mut self, value: impl AsRef<[u8]>) -> Outcome {
         let file = self.file.as_deref().expect("a bolt is prepared before anything else");
         if self.end == End::Unknown {
+            // One task of several ends the line; the others find it ended.
+            let _looking = self.looking.lock().expect("nothing panics under it");
             end_line(file, &self.path).map_err(|error| failed("ending the last line of", &self.path, &error))?;
             self.end = End::Whole;
         }
@@ -128,8 +133,6 @@ fn end_line(file: &File, path: &Path) -> io::Result<()> {
     if !reader.metadata()?.is_file() {
         return Ok(());
     }
-    // One task of several does it. Not every file system has locks.
-    let _ = reader.lock();
     let mut last = [b'\n'];
     if let Some(at) = reader.metadata()?.len().checked_sub(1) {
         reader.read_exact_at(&mut last, at)?;

@@ -52,9 +52,9 @@ impl Fjall {
 /// A version marker: three letters and a number.
 const MARKER_BYTES: u64 = 4;
 
-/// Removes a database whose making was cut off, by a kill or a full disk: fjall (3.1) writes its version marker before
-/// anything is stored, and will not open a folder whose marker is cut off. Where there is any keyspace, nothing is
-/// touched; nor where somebody has the database.
+/// Removes a database whose making was cut off by a kill or a full disk. fjall (3.1) writes a version marker before it
+/// stores anything, and never opens a folder whose marker is incomplete. A folder with a keyspace in it is left as it
+/// is, and so is one that somebody has open.
 pub(crate) fn remove_unfinished(folder: &Path) -> Result<()> {
     let at = |name: &str| folder.join(name);
     let failed = |error: io::Error| Error::io(folder.display().to_string(), &error);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Access, access};
 
-use crate::connect::place_of;
+use crate::connect::{folder_of, place_of};
 use crate::error::{Failure, Problem};
 use crate::state::store::CheckpointId;
 use crate::storm::native::each::{each, value_of};
@@ -88,7 +88,7 @@ fn writable(path: &Path) -> Result<(), String> {
         Ok(found) if !found.is_file() => Ok(()),
         Ok(_) => File::options().append(true).open(path).map(drop).or_else(|error| cannot(&error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = folder_of(path);
             if !folder.is_dir() {
                 return Err(format!("cannot be written: there is no folder {}", folder.display()));
             }

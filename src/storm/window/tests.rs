@@ -45,12 +45,9 @@ struct Bench {
 impl Bench {
     fn new(length: Length, slide: Slide, event_time_lag_ms: Option<u64>) -> Self {
         let settings = WindowSettings {
-            length,
-            slide,
             timestamp_field: event_time_lag_ms.map(|_| "ts".to_owned()),
             lag_ms: event_time_lag_ms.unwrap_or(0),
-            watermark_interval_ms: 1_000,
-            late_stream: None,
+            ..WindowSettings::of_arrival(length, slide)
         };
         Bench { windows: Windows::new(&settings), seen: Seen::default() }
     }
